@@ -1,0 +1,65 @@
+# Needs make and a Python from 3.10 to 3.13; everything else goes to .venv.
+#
+#   make setup PIP_INSTALL_ARGS="--extra-index-url <index of CPU builds of torch>"
+#
+# passes options to pip, for example to take the small CPU build of torch instead of the CUDA one.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP_INSTALL_ARGS ?=
+PYTEST_ARGS ?=
+DEMO_OUTPUT ?= out/demo
+# `make setup PYTHON=/path/to/python3.12` chooses; without it the first suitable one is taken.
+PYTHON ?=
+# What the recipe of setup asks of a Python before it takes it.
+SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## .venv with nsn2n and what its tests need
+
+$(STAMP): pyproject.toml nsn2n/_version.py
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  rm -rf $(VENV); python=""; \
+	  for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10; do \
+	    if [ -n "$$candidate" ] && "$$candidate" -c '$(SUITABLE)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "make setup needs Python 3.10 to 3.13 on PATH; none found. Install one, or name it: make setup PYTHON=..." >&2; \
+	    exit 1; \
+	  elif "$$python" -c 'import ensurepip' >/dev/null 2>&1; then \
+	    "$$python" -m venv $(VENV); \
+	  elif "$$python" -m pip --version >/dev/null 2>&1; then \
+	    "$$python" -m venv --without-pip $(VENV) && "$$python" -m pip --python $(PY) install $(PIP_INSTALL_ARGS) pip; \
+	  else \
+	    echo "make setup needs ensurepip or pip; $$python has neither. On Debian: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	fi
+	$(PY) -m pip install $(PIP_INSTALL_ARGS) --editable '.[test]'
+	@# Holoscan's wheel finishes its installation at the first start of Python.
+	$(PY) -c 'from nsn2n._version import __version__; print("nsn2n", __version__, "is ready in $(VENV)")'
+	@touch $@
+
+test: setup ## the whole test suite
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff (rules and format) and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy nsn2n operators app
+
+demo: setup ## denoise a synthetic low-dose CT series into out/demo
+	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
+
+bench: setup ## the benchmarks (benchmarks/README.md)
+	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+clean: ## remove .venv and everything that can be made again
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
