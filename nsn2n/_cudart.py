@@ -3,8 +3,8 @@
 """Make ``libcudart.so.13`` findable before Holoscan is imported.
 
 Holoscan is linked against the CUDA runtime and does not start without it, GPU or not. The package
-``nvidia-cuda-runtime`` brings that library, but into a folder of site-packages that the dynamic loader does not
-search. A library that is already in the process is found by its name, so loading it once by its path is enough.
+``nvidia-cuda-runtime`` brings that library, but into a folder of site-packages that the dynamic loader does
+not search. A library that is already in the process is found by its name: loading it by its path is enough.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _DISTRIBUTION = "nvidia-cuda-runtime"
 def preload_cudart() -> None:
     """Load the CUDA runtime that Holoscan is linked against; call it before ``import holoscan``.
 
-    Where the dynamic loader finds the library by itself (a CUDA toolkit, ``LD_LIBRARY_PATH``, an earlier call),
-    that one is used.
+    Where the dynamic loader finds the library by itself (a CUDA toolkit, ``LD_LIBRARY_PATH``, an earlier
+    call), that one is used.
 
     Raises
     ------

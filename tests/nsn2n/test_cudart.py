@@ -26,7 +26,7 @@ exec "$@"
 
 
 def _run_without_toolkit(code: str, *python_options: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code where the loader finds no CUDA runtime by itself; skip where that cannot be arranged."""
+    """Run Python code where the loader finds no CUDA runtime by itself; skip where that is not possible."""
     environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
     command = [*namespace, "bash", "-c", _HIDE, "bash", sys.executable, *python_options, "-c", code]
@@ -74,7 +74,10 @@ def test_missing_library_is_one_clear_line():
 
 
 def test_the_loader_finds_the_library_afterwards():
-    code = "import ctypes; from nsn2n._cudart import preload_cudart; preload_cudart(); ctypes.CDLL('libcudart.so.13')"
+    code = (
+        "import ctypes; from nsn2n._cudart import preload_cudart; preload_cudart(); "
+        "ctypes.CDLL('libcudart.so.13')"
+    )
 
     result = _run_without_toolkit(code)
 
