@@ -1,0 +1,6 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM in and out: find series in a folder, read one as a volume, write its denoised counterpart.
+
+Nothing here imports torch or the MONAI Deploy SDK, so that looking at a folder takes no time.
+"""
