@@ -141,7 +141,7 @@ def _series_header(modality: str, study_uid: str, series_uid: str, number: int, 
     header.PatientID = "NSN2N-PHANTOM"
     header.PatientBirthDate = ""
     header.PatientSex = "O"
-    header.Laterality = ""
+    header.BodyPartExamined = "HEAD"
     header.PatientPosition = "HFS"
     header.StudyInstanceUID = study_uid
     header.SeriesInstanceUID = series_uid

@@ -1,0 +1,135 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Attribute values taken from headers with care, and the one-line refusals that name file, tag and series."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
+
+from nsn2n.errors import DicomError
+
+__all__ = ["PARSE_ERRORS", "integer", "numbers", "refusal", "tag_text", "text", "values"]
+
+PARSE_ERRORS = (
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom raises on damaged bytes, while it reads a file or converts a value."""
+
+
+def tag_text(keyword: str) -> str:
+    """``PixelSpacing (0028,0030)``: the keyword, and the number by which other tools list the attribute."""
+    number = tag_for_keyword(keyword)
+    if number is None:
+        return keyword
+    tag = Tag(number)
+    return f"{keyword} ({tag.group:04X},{tag.element:04X})"
+
+
+def refusal(
+    rule: str,
+    next_step: str,
+    *,
+    keyword: str | None = None,
+    path: Path | None = None,
+    header: Dataset | None = None,
+    series_uid: str | None = None,
+) -> DicomError:
+    """Build the error for a file or series that does not keep a rule.
+
+    Parameters
+    ----------
+    rule : str
+        What must hold and what was found, without a final period, for example ``must be positive; got 0``.
+    next_step : str
+        What the user can do, a sentence.
+    keyword : str, optional
+        The attribute that `rule` speaks of.
+    path, header, series_uid : optional
+        Where it was found; the series UID is taken from `header` unless given.
+    """
+    uid = series_uid or (text(header, "SeriesInstanceUID") if header is not None else None)
+    places = [str(path)] if path else []
+    places += [f"series {uid}"] if uid else []
+    where = f" [{', '.join(places)}]" if places else ""
+    what = f"{tag_text(keyword)} {rule}" if keyword else rule
+    return DicomError(f"{what}{where}. {next_step}")
+
+
+def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
+    """All values of an attribute; empty if it is absent, empty or cannot be converted."""
+    try:
+        value = header.get(keyword)
+    except PARSE_ERRORS:
+        return ()
+    if value is None or value == "":
+        return ()
+    return tuple(value) if isinstance(value, (MultiValue, list, tuple)) else (value,)
+
+
+def text(header: Dataset, keyword: str) -> str:
+    r"""The attribute as text, several values joined by ``\``; "" if absent or empty."""
+    return "\\".join(str(value) for value in values(header, keyword))
+
+
+def numbers(header: Dataset, keyword: str, count: int, path: Path) -> tuple[float, ...]:
+    """Exactly `count` finite numbers.
+
+    Raises
+    ------
+    DicomError
+        If the attribute is absent, or has another count, or something that is not a finite number.
+    """
+    found = values(header, keyword)
+    try:
+        converted = tuple(float(value) for value in found)
+    except (TypeError, ValueError):
+        converted = ()
+    if len(converted) != count or not all(math.isfinite(value) for value in converted):
+        got = text(header, keyword) if found else ("no value" if keyword in header else "no such attribute")
+        raise refusal(
+            f"must hold {count} finite number{'s' if count > 1 else ''}; got {got}",
+            "Export the series again from the scanner or the archive.",
+            keyword=keyword,
+            path=path,
+            header=header,
+        )
+    return converted
+
+
+def integer(header: Dataset, keyword: str, path: Path) -> int:
+    """Exactly one whole number.
+
+    Raises
+    ------
+    DicomError
+        If the attribute is absent or something else.
+    """
+    (value,) = numbers(header, keyword, 1, path)
+    if value != int(value):
+        raise refusal(
+            f"must be a whole number; got {value}",
+            "Export the series again from the scanner or the archive.",
+            keyword=keyword,
+            path=path,
+            header=header,
+        )
+    return int(value)

@@ -1,0 +1,260 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the voxels of a series lie in the patient, and whether its slices form a regular grid.
+
+Coordinates are those of the patient (LPS, mm: x to the left, y to the back, z to the head). `row_direction` is the
+direction along a row, in which the column index grows; `column_direction` is that along a column. They are the
+first and second triple of ImageOrientationPatient. PixelSpacing holds the distance between rows first, then that
+between columns (PS3.3 10.7.1.3).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Arrangement", "Verdict", "VolumeGeometry", "arrange_slices"]
+
+STEP_TOLERANCE_MM = 0.05
+"""How far a slice-to-slice vector may be from the mean one: rounding of positions in the header is smaller, and
+a twentieth of a millimeter is far below a pixel."""
+
+STEP_TOLERANCE_FRACTION = 0.01
+"""The same as a fraction of the slice distance; the larger of the two holds."""
+
+STEP_TOLERANCE_LIMIT = 0.1
+"""Never more than this fraction, so that very thin slices do not pass whatever their distance."""
+
+ORIENTATION_TOLERANCE = 1e-4
+"""How far the direction cosines of two slices of one volume may differ (dimensionless, about 0.006 degrees)."""
+
+UNIT_TOLERANCE = 1e-3
+"""How far cosines may be from unit length and right angle: three written decimals give up to this."""
+
+SHEAR_TOLERANCE_DEGREES = 1.0
+"""Angle between the normal of the slices and the line through them, above which the stack is sheared."""
+
+SPACING_TOLERANCE = 1e-4
+"""Relative difference of PixelSpacing allowed between slices."""
+
+SAME_POSITION_MM = 1e-3
+"""Slices closer than this along the normal are at one position."""
+
+
+class Verdict(enum.Enum):
+    """What kind of stack a set of slices is; only REGULAR has a geometry that the reader takes."""
+
+    REGULAR = "a regular grid"
+    SHEARED = "sheared (gantry tilt): equal steps that are not along the normal of the slices"
+    VARIABLE = "unevenly spaced"
+    GAP = "a regular grid with slices missing"
+    MULTI_VOLUME = "several slices at one position (several volumes in one series)"
+    MIXED_ORIENTATION = "of more than one orientation"
+    MIXED_SPACING = "of more than one PixelSpacing"
+    BAD_ORIENTATION = "without valid directions: the cosines must be two perpendicular unit vectors"
+    SINGLE_SLICE = "a single slice"
+
+
+@dataclass(frozen=True)
+class VolumeGeometry:
+    """Position, direction and spacing of a (D, H, W) array in the patient (LPS, mm)."""
+
+    shape_dhw: tuple[int, int, int]
+    position_mm: tuple[float, float, float]
+    """Center of voxel [0, 0, 0]."""
+    row_direction: tuple[float, float, float]
+    """Unit vector in which W (the column index) grows."""
+    column_direction: tuple[float, float, float]
+    """Unit vector in which H (the row index) grows."""
+    slice_step_mm: tuple[float, float, float]
+    """Vector from one slice to the next; D grows along it."""
+    spacing_mm: tuple[float, float, float]
+    """(dz, dy, dx): length of the slice step, distance between rows, distance between columns."""
+
+    @property
+    def affine_lps(self) -> NDArray[np.float64]:
+        """4x4 matrix from (column, row, slice) indices to LPS mm: the index order of ITK and NIfTI arrays.
+
+        Source: PS3.3 C.7.6.2.1.1, with the slice step as third column.
+        """
+        affine = np.eye(4)
+        affine[:3, 0] = np.asarray(self.row_direction) * self.spacing_mm[2]
+        affine[:3, 1] = np.asarray(self.column_direction) * self.spacing_mm[1]
+        affine[:3, 2] = self.slice_step_mm
+        affine[:3, 3] = self.position_mm
+        return affine
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """`affine_lps` in the convention of NIfTI, whose x and y point the other way."""
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine_lps
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The order of slices along their normal, and what kind of stack they form."""
+
+    verdict: Verdict
+    order: tuple[int, ...]
+    """Indices of the given slices, sorted along the cross product of row and column direction."""
+    geometry: VolumeGeometry | None
+    """For REGULAR and SHEARED stacks."""
+    detail: str
+    """What was found, with numbers, for a message."""
+    culprit: int | None = None
+    """Index of the given slice at which the rule was first broken."""
+
+
+def arrange_slices(
+    positions_mm: Sequence[Sequence[float]],
+    orientations: Sequence[Sequence[float]],
+    pixel_spacings_mm: Sequence[Sequence[float]],
+    shape_hw: tuple[int, int],
+) -> Arrangement:
+    """Sort slices and judge the grid that they form.
+
+    Parameters
+    ----------
+    positions_mm : N times (x, y, z)
+        ImagePositionPatient of each slice, in any order.
+    orientations : N times six cosines
+        ImageOrientationPatient.
+    pixel_spacings_mm : N times (between rows, between columns)
+        PixelSpacing.
+    shape_hw : (rows, columns)
+
+    Returns
+    -------
+    Arrangement
+    """
+    positions = np.asarray(positions_mm, dtype=np.float64)
+    cosines = np.asarray(orientations, dtype=np.float64)
+    spacings = np.asarray(pixel_spacings_mm, dtype=np.float64)
+    unsorted = tuple(range(len(positions)))
+    bad = _bad_directions(cosines) or _mixed(cosines, spacings)
+    if bad:
+        verdict, detail, culprit = bad
+        return Arrangement(verdict, unsorted, None, detail, culprit)
+
+    row, column = _orthonormal(cosines.mean(axis=0))
+    normal = np.cross(row, column)
+    along_mm = positions @ normal
+    order = np.argsort(along_mm, kind="stable")
+    sorted_order = tuple(int(index) for index in order)
+    if len(positions) == 1:
+        return Arrangement(Verdict.SINGLE_SLICE, sorted_order, None, "1 slice", 0)
+    verdict, detail, place = _judge_steps(positions[order], normal)
+    geometry = None
+    if verdict in (Verdict.REGULAR, Verdict.SHEARED):
+        step = (positions[order[-1]] - positions[order[0]]) / (len(positions) - 1)
+        between_rows, between_columns = spacings.mean(axis=0)
+        geometry = VolumeGeometry(
+            shape_dhw=(len(positions), *shape_hw),
+            position_mm=_triple(positions[order[0]]),
+            row_direction=_triple(row),
+            column_direction=_triple(column),
+            slice_step_mm=_triple(step),
+            spacing_mm=(float(np.linalg.norm(step)), float(between_rows), float(between_columns)),
+        )
+    return Arrangement(
+        verdict, sorted_order, geometry, detail, None if place is None else sorted_order[place]
+    )
+
+
+def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in vector)
+    return (x, y, z)
+
+
+def _orthonormal(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Remove the rounding of written cosines: unit row vector, and a unit column vector at right angles to it."""
+    row = cosines[:3] / np.linalg.norm(cosines[:3])
+    column = cosines[3:] - row * (row @ cosines[3:])
+    return row, column / np.linalg.norm(column)
+
+
+def _bad_directions(cosines: NDArray[np.float64]) -> tuple[Verdict, str, int] | None:
+    row, column = cosines[:, :3], cosines[:, 3:]
+    error = np.maximum.reduce(
+        [
+            np.abs(np.linalg.norm(row, axis=1) - 1),
+            np.abs(np.linalg.norm(column, axis=1) - 1),
+            np.abs(np.sum(row * column, axis=1)),
+        ]
+    )
+    worst = int(np.argmax(error))
+    if error[worst] <= UNIT_TOLERANCE:
+        return None
+    return Verdict.BAD_ORIENTATION, f"deviation {error[worst]:.4g}", worst
+
+
+def _mixed(cosines: NDArray[np.float64], spacings: NDArray[np.float64]) -> tuple[Verdict, str, int] | None:
+    """Compare every slice with the median one, so that no single slice sets the standard."""
+    difference = np.abs(cosines - np.median(cosines, axis=0)).max(axis=1)
+    worst = int(np.argmax(difference))
+    if difference[worst] > ORIENTATION_TOLERANCE:
+        angle = _largest_angle_degrees(cosines, worst)
+        return Verdict.MIXED_ORIENTATION, f"up to {angle:.3g} degrees apart", worst
+    typical = np.median(spacings, axis=0)
+    difference = np.abs(spacings / typical - 1).max(axis=1)
+    worst = int(np.argmax(difference))
+    if difference[worst] > SPACING_TOLERANCE:
+        found, usual = (" x ".join(f"{value:g}" for value in pair) for pair in (spacings[worst], typical))
+        return Verdict.MIXED_SPACING, f"{found} mm beside {usual} mm", worst
+    return None
+
+
+def _largest_angle_degrees(cosines: NDArray[np.float64], index: int) -> float:
+    """Largest angle between the axes of one slice and those of any other."""
+    chord = np.maximum(
+        np.linalg.norm(cosines[:, :3] - cosines[index, :3], axis=1),
+        np.linalg.norm(cosines[:, 3:] - cosines[index, 3:], axis=1),
+    )
+    return float(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)).max()))
+
+
+def _judge_steps(
+    positions: NDArray[np.float64], normal: NDArray[np.float64]
+) -> tuple[Verdict, str, int | None]:
+    """Verdict for sorted positions, what was found, and the slice at which it was found."""
+    steps = np.diff(positions, axis=0)
+    along = steps @ normal
+    closest = int(np.argmin(along))
+    if along[closest] < SAME_POSITION_MM:
+        places = 1 + int(np.count_nonzero(along >= SAME_POSITION_MM))
+        return Verdict.MULTI_VOLUME, f"{len(positions)} slices at {places} positions", closest + 1
+    mean_step = steps.mean(axis=0)
+    distance = float(np.linalg.norm(mean_step))
+    off_mean = np.linalg.norm(steps - mean_step, axis=1)
+    drift = np.linalg.norm(positions - positions[0] - np.outer(np.arange(len(positions)), mean_step), axis=1)
+    worst = int(np.argmax(off_mean))
+    if off_mean[worst] > _tolerance_mm(distance) or drift.max() > distance / 2:
+        return _judge_uneven(along)
+    angle = float(np.degrees(np.arccos(np.clip(mean_step @ normal / distance, -1, 1))))
+    if angle > SHEAR_TOLERANCE_DEGREES:
+        return Verdict.SHEARED, f"{angle:.1f} degrees off the normal", None
+    return Verdict.REGULAR, f"{len(positions)} slices {distance:.4g} mm apart", None
+
+
+def _judge_uneven(along_mm: NDArray[np.float64]) -> tuple[Verdict, str, int]:
+    """Tell slices missing from an even grid from spacing that is uneven by itself."""
+    usual = float(np.median(along_mm))
+    worst = int(np.argmax(np.abs(along_mm - usual)))
+    multiples = np.maximum(np.rint(along_mm / usual), 1)
+    missing = int(np.sum(multiples - 1))
+    if missing and np.all(np.abs(along_mm - multiples * usual) <= _tolerance_mm(usual) * multiples):
+        return (
+            Verdict.GAP,
+            f"{missing} missing, a step of {along_mm.max():.4g} mm among {usual:.4g} mm",
+            worst + 1,
+        )
+    return Verdict.VARIABLE, f"slice distances {along_mm.min():.4g} to {along_mm.max():.4g} mm", worst + 1
+
+
+def _tolerance_mm(distance_mm: float) -> float:
+    smallest = min(STEP_TOLERANCE_MM, STEP_TOLERANCE_LIMIT * distance_mm)
+    return max(smallest, STEP_TOLERANCE_FRACTION * distance_mm)

@@ -1,0 +1,110 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tells from a header what kind of image it is: one that can be a volume, or one that must not be denoised."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
+
+from nsn2n.dicom.attributes import tag_text, text, values
+
+__all__ = ["OWN_MANUFACTURER", "OWN_MODEL_NAME", "SINGLE_FRAME_CLASSES", "is_own_output", "why_not_a_volume"]
+
+OWN_MANUFACTURER = "The nsn2n authors"
+OWN_MODEL_NAME = "nsn2n"
+"""Manufacturer and ManufacturerModelName of every series that we write: the mark by which we know our own
+output. (A private derivation code would tell the same but costs two validator warnings per file.)"""
+
+SINGLE_FRAME_CLASSES = frozenset({CTImageStorage, MRImageStorage})
+"""SOP classes that the reader takes."""
+
+LATER_CLASSES = frozenset(
+    {
+        PositronEmissionTomographyImageStorage,
+        EnhancedCTImageStorage,
+        EnhancedMRImageStorage,
+        EnhancedMRColorImageStorage,
+        EnhancedPETImageStorage,
+        LegacyConvertedEnhancedCTImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
+        LegacyConvertedEnhancedPETImageStorage,
+    }
+)
+"""SOP classes of volumes that the reader names as not supported."""
+
+REFUSED_IMAGE_TYPES = {
+    "LOCALIZER": "a localizer",
+    "SCOUT": "a localizer",
+    "MOSAIC": "a mosaic of slices",
+    "VFRAME": "a mosaic of slices",
+    "PROJECTION IMAGE": "a projection",
+    "MIP": "a projection",
+    "MAX_IP": "a projection",
+    "MIN_IP": "a projection",
+    "MINIP": "a projection",
+    "P": "a phase image",
+    "PHASE": "a phase image",
+    "PHASE MAP": "a phase image",
+    "R": "a real-part image",
+    "REAL": "a real-part image",
+    "I": "an imaginary-part image",
+    "IMAGINARY": "an imaginary-part image",
+    "VELOCITY": "a velocity map",
+    "FIELD_MAP": "a field map",
+    "B0 MAP": "a field map",
+    "ADC": "a derived map",
+    "FA": "a derived map",
+    "T1 MAP": "a derived map",
+    "T2 MAP": "a derived map",
+    "T2_STAR MAP": "a derived map",
+    "DENSITY MAP": "a derived map",
+    "DIFFUSION MAP": "a derived map",
+    "PERFUSION": "a derived map",
+    "RCBF": "a derived map",
+    "RCBV": "a derived map",
+    "MTT": "a derived map",
+    "TTP": "a derived map",
+}
+"""Values of ImageType that stand for something whose noise is not that of the acquired image."""
+
+
+def why_not_a_volume(header: Dataset) -> str | None:
+    """Name what makes an image one that must not be denoised, or return None.
+
+    Looks at SOPClassUID, ImageType and ComplexImageComponent; says nothing about geometry.
+    """
+    sop_class = UID(text(header, "SOPClassUID"))
+    if sop_class not in SINGLE_FRAME_CLASSES | LATER_CLASSES:
+        return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no CT, MR or PET image"
+    image_type = [str(value).strip().upper() for value in values(header, "ImageType")]
+    for value in image_type:
+        if value in REFUSED_IMAGE_TYPES:
+            kind = REFUSED_IMAGE_TYPES[value]
+            return f"{tag_text('ImageType')} {text(header, 'ImageType')} has {value}: {kind}"
+    component = text(header, "ComplexImageComponent").upper()
+    if component in ("PHASE", "REAL", "IMAGINARY", "MIXED"):
+        return f"{tag_text('ComplexImageComponent')} is {component}, not MAGNITUDE"
+    return None
+
+
+def is_own_output(header: Dataset) -> bool:
+    """Whether a series was written by this program, perhaps with later processing steps on top."""
+    contributors = header.get("ContributingEquipmentSequence") or []
+    return any(
+        text(item, "Manufacturer") == OWN_MANUFACTURER
+        and text(item, "ManufacturerModelName") == OWN_MODEL_NAME
+        for item in (header, *contributors)
+    )
