@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the voxels of a series lie in the patient, and whether its slices form a regular grid.
 
-Coordinates are those of the patient (LPS, mm: x to the left, y to the back, z to the head). `row_direction` is the
-direction along a row, in which the column index grows; `column_direction` is that along a column. They are the
-first and second triple of ImageOrientationPatient. PixelSpacing holds the distance between rows first, then that
-between columns (PS3.3 10.7.1.3).
+Coordinates are those of the patient (LPS, mm: x to the left, y to the back, z to the head).
+`row_direction` is the direction along a row, in which the column index grows; `column_direction` is that
+along a column. They are the first and second triple of ImageOrientationPatient. PixelSpacing holds the
+distance between rows first, then that between columns (PS3.3 10.7.1.3).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 __all__ = ["Arrangement", "Verdict", "VolumeGeometry", "arrange_slices"]
 
 STEP_TOLERANCE_MM = 0.05
-"""How far a slice-to-slice vector may be from the mean one: rounding of positions in the header is smaller, and
+"""How far a slice-to-slice vector may be from the mean one: rounding of positions in headers is smaller, and
 a twentieth of a millimeter is far below a pixel."""
 
 STEP_TOLERANCE_FRACTION = 0.01
@@ -30,7 +30,7 @@ STEP_TOLERANCE_LIMIT = 0.1
 """Never more than this fraction, so that very thin slices do not pass whatever their distance."""
 
 ORIENTATION_TOLERANCE = 1e-4
-"""How far the direction cosines of two slices of one volume may differ (dimensionless, about 0.006 degrees)."""
+"""How far the direction cosines of two slices of one volume may differ (about 0.006 degrees)."""
 
 UNIT_TOLERANCE = 1e-3
 """How far cosines may be from unit length and right angle: three written decimals give up to this."""
@@ -171,7 +171,7 @@ def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _orthonormal(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Remove the rounding of written cosines: unit row vector, and a unit column vector at right angles to it."""
+    """Remove the rounding of written cosines: unit row, and unit column at right angles to it."""
     row = cosines[:3] / np.linalg.norm(cosines[:3])
     column = cosines[3:] - row * (row @ cosines[3:])
     return row, column / np.linalg.norm(column)

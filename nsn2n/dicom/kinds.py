@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells from a header what kind of image it is: one that can be a volume, or one that must not be denoised."""
+"""Tells from a header whether an image can be part of a volume, or is of a kind that must not be denoised."""
 
 from __future__ import annotations
 

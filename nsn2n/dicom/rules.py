@@ -13,8 +13,8 @@ the attribute:
   none of those after ``!`` does (so ``"!'P'"`` excludes the value P but not PRIMARY);
 - ImageOrientationPatient: ``Axial``, ``Coronal`` or ``Sagittal``, by the largest component of the normal.
 
-Three deviations, all towards saying what is wrong: rules are checked when they are loaded, a number 0 is a value
-like any other, and orientation needs no PatientPosition.
+Three deviations: rules are checked when they are loaded, a number 0 is a value like any other, and
+orientation needs no PatientPosition.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 
-from nsn2n.dicom.attributes import text, values
+from nsn2n.dicom.attributes import values
 from nsn2n.dicom.kinds import is_own_output, why_not_a_volume
 from nsn2n.dicom.scan import Scan, SeriesRecord
 from nsn2n.errors import DicomError, SettingsError
@@ -101,7 +101,7 @@ class Selection:
 
 def default_rules() -> Rules:
     """Load the rules that the model bundle brings, ``configs/selection_rules.json``."""
-    file = resources.files("nsn2n.bundle").joinpath("configs", "selection_rules.json")
+    file = resources.files("nsn2n.bundle").joinpath("configs/selection_rules.json")
     return load_rules(file.read_text(encoding="utf-8"))
 
 
@@ -232,7 +232,7 @@ def _first_match(record: SeriesRecord, rules: Rules) -> tuple[SelectionRule | No
         if reason is None:
             return rule, ""
         modality = dict(rule.conditions).get("Modality")
-        if not modality or _matches_text(record.Modality, modality):
+        if not isinstance(modality, str) or _matches_text(record.Modality, modality):
             reasons.append(f'{reason} (rule "{rule.name}")')
     return None, "; ".join(reasons) or f"no rule takes Modality {record.Modality or 'that is empty'}"
 
@@ -263,14 +263,14 @@ def _condition_mismatch(keyword: str, found: tuple[Any, ...], wanted: Any) -> st
         orientation = _orientation(found)
         wanted = str(wanted).strip().capitalize()
         return None if orientation == wanted else f"the slices are {orientation}, not {wanted}"
-    if len(found) > 1 or keyword == "ImageType":
+    value = found[0]
+    if len(found) == 1 and isinstance(value, (int, float)):
+        return None if _matches_number(value, wanted) else f"{keyword} {value} is not {_spoken(wanted)}"
+    if len(found) > 1 or isinstance(wanted, list):
         return _list_mismatch(keyword, found, wanted)
-    (value,) = found
-    if isinstance(value, (int, float)):
-        return (
-            None if _matches_number(float(value), wanted) else f"{keyword} {value} is not {_spoken(wanted)}"
-        )
-    return None if _matches_text(str(value), wanted) else f'{keyword} "{value}" does not match {wanted!r}'
+    return (
+        None if _matches_text(str(value), str(wanted)) else f'{keyword} "{value}" does not match {wanted!r}'
+    )
 
 
 def _orientation(cosines: tuple[Any, ...]) -> str:
@@ -294,7 +294,7 @@ def _list_mismatch(keyword: str, found: tuple[Any, ...], wanted: Any) -> str | N
 
 def _matches_number(found: float, wanted: Any) -> bool:
     if isinstance(wanted, str):
-        return any(re.fullmatch(wanted, printed) for printed in {f"{found:g}", str(found)})
+        return any(re.fullmatch(wanted, printed) for printed in (str(found), f"{float(found):.15g}"))
     if isinstance(wanted, list):
         if len(wanted) == 2 and wanted[1] in RELATIONS:
             return RELATIONS[wanted[1]](found, float(wanted[0]))
@@ -306,12 +306,8 @@ def _matches_number(found: float, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
-def _matches_text(found: str, wanted: Any) -> bool:
-    options = wanted if isinstance(wanted, list) else [wanted]
-    return any(
-        found.casefold() == str(option).casefold() or re.search(str(option), found, re.IGNORECASE)
-        for option in options
-    )
+def _matches_text(found: str, wanted: str) -> bool:
+    return found.casefold() == wanted.casefold() or re.search(wanted, found, re.IGNORECASE) is not None
 
 
 def _spoken(wanted: Any) -> str:
