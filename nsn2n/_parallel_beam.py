@@ -60,7 +60,8 @@ class Scanner:
 
 def centers_mm(count: int, step_mm: float) -> DoubleArray:
     """Return the centers of equal cells in a row, with 0 in the middle of the row; shape (count,)."""
-    centers: DoubleArray = (np.arange(count) - (count - 1) / 2) * step_mm
+    centers: DoubleArray = np.arange(count, dtype=np.float64) * step_mm
+    centers -= (count - 1) / 2 * step_mm
     return centers
 
 
