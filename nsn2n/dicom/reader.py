@@ -27,7 +27,7 @@ from nsn2n.dicom.pixels import PIXEL_TAGS, embedded_overlay_groups, stored_value
 from nsn2n.dicom.scan import read_header
 from nsn2n.errors import DicomError
 
-__all__ = ["SeriesVolume", "inspect_series", "read_series", "sdk_metadata"]
+__all__ = ["SeriesVolume", "inspect_series", "plan_series", "read_series", "sdk_metadata"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def inspect_series(files: Sequence[Path], *, allow_own_output: bool = False) -> 
 
     Parameters and errors are those of `read_series`; pixels are not read.
     """
-    return _plan(files, allow_own_output)[1]
+    return plan_series(files, allow_own_output=allow_own_output)[1]
 
 
 def read_series(files: Sequence[Path], *, allow_own_output: bool = False) -> SeriesVolume:
@@ -97,7 +97,7 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False) -> Ser
         If a file, the series or its grid breaks a rule (see `nsn2n.dicom.checks`, `nsn2n.dicom.pixels` and
         `nsn2n.dicom.geometry`), or memory does not suffice.
     """
-    slices, geometry = _plan(files, allow_own_output)
+    slices, geometry = plan_series(files, allow_own_output=allow_own_output)
     volume_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)
     mask_dhw = np.zeros(geometry.shape_dhw, dtype=bool)
     for index, facts in enumerate(slices):
@@ -120,8 +120,13 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False) -> Ser
     )
 
 
-def _plan(files: Sequence[Path], allow_own_output: bool) -> tuple[list[SliceFacts], VolumeGeometry]:
-    """Slices in geometric order, and their grid."""
+def plan_series(
+    files: Sequence[Path], *, allow_own_output: bool = False
+) -> tuple[list[SliceFacts], VolumeGeometry]:
+    """Check the headers of a series; give its slices in geometric order, and their grid.
+
+    Parameters and errors are those of `read_series`; pixels are not read.
+    """
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
     checked = [check_slice(read_header(path), path, allow_own_output=allow_own_output) for path in files]

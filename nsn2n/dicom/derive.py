@@ -1,0 +1,327 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the dataset of a denoised slice from that of its source: which attributes stay, change, come and go.
+
+Patient, study, frame of reference, position and acquisition stay, byte by byte. The instance and its series
+get new UIDs; ImageType becomes DERIVED; SourceImageSequence names the source slice (PS3.3 C.7.6.1.1, C.12.4).
+General Equipment names this program, since it made the pixels, and the scanner moves to
+ContributingEquipmentSequence as acquisition equipment (PS3.3 C.7.5.1). The derivation code is (113087, DCM,
+"Smoothing"), the nearest in CID 7203; a private code would say more but is unknown to every receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.charset import decode_bytes, encode_string
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
+from nsn2n.dicom.attributes import text, values
+from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
+from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups
+from nsn2n.dicom.transcode import raw_element, to_explicit_little_endian
+from nsn2n.errors import SettingsError
+
+__all__ = ["Derivation", "DerivedSeries", "derive_dataset", "new_series"]
+
+IMPLEMENTATION_CLASS_UID = UID("2.25.159885078256520337914654049507870583811")
+"""Names this program in file meta information; a fixed UID under the root that needs no registration."""
+
+LARGEST_SERIES_NUMBER = 2**31 - 1
+"""VR IS holds a signed 32-bit number (PS3.5 6.2)."""
+
+LONG_STRING_CHARACTERS = 64
+SHORT_TEXT_CHARACTERS = 1024
+
+SCANNER_KEYWORDS = (
+    "Manufacturer",
+    "InstitutionName",
+    "StationName",
+    "InstitutionalDepartmentName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "DeviceUID",
+    "SpatialResolution",
+    "DateOfLastCalibration",
+    "TimeOfLastCalibration",
+)
+"""General Equipment attributes that describe the scanner and go to its ContributingEquipmentSequence item."""
+
+KEPT_EQUIPMENT_KEYWORDS = frozenset({"InstitutionName", "InstitutionalDepartmentName"})
+"""Still true at the top level: the site is the same."""
+
+REMOVED_KEYWORDS = (
+    *(keyword for keyword in SCANNER_KEYWORDS if keyword not in KEPT_EQUIPMENT_KEYWORDS),
+    "UDISequence",
+    "ManufacturerDeviceClassUID",
+    "DateOfManufacture",
+    "DateOfInstallation",
+    # The procedure step that made the source did not make this series.
+    "ReferencedPerformedProcedureStepSequence",
+    "PerformedProcedureStepID",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime",
+    "PerformedProcedureStepDescription",
+    "PerformedProtocolCodeSequence",
+    "CommentsOnThePerformedProcedureStep",
+    # These describe the old pixels or the old instance.
+    "PixelData",
+    "IconImageSequence",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "EncryptedAttributesSequence",
+    "OriginalAttributesSequence",
+    "DataSetTrailingPadding",
+    "InstanceCreatorUID",
+    "RetrieveAETitle",
+    "RetrieveURL",
+    "RetrieveLocationUID",
+    "StorageMediaFileSetID",
+    "StorageMediaFileSetUID",
+    "InstanceAvailability",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """What was done to the pixels, as the derived series tells it."""
+
+    description: str
+    """DerivationDescription: program, method, parameters; ASCII, at most 1024 characters (VR ST)."""
+    software_version: str
+    """SoftwareVersions, for example ``0.1.0``."""
+    series_description_suffix: str = "denoised"
+    """Appended to the SeriesDescription of the source."""
+    series_number_offset: int = 1000
+    """Added to the SeriesNumber of the source."""
+
+    def __post_init__(self) -> None:
+        """Check the limits of the attributes."""
+        limits = {
+            "description": SHORT_TEXT_CHARACTERS,
+            "software_version": LONG_STRING_CHARACTERS,
+            "series_description_suffix": LONG_STRING_CHARACTERS,
+        }
+        for name, longest in limits.items():
+            value = getattr(self, name)
+            if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= longest):
+                raise SettingsError(
+                    f"{name} must be 1 to {longest} printable ASCII characters; got {len(value)}: "
+                    f"{value[:60]!r}. "
+                    "Shorten it or write it in ASCII."
+                )
+        if "\\" in self.software_version or "\\" in self.series_description_suffix:
+            raise SettingsError("software_version and series_description_suffix must not hold a backslash.")
+        if not 1 <= self.series_number_offset <= LARGEST_SERIES_NUMBER // 2:
+            raise SettingsError(
+                f"series_number_offset must be in 1..{LARGEST_SERIES_NUMBER // 2}; "
+                f"got {self.series_number_offset}."
+            )
+
+
+@dataclass(frozen=True)
+class DerivedSeries:
+    """What all instances of one derived series share."""
+
+    SeriesInstanceUID: str
+    SeriesNumber: int
+    created: datetime
+    """With time zone."""
+
+
+def new_series(
+    source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()
+) -> DerivedSeries:
+    """Choose UID, number and time of a derived series; each call makes another UID.
+
+    Parameters
+    ----------
+    source : Dataset
+        Header of any slice of the source.
+    derivation : Derivation
+    taken_series_numbers : collection of int
+        Numbers in use in the study; the first free one from the wanted one on is taken.
+    """
+    found = values(source, "SeriesNumber")
+    number = int(found[0]) + derivation.series_number_offset if found else derivation.series_number_offset
+    while number in taken_series_numbers:
+        number += 1
+    if not -LARGEST_SERIES_NUMBER <= number <= LARGEST_SERIES_NUMBER:
+        number = derivation.series_number_offset
+        while number in taken_series_numbers:
+            number += 1
+    return DerivedSeries(generate_uid(prefix=None), number, datetime.now(timezone.utc))
+
+
+def derive_dataset(
+    source: Dataset,
+    stored_hw: NDArray[np.int32],
+    pixels: PixelFormat,
+    derivation: Derivation,
+    series: DerivedSeries,
+) -> Dataset:
+    """Make the dataset of one derived slice.
+
+    Parameters
+    ----------
+    source : Dataset
+        The source slice as read from its file; not changed.
+    stored_hw : array, shape (H, W)
+        New stored values, within the range of `pixels`.
+    pixels : PixelFormat
+        Coding of the source, which the derived slice keeps.
+    derivation, series
+        What all slices share.
+
+    Returns
+    -------
+    Dataset
+        With file meta information, for explicit VR little endian.
+    """
+    target = to_explicit_little_endian(source, _drop_everywhere)
+    for group in embedded_overlay_groups(target):
+        for tag in [tag for tag in target.keys() if tag.group == group]:  # noqa: SIM118
+            del target[tag]
+    scanner = _scanner_item(target)
+    for keyword in REMOVED_KEYWORDS:
+        if keyword in target:
+            del target[keyword]
+
+    _set_identity(target, source, series, derivation)
+    _set_equipment(target, scanner, derivation)
+    _set_derivation(target, source, derivation)
+    _set_dates(target, series)
+    _set_pixels(target, stored_hw, pixels)
+    target.file_meta = FileMetaDataset()
+    target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
+    target.file_meta.MediaStorageSOPInstanceUID = target.SOPInstanceUID
+    target.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    target.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    target.file_meta.ImplementationVersionName = f"NSN2N_{derivation.software_version}"[:16]
+    return target
+
+
+def _drop_everywhere(tag: BaseTag) -> bool:
+    """Private attributes (meaning unknown, may hold identity or old pixels), curves, group lengths."""
+    curve = 0x5000 <= tag.group <= 0x50FF
+    return tag.is_private or curve or tag.element == 0 or tag == 0xFFFAFFFA or tag == 0xFFFCFFFC
+
+
+def _set_identity(target: Dataset, source: Dataset, series: DerivedSeries, derivation: Derivation) -> None:
+    target.SOPInstanceUID = generate_uid(prefix=None)
+    target.SeriesInstanceUID = series.SeriesInstanceUID
+    target.SeriesNumber = series.SeriesNumber
+    target[Tag("SeriesDescription")] = _series_description(source, derivation.series_description_suffix)
+
+
+def _series_description(source: Dataset, suffix: str) -> RawDataElement:
+    """``<source> <suffix>`` within 64 characters; the bytes of the source's text stay as they are."""
+    tag = Tag("SeriesDescription")
+    element = source.get_item(tag) if tag in source else None
+    value = b"" if element is None or element.value is None else element.value
+    encodings = source.original_character_set or "iso8859"
+    codecs = [encodings] if isinstance(encodings, str) else list(encodings)
+    original = (value if isinstance(value, bytes) else encode_string(str(value), codecs)).strip(b" \0")
+    room = LONG_STRING_CHARACTERS - len(suffix) - 1
+    if len(original) > room:
+        original = original[:room] if original.isascii() else _cut(original, room, codecs)
+    joined = b" ".join(part for part in (original.rstrip(), suffix.encode("ascii")) if part)
+    return raw_element(tag, "LO", joined + b" " * (len(joined) % 2))
+
+
+def _cut(value: bytes, characters: int, codecs: list[str]) -> bytes:
+    """Cut a text that is not ASCII; drop it if its bytes are not what its character set says."""
+    decoded = decode_bytes(value, codecs, set())
+    if encode_string(decoded, codecs) != value:
+        return b""
+    return encode_string(decoded[:characters], codecs)
+
+
+def _scanner_item(target: Dataset) -> Dataset | None:
+    """ContributingEquipmentSequence item for the equipment that acquired the images (PS3.3 C.12.1.1.5)."""
+    described = [keyword for keyword in SCANNER_KEYWORDS if keyword in target]
+    if not described:
+        return None
+    item = Dataset()
+    for keyword in described:
+        item[Tag(keyword)] = target.get_item(Tag(keyword))
+    item.set_original_encoding(False, True, target.original_character_set)
+    if not text(target, "Manufacturer"):
+        item.Manufacturer = "unknown"  # type 1 in this sequence
+    item.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.AcquisitionEquipment)]
+    return item
+
+
+def _set_equipment(target: Dataset, scanner: Dataset | None, derivation: Derivation) -> None:
+    target.Manufacturer = OWN_MANUFACTURER
+    target.ManufacturerModelName = OWN_MODEL_NAME
+    target.SoftwareVersions = derivation.software_version
+    if scanner is not None:
+        earlier = list(target.get("ContributingEquipmentSequence") or [])
+        target.ContributingEquipmentSequence = Sequence([*earlier, scanner])
+
+
+def _set_derivation(target: Dataset, source: Dataset, derivation: Derivation) -> None:
+    image_type = [str(value) for value in values(source, "ImageType")]
+    target.ImageType = ["DERIVED", *(image_type[1:] or ["PRIMARY"])]
+    target.DerivationDescription = derivation.description
+    target.DerivationCodeSequence = [_code_item(codes.DCM.Smoothing)]
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
+    reference.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
+    reference.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.SourceImageForImageProcessingOperation)]
+    target.SourceImageSequence = [reference]
+
+
+def _code_item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item
+
+
+def _set_dates(target: Dataset, series: DerivedSeries) -> None:
+    moment = series.created.astimezone(_time_zone(text(target, "TimezoneOffsetFromUTC")))
+    for name in ("InstanceCreation", "Content", "Series"):
+        setattr(target, f"{name}Date", moment.strftime("%Y%m%d"))
+        setattr(target, f"{name}Time", moment.strftime("%H%M%S.%f"))
+
+
+def _time_zone(offset: str) -> timezone | None:
+    """Dates of a dataset are in its TimezoneOffsetFromUTC (``+0100``); without one, in local time."""
+    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
+        return None
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return (
+        timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
+    )
+
+
+def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelFormat) -> None:
+    data = stored_hw.astype(pixels.dtype).tobytes()
+    vr = "OW" if pixels.bits_allocated == 16 else "OB"
+    target.add_new(Tag("PixelData"), vr, data + b"\0" * (len(data) % 2))
+    for keyword, value in (
+        ("SmallestImagePixelValue", stored_hw.min()),
+        ("LargestImagePixelValue", stored_hw.max()),
+    ):
+        if keyword in target:
+            target.add_new(Tag(keyword), "SS" if pixels.signed else "US", int(value))
