@@ -184,8 +184,8 @@ def _slices_first(
 
 def _as_dhw(stored: NDArray[Any], axes: tuple[int, int, int]) -> NDArray[Any]:
     """Return a view of stored numbers with the slice axis in front."""
-    volume: NDArray[Any] = stored[(slice(None),) * 3 + (0,) * (stored.ndim - 3)]
-    return volume.transpose(axes)
+    view: NDArray[Any] = stored[(slice(None),) * 3 + (0,) * (stored.ndim - 3)].transpose(axes)
+    return view
 
 
 def _slope_inter(image: nib.Nifti1Image) -> tuple[float, float]:

@@ -1,0 +1,166 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The wheel is complete and works away from the checkout; the dependencies say what the code imports."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALLED_AS = {
+    "nsn2n": "nsn2n",
+    "operators": "nsn2n/operators",
+    "app": "nsn2n/app",
+    "models/nsn2n": "nsn2n/bundle",
+}
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _normal_name(requirement: str) -> str:
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name, requirement
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def test_requirements_are_the_dependencies_of_the_project(project):
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+
+    assert requirements == project["dependencies"]
+
+
+def test_every_import_is_a_declared_dependency(project):
+    declared = {_normal_name(requirement) for requirement in project["dependencies"]}
+    providers = packages_distributions()
+    undeclared = {}
+    for folder in INSTALLED_AS:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module or ""]
+                else:
+                    continue
+                for name in {name.split(".")[0] for name in names} - {"nsn2n"} - sys.stdlib_module_names:
+                    distributions = {_normal_name(provider) for provider in providers.get(name, [])}
+                    if not distributions & declared:
+                        undeclared.setdefault(name, []).append(str(path.relative_to(ROOT)))
+
+    assert not undeclared
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build a wheel from a copy, so that nothing is left in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("nsn2n", "operators", "app", "models"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for pattern in ("*.toml", "*.txt", "LICENSE", "README*"):
+        for path in ROOT.glob(pattern):
+            shutil.copy(path, source)
+    _run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-build-isolation",
+            "--no-deps",
+            "--no-index",
+            str(source),
+        ],
+        cwd=folder,
+    )
+    (built,) = folder.glob("nsn2n-*.whl")
+    return built
+
+
+def _run(command: list[str], cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    result = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def test_wheel_holds_every_file_of_the_packages(wheel):
+    expected = {"nsn2n/py.typed"}
+    for folder, installed in INSTALLED_AS.items():
+        pattern = "*" if folder.startswith("models/") else "*.py"
+        for path in (ROOT / folder).rglob(pattern):
+            if path.is_file() and "__pycache__" not in path.parts:
+                expected.add(f"{installed}/{path.relative_to(ROOT / folder).as_posix()}")
+
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    assert expected <= found, f"missing in the wheel: {sorted(expected - found)}"
+    assert all(name.startswith("nsn2n/") and not name.endswith(".pyc") for name in found)
+
+
+def test_wheel_states_version_and_license(wheel):
+    archive = zipfile.ZipFile(wheel)
+    metadata_name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = archive.read(metadata_name).decode()
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "nsn2n" / "_version.py").read_text())
+
+    assert version
+    assert f"\nVersion: {version[1]}\n" in metadata
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
+
+
+def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
+    """A new environment gets the wheel; the dependencies are borrowed from this one, nsn2n itself is not."""
+    environment = tmp_path / "environment"
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], cwd=tmp_path)
+    python = str(environment / "bin" / "python")
+    install = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
+    _run([sys.executable, "-m", "pip", "--python", python, *install], cwd=tmp_path)
+    paths = {"base": str(environment), "platbase": str(environment)}
+    site_packages = Path(sysconfig.get_path("purelib", vars=paths))
+    # A .pth file adds the folder, but not the .pth files in it: an editable nsn2n there stays unseen.
+    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site_packages / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
+
+    places = _run(
+        [
+            python,
+            "-c",
+            "import nsn2n, nsn2n.dicom, nsn2n.operators, nsn2n.app, nsn2n.bundle\n"
+            "for package in nsn2n, nsn2n.dicom, nsn2n.operators, nsn2n.app, nsn2n.bundle:\n"
+            "    print(package.__file__)",
+        ],
+        cwd=tmp_path,
+    ).splitlines()
+
+    assert len(places) == 5
+    assert all(place.startswith(str(site_packages)) for place in places), places
+    for path in (ROOT / "models" / "nsn2n").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert (
+                site_packages / "nsn2n" / "bundle" / path.relative_to(ROOT / "models" / "nsn2n")
+            ).is_file()
+    assert "demo" in _run([str(environment / "bin" / "nsn2n"), "--help"], cwd=tmp_path)
