@@ -1,6 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part may import which: app -> operators -> nsn2n.dicom -> the method, never back. Tests mirror the tree.
+"""Which part may import which: app -> operators -> nsn2n.dicom -> the method, never back.
+
+And each module has its tests, in a tree that mirrors the code.
+
 
 The command line stands with the application on top: it connects everything.
 """

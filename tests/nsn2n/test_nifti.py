@@ -74,7 +74,7 @@ def _files(draw):
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(file=_files(), suffix=st.sampled_from([".nii", ".nii.gz"]))
 def test_unchanged_volume_gives_the_same_file(tmp_path_factory, file, suffix):
     folder = tmp_path_factory.mktemp("nifti")
@@ -90,7 +90,7 @@ def test_unchanged_volume_gives_the_same_file(tmp_path_factory, file, suffix):
     assert _content(folder / f"out{suffix}") == _content(source)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(file=_files(), seed=st.integers(0, 1000))
 def test_new_values_are_stored_as_the_nearest_number(tmp_path_factory, file, seed):
     folder = tmp_path_factory.mktemp("nifti")
