@@ -51,7 +51,7 @@ class Verdict(enum.Enum):
     REGULAR = "a regular grid"
     SHEARED = "sheared (gantry tilt): equal steps that are not along the normal of the slices"
     VARIABLE = "unevenly spaced"
-    GAP = "a regular grid with slices missing"
+    GAP = "evenly spaced but for missing slices"
     MULTI_VOLUME = "several slices at one position (several volumes in one series)"
     MIXED_ORIENTATION = "of more than one orientation"
     MIXED_SPACING = "of more than one PixelSpacing"

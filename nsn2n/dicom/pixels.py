@@ -246,7 +246,7 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
 
 def _undecodable(error: Exception, path: Path, dataset: Dataset) -> DicomError:
     return refusal(
-        f"must be decodable; got {type(error).__name__}: {error}",
+        f"must be decodable; got {type(error).__name__}",
         EXPORT_AGAIN,
         keyword="PixelData",
         path=path,

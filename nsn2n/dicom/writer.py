@@ -133,8 +133,11 @@ def write_series(
             _check_series([hidden / name for name in names], geometry, series)
             hidden.rename(folder)
     except OSError as error:
+        # pydicom wraps errors while writing; the system's own words are in the cause.
+        system = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        reason = system.strerror or type(system).__name__
         raise DicomError(
-            f"the output folder must be writable and have room; got {error.strerror or error} at {output}. "
+            f"the output folder must be writable and have room; got {reason} at {output}. "
             "No series was written; make room or choose another folder."
         ) from error
     _report(clipped, moved, volume.size, options, folder)
@@ -188,7 +191,7 @@ def _write_slice(
     """Derive one instance from its source file, save it and check what was saved."""
     try:
         source = pydicom.dcmread(facts.path)
-    except (InvalidDicomError, *PARSE_ERRORS) as error:
+    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
         raise refusal(
             f"a source file must stay readable; got {type(error).__name__}", "Run again.", path=facts.path
         ) from error
