@@ -18,7 +18,17 @@ from pydicom.tag import Tag
 
 from nsn2n.errors import DicomError
 
-__all__ = ["PARSE_ERRORS", "integer", "numbers", "refusal", "tag_text", "text", "values"]
+__all__ = [
+    "PARSE_ERRORS",
+    "integer",
+    "numbers",
+    "raw_value",
+    "refusal",
+    "series_number",
+    "tag_text",
+    "text",
+    "values",
+]
 
 PARSE_ERRORS = (
     AttributeError,
@@ -88,6 +98,21 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
 def text(header: Dataset, keyword: str) -> str:
     r"""The attribute as text, several values joined by ``\``; "" if absent or empty."""
     return "\\".join(str(value) for value in values(header, keyword))
+
+
+def series_number(header: Dataset) -> int | None:
+    """SeriesNumber, or None if it is absent, empty or not a number."""
+    try:
+        return int(values(header, "SeriesNumber")[0])
+    except (IndexError, ValueError):
+        return None
+
+
+def raw_value(header: Dataset, keyword: str) -> bytes:
+    """Bytes of a text attribute without padding, not decoded: pydicom warns of bad values and tells them."""
+    element = header.get_item(keyword) if keyword in header else None
+    value = b"" if element is None or element.value is None else element.value
+    return (value if isinstance(value, bytes) else str(value).encode()).strip(b" \0")
 
 
 def numbers(header: Dataset, keyword: str, count: int, path: Path) -> tuple[float, ...]:

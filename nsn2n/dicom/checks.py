@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from nsn2n.dicom.attributes import numbers, refusal, text
+from nsn2n.dicom.attributes import numbers, raw_value, refusal, text
 from nsn2n.dicom.kinds import SINGLE_FRAME_CLASSES, is_own_output, why_not_a_volume
 from nsn2n.dicom.pixels import PixelFormat, pixel_format
 
@@ -138,14 +138,8 @@ def check_same_series(slices: Sequence[SliceFacts]) -> None:
             if here != there:
                 raise _differs(keyword, f"{here} beside {there} in {first.path.name}", other)
         # Compared as bytes: an identifier in a broken character set still tells two patients apart.
-        if _raw(other.header, 0x00100020) != _raw(first.header, 0x00100020):
+        if raw_value(other.header, "PatientID") != raw_value(first.header, "PatientID"):
             raise _differs("PatientID", f"two patients, the other in {first.path.name}", other)
-
-
-def _raw(header: Dataset, tag: int) -> bytes:
-    element = header.get_item(tag) if tag in header else None
-    value = b"" if element is None or element.value is None else element.value
-    return (value if isinstance(value, bytes) else str(value).encode()).strip(b" \0")
 
 
 def _differs(keyword: str, found: str, other: SliceFacts) -> Exception:

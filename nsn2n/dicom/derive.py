@@ -26,7 +26,7 @@ from pydicom.sr.coding import Code
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from nsn2n.dicom.attributes import text, values
+from nsn2n.dicom.attributes import series_number, text, values
 from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups
 from nsn2n.dicom.transcode import raw_element, to_explicit_little_endian
@@ -157,8 +157,7 @@ def new_series(
     taken_series_numbers : collection of int
         Numbers in use in the study; the first free one from the wanted one on is taken.
     """
-    found = values(source, "SeriesNumber")
-    number = int(found[0]) + derivation.series_number_offset if found else derivation.series_number_offset
+    number = (series_number(source) or 0) + derivation.series_number_offset
     while number in taken_series_numbers:
         number += 1
     if not -LARGEST_SERIES_NUMBER <= number <= LARGEST_SERIES_NUMBER:

@@ -241,7 +241,25 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
         decoded = pixel_array(dataset)
     except PARSE_ERRORS as error:
         raise _undecodable(error, path, dataset) from error
+    _check_padding_fits(dataset, pixels, path)
     return decoded.astype(np.int32)
+
+
+def _check_padding_fits(dataset: Dataset, pixels: PixelFormat, path: Path) -> None:
+    """Refuse padding that lies in the unused bits: without them it would look like a real value."""
+    low, high = pixels.stored_range
+    if pixels.padding is None or (low <= pixels.padding[0] and pixels.padding[1] <= high):
+        return
+    words = pixel_array(dataset, correct_unused_bits=False).astype(np.int32)
+    count = int(np.count_nonzero(pixels.is_padding(words) & ((words < low) | (words > high))))
+    if count:
+        raise refusal(
+            f"must be in the range {low}..{high} of BitsStored; {count} pixels hold padding outside of it",
+            EXPORT_AGAIN,
+            keyword="PixelPaddingValue",
+            path=path,
+            header=dataset,
+        )
 
 
 def _undecodable(error: Exception, path: Path, dataset: Dataset) -> DicomError:

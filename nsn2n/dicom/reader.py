@@ -20,7 +20,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, series_number, text
 from nsn2n.dicom.checks import SliceFacts, check_same_series, check_slice
 from nsn2n.dicom.geometry import Verdict, VolumeGeometry, arrange_slices
 from nsn2n.dicom.pixels import PIXEL_TAGS, embedded_overlay_groups, stored_values
@@ -248,8 +248,9 @@ def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str,
     metadata: dict[str, Any] = {keyword: text(header, keyword) for keyword in keywords if keyword in header}
     metadata["SeriesInstanceUID"] = series.SeriesInstanceUID
     metadata["StudyInstanceUID"] = series.StudyInstanceUID
-    if values(header, "SeriesNumber"):
-        metadata["SeriesNumber"] = int(header.SeriesNumber)
+    number = series_number(header)
+    if number is not None:
+        metadata["SeriesNumber"] = number
     depth_mm, between_rows_mm, between_columns_mm = geometry.spacing_mm
     metadata |= {
         "row_pixel_spacing": between_rows_mm,

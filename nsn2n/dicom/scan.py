@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, series_number, text, values
 from nsn2n.errors import DicomError
 
 __all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
@@ -103,7 +103,7 @@ def scan_folder(folder: Path | str) -> Scan:
     if ignored:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
         logger.info(
-            "%d paths in %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed
+            "%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed
         )
     return Scan(folder, tuple(records), tuple(ignored))
 
@@ -199,15 +199,11 @@ def _refuse_missing_prefix(path: Path) -> None:
 
 def _record(files: list[Path]) -> SeriesRecord:
     header = read_header(files[0])
-    try:
-        number = int(values(header, "SeriesNumber")[0])
-    except (IndexError, ValueError):
-        number = None
     return SeriesRecord(
         StudyInstanceUID=text(header, "StudyInstanceUID"),
         SeriesInstanceUID=text(header, "SeriesInstanceUID"),
         Modality=text(header, "Modality"),
-        SeriesNumber=number,
+        SeriesNumber=series_number(header),
         SeriesDescription=text(header, "SeriesDescription"),
         SOPClassUID=text(header, "SOPClassUID"),
         ImageType=tuple(str(value) for value in values(header, "ImageType")),
@@ -226,6 +222,6 @@ def _nothing_found(folder: Path, ignored: list[IgnoredFile]) -> str:
         return f"no DICOM found in {folder}: it is empty. Name the folder that holds the DICOM files."
     first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in ignored[:3])
     return (
-        f"no DICOM found in {folder}: {len(ignored)} paths, none a DICOM image ({first}). "
+        f"no DICOM found in {folder}: {len(ignored)} entries, none a DICOM image ({first}). "
         "Name the folder that holds the DICOM files."
     )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, tag_text, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, text, values
 from nsn2n.dicom.checks import SliceFacts
 from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
 from nsn2n.dicom.geometry import VolumeGeometry
@@ -35,8 +35,11 @@ __all__ = ["EncodedSlice", "WriteOptions", "WrittenSeries", "encode_slice", "wri
 
 logger = logging.getLogger(__name__)
 
+PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
+"""Compared as bytes, since decoding a wrong one makes pydicom warn with the value in the message."""
+
 COPIED_KEYWORDS = (
-    *("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "AccessionNumber"),
+    "StudyInstanceUID",
     *("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "SpacingBetweenSlices", "SliceLocation", "InstanceNumber", "AcquisitionNumber"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -255,6 +258,7 @@ def _check_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: Slice
     written = pydicom.dcmread(file)
     pixels = pixel_format(written, file)
     wrong = [keyword for keyword in COPIED_KEYWORDS if text(written, keyword) != text(source, keyword)]
+    wrong += [key for key in PATIENT_KEYWORDS if raw_value(written, key) != raw_value(source, key)]
     if values(written, "ImageType")[:1] != ("DERIVED",):
         wrong.append("ImageType")
     if text(written, "SOPInstanceUID") != text(written.file_meta, "MediaStorageSOPInstanceUID"):

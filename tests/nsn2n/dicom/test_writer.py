@@ -256,6 +256,17 @@ def test_self_check_finds_a_series_with_one_uid_twice(make_series, tmp_path, der
 # --- what is written ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("error")
+def test_broken_patient_attributes_are_copied_without_a_word(make_series, tmp_path, derivation, caplog):
+    files = make_series(overrides={"PatientBirthDate": "19700102", "PatientID": "SECRET"})
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"19700102", b"SECRET**"))
+    series = read_series(files)
+    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    assert b"SECRET**" in written.files[0].read_bytes()
+    assert "SECRET" not in caplog.text
+
+
 def test_series_lies_in_a_folder_of_its_uid(make_series, tmp_path, derivation):
     series = read_series(make_series())
     first = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
