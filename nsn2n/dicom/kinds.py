@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -19,7 +20,7 @@ from pydicom.uid import (
     PositronEmissionTomographyImageStorage,
 )
 
-from nsn2n.dicom.attributes import tag_text, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, tag_text, text, values
 
 __all__ = ["OWN_MANUFACTURER", "OWN_MODEL_NAME", "SINGLE_FRAME_CLASSES", "is_own_output", "why_not_a_volume"]
 
@@ -81,6 +82,13 @@ REFUSED_IMAGE_TYPES = {
 """Values of ImageType that stand for something whose noise is not that of the acquired image."""
 
 
+PRIVATE_SIGNS = (
+    (0x0043, 0x2F, "GEMS_PARM_01", "is not 0, which stands for magnitude"),
+    (0x0019, 0x0A, "SIEMENS MR HEADER", "is not 0: a mosaic of slices"),
+)
+"""Group, element, private creator of numbers that are not 0 in images that ImageType does not give away."""
+
+
 def why_not_a_volume(header: Dataset) -> str | None:
     """Name what makes an image one that must not be denoised, or return None.
 
@@ -97,6 +105,18 @@ def why_not_a_volume(header: Dataset) -> str | None:
     component = text(header, "ComplexImageComponent").upper()
     if component in ("PHASE", "REAL", "IMAGINARY", "MIXED"):
         return f"{tag_text('ComplexImageComponent')} is {component}, not MAGNITUDE"
+    return _private_sign(header)
+
+
+def _private_sign(header: Dataset) -> str | None:
+    for group, element, creator, meaning in PRIVATE_SIGNS:
+        try:
+            value = header.get_private_item(group, element, creator).value
+            number = int(value[0] if isinstance(value, (bytes, MultiValue)) else value)
+        except (*PARSE_ERRORS, IndexError):
+            continue
+        if number:
+            return f"private ({group:04X},xx{element:02X}) of {creator} {meaning}"
     return None
 
 

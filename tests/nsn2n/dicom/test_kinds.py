@@ -76,3 +76,20 @@ def test_other_classes_and_complex_components_are_named():
     )
     phase = header(MRImageStorage, "ORIGINAL", "PRIMARY", "OTHER", ComplexImageComponent="PHASE")
     assert why_not_a_volume(phase) == "ComplexImageComponent (0008,9208) is PHASE, not MAGNITUDE"
+
+
+@pytest.mark.parametrize(
+    ("group", "element", "creator", "vr", "value", "refused"),
+    [
+        (0x0043, 0x2F, "GEMS_PARM_01", "SS", 0, False),
+        (0x0043, 0x2F, "GEMS_PARM_01", "SS", 1, True),
+        (0x0043, 0x2F, "SOMEONE ELSE", "SS", 1, False),
+        (0x0019, 0x0A, "SIEMENS MR HEADER", "US", 36, True),
+        (0x0019, 0x0A, "SIEMENS MR HEADER", "UN", b"\x24\x00", True),
+        (0x0019, 0x0A, "SIEMENS MR HEADER", "US", [], False),
+    ],
+)
+def test_private_signs_of_phase_and_mosaic(group, element, creator, vr, value, refused):
+    image = header(MRImageStorage, "ORIGINAL", "PRIMARY", "OTHER")
+    image.private_block(group, creator, create=True).add_new(element, vr, value)
+    assert (why_not_a_volume(image) is not None) == refused
