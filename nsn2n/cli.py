@@ -1,0 +1,230 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``nsn2n``: denoise a folder or a file, look at a folder, run the demonstration.
+
+Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import traceback as tracebacks
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from nsn2n._version import __version__
+from nsn2n.app.report import ALL_FAILED, SOME_FAILED, configure_logging
+from nsn2n.errors import NSN2NError, SettingsError
+from nsn2n.settings import PRESETS, Settings, preset
+
+if TYPE_CHECKING:
+    from nsn2n.denoising import DenoiseResult
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+
+app = typer.Typer(
+    name="nsn2n",
+    help="Denoise CT and MR volumes, each by a network fitted to that volume alone (NS-N2N). For research only.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Device(str, enum.Enum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Traceback = Annotated[
+    bool, typer.Option("--traceback", envvar="NSN2N_TRACEBACK", help="Show where in the program an error arose.")
+]
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nsn2n {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def denoise(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder with DICOM files, or a .nii or .nii.gz file.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the new series; for NIfTI a new file or a folder.")
+    ],
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help=f"Settings to start from: {', '.join(PRESETS)}. [default: default]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and crops: 0 or more. [default: 0]")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="SeriesInstanceUID of a series to denoise, in place of the rules; repeatable."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML or JSON file of settings that differ.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
+    traceback: Traceback = False,
+) -> None:
+    """Denoise the CT and MR series of a folder, or one NIfTI file.
+
+    Prints the path of each new series or file. Exits with 0 if all went well, 3 if some series failed, 1 if all
+    did or there was nothing to do.
+    """
+    configure_logging("WARNING" if quiet else "INFO")
+    with _reported(traceback):
+        run = _with_settings(_settings(preset_name, seed, config), device)
+        if source.is_dir() or not (source.is_file() or source.name.endswith((".nii", ".nii.gz"))):
+            raise typer.Exit(_denoise_series(source, target, run, tuple(series or ()), quiet))
+        if series:
+            raise SettingsError("--series chooses among DICOM series; a NIfTI file has none. Leave it out.")
+        _denoise_file(source, target, run, quiet)
+
+
+@app.command()
+def info(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with DICOM files.")],
+    traceback: Traceback = False,
+) -> None:
+    """List the DICOM series of a folder: which would be denoised, and why the others would not.
+
+    Only headers are read. Away from a terminal: one line per series, fields separated by tabs.
+    """
+    configure_logging("WARNING")
+    with _reported(traceback):
+        from nsn2n.cli_series import list_series, print_series
+
+        print_series(list_series(folder))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for what the demonstration makes.")] = Path("out/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the phantom's noise and of the fit.")] = 0,
+    traceback: Traceback = False,
+) -> None:
+    """Denoise a synthetic low-dose CT series with the application, and compare with the known truth."""
+    configure_logging("INFO")
+    with _reported(traceback):
+        from nsn2n.demo import run_demo
+
+        run_demo(output, seed=seed)
+
+
+@contextmanager
+def _reported(traceback: bool) -> Iterator[None]:
+    """Turn an error that the user can act on into one line and an exit code, and Ctrl-C into its own."""
+    try:
+        yield
+    except NSN2NError as error:
+        if traceback:
+            tracebacks.print_exception(error)
+        logger.error("%s", error)
+        raise typer.Exit(ALL_FAILED) from error
+    except KeyboardInterrupt:
+        logger.warning("interrupted; the series in work was not written")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _settings(preset_name: str | None, seed: int | None, config: Path | None) -> Settings:
+    """Settings of preset, file and options, checked before anything else is done."""
+    mapping = _read_config(config) if config else {}
+    in_file = mapping.get("preset")
+    if preset_name is not None and in_file is not None and preset_name != in_file:
+        raise SettingsError(f"--preset {preset_name} and preset {in_file!r} in {config} must agree. Leave one out.")
+    base = None if in_file is not None else preset(preset_name or "default")
+    return Settings.from_mapping({**mapping, **({} if seed is None else {"seed": seed})}, base)
+
+
+def _read_config(file: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML too
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"--config must name a readable YAML or JSON file; got {reason}. Correct it.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file} must hold a mapping of settings; it holds a {type(content).__name__}.")
+    return content
+
+
+def _with_settings(settings: Settings, device: Device) -> Callable[..., DenoiseResult]:
+    """`nsn2n.denoise` with settings; it loads PyTorch when it is called first."""
+
+    def run(volume_dhw: Any, **keywords: Any) -> DenoiseResult:
+        # MONAI imports all that is installed under its name, Holoscan too, which is not used here.
+        warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
+        from nsn2n.denoising import denoise as denoise_volume
+
+        return denoise_volume(volume_dhw, config=settings.to_mapping(), device=device.value, **keywords)
+
+    return run
+
+
+def _denoise_series(
+    source: Path, target: Path, run: Callable[..., DenoiseResult], series_uids: tuple[str, ...], quiet: bool
+) -> int:
+    """Denoise the series of a folder and give the exit code."""
+    from nsn2n.cli_progress import show_progress
+    from nsn2n.dicom.job import denoise_folder
+
+    with show_progress(quiet=quiet) as progress:
+        outcomes = denoise_folder(
+            source,
+            target,
+            run,
+            series_uids=series_uids,
+            progress=lambda record, fraction, seconds_left: progress(
+                f"{record.Modality} series {record.SeriesNumber}", fraction, seconds_left
+            ),
+        )
+    written = [outcome.written for outcome in outcomes if outcome.written is not None]
+    for result in written:
+        typer.echo(str(result.folder))
+    failed = len(outcomes) - len(written)
+    if failed:
+        logger.error("%d of %d selected series written, %d failed", len(written), len(outcomes), failed)
+        code: int = SOME_FAILED if written else ALL_FAILED
+        return code
+    return 0
+
+
+def _denoise_file(source: Path, target: Path, run: Callable[..., DenoiseResult], quiet: bool) -> None:
+    from nsn2n.cli_progress import show_progress
+    from nsn2n.nifti_job import denoise_nifti
+
+    with show_progress(quiet=quiet) as progress:
+        new_file = denoise_nifti(
+            source, target, run, progress=lambda fraction, seconds_left: progress(source.name, fraction, seconds_left)
+        )
+    typer.echo(str(new_file))

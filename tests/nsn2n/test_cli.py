@@ -1,0 +1,261 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from nsn2n import __version__
+from nsn2n.dicom.reader import read_series
+from nsn2n.dicom.synthetic import write_synthetic_series
+
+SHAPE = (6, 24, 20)
+
+
+def _volume(seed=0):
+    return np.random.default_rng(seed).normal(40, 20, SHAPE)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Series 1, one that lacks a slice (2), and a localizer (3), all in one study."""
+    folder = tmp_path / "study"
+    options = {"seed": "cli", "spacing_mm": (2.0, 0.5, 0.75)}
+    write_synthetic_series(_volume(), folder, series_number=1, **options)
+    files = write_synthetic_series(_volume(1), folder, series_number=2, **options)
+    files[1].unlink()
+    localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    write_synthetic_series(_volume(2)[:1], folder, series_number=3, overrides=localizer, **options)
+    return folder
+
+
+@pytest.fixture
+def good_study(tmp_path):
+    folder = tmp_path / "study"
+    write_synthetic_series(_volume(), folder, seed="cli")
+    return folder
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    file = tmp_path / "t1.nii.gz"
+    volume = np.random.default_rng(3).normal(100, 10, (20, 24, 5)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([1, 1, 3, 1])), file)
+    return file
+
+
+def _process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "nsn2n", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+def test_version(nsn2n):
+    assert nsn2n("--version") == (0, f"nsn2n {__version__}\n", "")
+
+
+def test_module_and_console_script_are_the_same_command():
+    script = Path(sys.executable).with_name("nsn2n")
+    if not script.is_file():
+        pytest.skip("nsn2n is not installed in this environment")
+    by_script = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=True)
+
+    assert by_script.stdout == _process("--version").stdout == f"nsn2n {__version__}\n"
+
+
+def test_denoise_a_series(nsn2n, good_study, tmp_path, brief_config):
+    result = nsn2n("denoise", good_study, tmp_path / "out", "--config", brief_config, "--seed", 7)
+
+    assert result.code == 0, result.stderr
+    (folder,) = map(Path, result.stdout.splitlines())
+    assert folder.parent == tmp_path / "out"
+    source, derived = (read_series(sorted(path.glob("*.dcm")), allow_own_output=True) for path in (good_study, folder))
+    assert derived.geometry == source.geometry
+    assert not np.array_equal(derived.volume_dhw, source.volume_dhw)
+    assert "seed 7, 3 steps" in derived.headers[0].DerivationDescription
+    assert "error" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_series_that_fails_does_not_stop_the_others(nsn2n, study, tmp_path, brief_config):
+    result = nsn2n("denoise", study, tmp_path / "out", "--config", brief_config)
+
+    assert result.code == 3
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "CT series 2" in errors[0]
+    assert "missing slices" in errors[0]
+    assert errors[1] == "error: 1 of 2 selected series written, 1 failed"
+    assert sum("left alone" in line for line in result.stderr.splitlines()) == 1
+    assert [str(path) for path in (tmp_path / "out").iterdir()] == result.stdout.splitlines()
+
+
+def test_exit_code_when_every_series_fails(nsn2n, study, tmp_path):
+    uid = pydicom.dcmread(study / "S0002_I0001.dcm", stop_before_pixels=True).SeriesInstanceUID
+
+    result = nsn2n("denoise", study, tmp_path / "out", "--series", uid)
+
+    assert result.code == 1
+    assert result.stdout == ""
+    assert "error: 0 of 1 selected series written, 1 failed" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_shows_problems_only(nsn2n, study, tmp_path, brief_config):
+    result = nsn2n("denoise", study, tmp_path / "out", "--config", brief_config, "--quiet")
+
+    lines = result.stderr.splitlines()
+    assert result.code == 3
+    assert lines
+    assert all(line.startswith(("error: ", "warning: ")) for line in lines)
+
+
+def test_nothing_to_denoise(nsn2n, tmp_path):
+    localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    write_synthetic_series(_volume(), tmp_path / "study", overrides=localizer)
+
+    result = nsn2n("denoise", tmp_path / "study", tmp_path / "out")
+
+    assert result.code == 1
+    assert result.stderr.splitlines()[-1].startswith("error: at least one series of")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fit: {setps: 3}", "Did you mean 'fit.steps'?"),
+        ("fit: [", "must name a readable YAML or JSON file"),
+        ("- 1", "must hold a mapping"),
+        ("preset: fast", "--preset paper and preset 'fast'"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_read(nsn2n, tmp_path, text, message):
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+
+    result = nsn2n("denoise", tmp_path / "absent", tmp_path / "out", "--config", file, "--preset", "paper")
+
+    assert result.code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_settings_come_from_preset_file_and_options(nsn2n, nifti, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"preset": "fast", "seed": 1, "fit": {"steps": 3}}))
+
+    result = nsn2n("denoise", nifti, tmp_path / "out.nii", "--config", file, "--seed", 2)
+
+    assert result.code == 0, result.stderr
+    assert "preset fast, seed 2, 3 steps" in result.stderr
+
+
+@pytest.mark.parametrize(("target", "expected"), [("new.nii", "new.nii"), ("out", "out/t1.nii.gz")])
+def test_denoise_a_nifti_file(nsn2n, nifti, tmp_path, brief_config, target, expected):
+    result = nsn2n("denoise", nifti, tmp_path / target, "--config", brief_config)
+
+    assert result.code == 0, result.stderr
+    assert result.stdout == f"{tmp_path / expected}\n"
+    before, after = nib.load(nifti), nib.load(tmp_path / expected)
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert after.shape == before.shape
+    assert not np.array_equal(after.get_fdata(), before.get_fdata())
+
+
+@pytest.mark.parametrize(("target", "what"), [("t1.nii.gz", "the input itself"), ("there.nii", "there already")])
+def test_a_nifti_file_is_never_overwritten(nsn2n, nifti, tmp_path, target, what):
+    (tmp_path / "there.nii").write_bytes(b"precious")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.nii*")}
+
+    result = nsn2n("denoise", nifti, tmp_path / target)
+
+    assert result.code == 1
+    assert what in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.nii*")} == before
+
+
+def test_series_of_a_nifti_file_are_refused(nsn2n, nifti, tmp_path):
+    result = nsn2n("denoise", nifti, tmp_path / "out", "--series", "1.2")
+
+    assert result.code == 1
+    assert "--series chooses among DICOM series" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["absent", "absent.nii.gz"])
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_traceback_only_where_it_is_asked_for(nsn2n, tmp_path, monkeypatch, name, by_variable):
+    plain = nsn2n("denoise", tmp_path / name, tmp_path / "out")
+    if by_variable:
+        monkeypatch.setenv("NSN2N_TRACEBACK", "1")
+    asked = nsn2n("denoise", tmp_path / name, tmp_path / "out", *([] if by_variable else ["--traceback"]))
+
+    assert plain.code == asked.code == 1
+    assert plain.stderr.startswith("error: ")
+    assert len(plain.stderr.splitlines()) == 1
+    assert asked.stderr.startswith("Traceback")
+    assert asked.stderr.endswith(plain.stderr)
+
+
+def test_unknown_option(nsn2n):
+    assert nsn2n("denoise", "in", "out", "--presets", "fast").code == 2
+
+
+def test_interrupt_leaves_nothing(tmp_path, good_study):
+    config = tmp_path / "long.yaml"
+    config.write_text("fit: {steps: 1000000}\n")
+    command = [sys.executable, "-m", "nsn2n", "denoise", good_study, tmp_path / "out", "--config", config]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("denoising "):
+                break
+        os.kill(process.pid, signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert rest == "warning: interrupted; the series in work was not written\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_lists_every_series(nsn2n, study):
+    result = nsn2n("info", study)
+
+    assert result.code == 0
+    header, *rows = (line.split("\t") for line in result.stdout.splitlines())
+    lines = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [line["number"] for line in lines] == ["1", "2", "3"]
+    assert lines[0]["size"] == "6 x 24 x 20"
+    assert lines[0]["spacing_mm"] == "2 x 0.5 x 0.75"
+    assert [line["denoise"].split(":")[0] for line in lines] == ["yes", "refused", "left alone"]
+    assert result.stderr == ""
+
+
+def test_info_does_not_load_pytorch(study):
+    code = (
+        "import sys; from nsn2n.cli import main\n"
+        "try: main()\n"
+        "finally: print([name for name in ('torch', 'monai', 'holoscan') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "info", str(study)], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_info_of_no_folder(nsn2n, tmp_path):
+    result = nsn2n("info", tmp_path / "absent")
+
+    assert result.code == 1
+    assert result.stderr.startswith("error: no DICOM found in")
