@@ -1,0 +1,353 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""``denoise``: one volume in, one denoised volume out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from nsn2n._version import __version__
+from nsn2n.errors import VolumeError
+from nsn2n.fitting import Problem, fit
+from nsn2n.inference import Compute, choose_compute, denoised_batches, reproducible
+from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
+from nsn2n.networks import build_network
+from nsn2n.noise import estimate_noise, noise_sd_slice
+from nsn2n.settings import Settings
+from nsn2n.settings import preset as preset_settings
+from nsn2n.volume import checked_volume, fill_invalid
+
+__all__ = ["DenoiseResult", "denoise"]
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float, float], None]
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+_NOISE_FLOOR = 0.25
+"""Errors are divided by no less than this fraction of the median noise sd, so that quiet corners do not own the loss."""
+
+_NO_NOISE = 1e-6
+"""Noise below this fraction of the data range is rounding, not noise."""
+
+_GAIN_PAIRS = 16
+"""Pairs on which the gain of the smoothing is measured."""
+
+_FIT_SHARE = 0.9
+"""Share of the run that the fit takes, for the progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseResult:
+    """A denoised volume and how it came about."""
+
+    volume: Float32Array
+    """Shape (D, H, W), float32, in the unit of the input."""
+    noise_sd: Float32Array
+    """Shape (D, H, W), float32: local standard deviation of the input's noise, as estimated; 0 where it has none."""
+    settings: Settings
+    """The settings that were used, the seed among them."""
+    measured: Mapping[str, float | int | str | bool]
+    """What was measured: noise, matched fraction, change, loss, seconds."""
+    loss: Float32Array
+    """Shape (steps,), float32: the loss at each step."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that was used."""
+        return self.settings.seed
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Version, settings and measurements as plain values that JSON can hold."""
+        return {
+            "version": __version__,
+            "settings": self.settings.to_mapping(),
+            "measured": dict(self.measured),
+        }
+
+    def summary(self) -> str:
+        """Return one line of ASCII, for logs and for DerivationDescription."""
+        measured = self.measured
+        return (
+            f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
+            f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; median noise "
+            f"sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, rms change "
+            f"{measured['rms_change']:.4g}"
+        )
+
+
+def denoise(
+    volume: ArrayLike,
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
+    modality: Literal["CT", "MR", "PT"] | None = None,
+    preset: str = "default",
+    seed: int | None = None,
+    device: str = "auto",
+    config: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    exclude: ArrayLike | None = None,
+) -> DenoiseResult:
+    """Denoise a volume by a network that is fitted to this volume alone (NS-N2N).
+
+    Parameters
+    ----------
+    volume : array_like, shape (D, H, W), real numbers
+        D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are.
+    spacing_mm : tuple of 3 floats, optional
+        (slice, row, column) spacing in mm; a large slice spacing is remarked on.
+    modality : {"CT", "MR", "PT"}, optional
+        Kept in the record.
+    preset : {"default", "fast", "paper"}
+        Where the settings start from.
+    seed : int, optional
+        0 or more; by default the settings', which is 0.
+    device : {"auto", "cpu", "cuda"}
+    config : mapping, optional
+        Settings that differ from the preset's, as :meth:`Settings.from_mapping` takes them.
+    progress : callable, optional
+        Called with (fraction done, seconds left).
+    exclude : array_like, shape (D, H, W), bool, optional
+        Voxels that hold no measurement, such as padding: they come back as they are and teach nothing.
+
+    Returns
+    -------
+    DenoiseResult
+
+    Raises
+    ------
+    VolumeError
+        If the array cannot be denoised (see :func:`nsn2n.volume.checked_volume`).
+    SettingsError
+        If a setting, the preset or the device is unknown or out of bounds.
+
+    Notes
+    -----
+    Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs in what
+    :mod:`nsn2n.settings` says field by field.
+    """
+    started = time.perf_counter()
+    settings = _resolve_settings(preset, seed, config)
+    _check_hints(spacing_mm, modality)
+    noisy, valid = checked_volume(volume, exclude)
+    compute = choose_compute(device)
+    logger.info(
+        "denoising %d x %d x %d voxels: preset %s, seed %d, on %s",
+        *noisy.shape,
+        settings.preset,
+        settings.seed,
+        compute,
+    )
+    run = _Run(noisy, valid, settings, compute, _Clock(progress, started))
+    denoised, loss = run.denoise()
+    change = np.sqrt(np.mean(np.square(denoised - noisy, dtype=np.float64), where=run.where))
+    measured: dict[str, float | int | str | bool] = {
+        "modality": modality or "",
+        "noise_sd_median": run.unit_noise,
+        "matched_fraction": run.matched_fraction,
+        "rms_change": float(change),
+        "steps": len(loss),
+        "final_loss": float(np.mean(loss[-50:])) if len(loss) else 0.0,
+        "compute": str(compute),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    if progress is not None:
+        progress(1.0, 0.0)
+    return DenoiseResult(volume=denoised, noise_sd=run.noise_sd, settings=settings, measured=measured, loss=loss)
+
+
+def _resolve_settings(preset: str, seed: int | None, config: Mapping[str, Any] | None) -> Settings:
+    settings = preset_settings(preset)
+    if config:
+        settings = Settings.from_mapping(config, base=None if "preset" in config else settings)
+    return settings if seed is None else replace(settings, seed=seed)
+
+
+def _check_hints(spacing_mm: tuple[float, float, float] | None, modality: str | None) -> None:
+    if modality not in (None, "CT", "MR", "PT"):
+        raise VolumeError(f"modality must be CT, MR, PT or None; got {modality!r}.")
+    if spacing_mm is None:
+        return
+    if len(spacing_mm) != 3 or not all(np.isfinite(value) and value > 0 for value in spacing_mm):
+        raise VolumeError(f"spacing_mm must be three positive numbers (slice, row, column); got {spacing_mm!r}.")
+    if spacing_mm[0] > _FAR_MM:
+        logger.warning(
+            "slices are %.3g mm apart: neighbors further than %.3g mm show different tissue, and less noise is removed",
+            spacing_mm[0], _FAR_MM,
+        )  # fmt: skip
+
+
+_FAR_MM = 4.0
+"""Slice spacing beyond which the gain falls (Cho and Yoo, arXiv 2606.23200)."""
+
+
+class _Clock:
+    """Turns fractions of the fit and of the inference into one fraction and the seconds left."""
+
+    def __init__(self, progress: Progress | None, started: float) -> None:
+        self._progress = progress
+        self._started = started
+
+    def __call__(self, fraction: float) -> None:
+        if self._progress is not None:
+            elapsed = time.perf_counter() - self._started
+            self._progress(fraction, elapsed * (1.0 - fraction) / max(fraction, 1e-6))
+
+
+class _Run:
+    """One volume on its way through the method."""
+
+    def __init__(
+        self,
+        noisy: Float32Array,
+        valid: BoolArray | None,
+        settings: Settings,
+        compute: Compute,
+        clock: _Clock,
+    ) -> None:
+        self._noisy = noisy
+        self._valid = valid
+        self._settings = settings
+        self._compute = compute
+        self._clock = clock
+        self._filled = noisy if valid is None else fill_invalid(noisy, valid)
+        self.where: BoolArray | np.bool_ = np.True_ if valid is None else valid
+        self.matched_fraction = 0.0
+        self.noise_sd, self.unit_noise = self._measure_noise()
+
+    def denoise(self) -> tuple[Float32Array, Float32Array]:
+        """Return the denoised volume and the loss at each step."""
+        low, high = float(self._filled.min()), float(self._filled.max())
+        if self.unit_noise <= _NO_NOISE * (high - low):
+            logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
+            return self._noisy.copy(), np.empty(0, np.float32)
+        problem = self._problem(low, high)
+        with reproducible(self._settings.seed):
+            network = build_network(self._settings.network).to(self._compute.device, memory_format=torch.channels_last)
+            loss = fit(
+                network,
+                problem,
+                self._settings,
+                self._compute,
+                rematch=self._rematcher(problem),
+                progress=lambda fraction: self._clock(_FIT_SHARE * fraction),
+            )
+            return self._apply(network, problem), loss
+
+    def _measure_noise(self) -> tuple[Float32Array, float]:
+        """The noise sd of each voxel, and its median over the blocks that have noise."""
+        blocks = estimate_noise(self._filled, self._valid)
+        noise_sd = np.empty_like(self._filled)
+        for index, blocks_hw in enumerate(blocks):
+            noise_sd[index] = noise_sd_slice(blocks_hw, noise_sd.shape[1:])
+        present = blocks[blocks > 0]
+        return noise_sd, float(np.median(present)) if present.size else 0.0
+
+    def _problem(self, low: float, high: float) -> Problem:
+        """State what is fitted: slices, units and matched regions."""
+        by_noise = self._settings.loss.units == "noise"
+        error_scale = None
+        if by_noise:
+            error_scale = np.maximum(self.noise_sd, _NOISE_FLOOR * self.unit_noise)
+            error_scale /= self.unit_noise
+        matched = (
+            self._matched_by_noise() if self._settings.match.rule == "noise" else self._matched_by_lowpass(low, high)
+        )
+        device = self._compute.device
+        return Problem(
+            slices=torch.from_numpy(self._filled).to(device),
+            offset=0.0 if by_noise else low,
+            unit=self.unit_noise if by_noise else high - low,
+            error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
+            matched=self._usable_pairs(matched),
+        )
+
+    def _usable_pairs(self, matched: BoolArray) -> Tensor:
+        """Take pairs with an invalid voxel out of W_i, and note how much is matched."""
+        if self._valid is not None:
+            matched &= self._valid[1:] & self._valid[:-1]
+        self.matched_fraction = float(matched.mean())
+        logger.debug("matched regions: %.1f %% of the pairs", 100 * self.matched_fraction)
+        return torch.from_numpy(matched).to(self._compute.device)
+
+    def _normalized_difference(self, index: int) -> Float32Array:
+        """Difference of slices index + 1 and index, in its own noise sd."""
+        floor = _NOISE_FLOOR * self.unit_noise
+        pair_sd = np.hypot(np.maximum(self.noise_sd[index], floor), np.maximum(self.noise_sd[index + 1], floor))
+        return np.asarray((self._filled[index + 1] - self._filled[index]) / pair_sd, dtype=np.float32)
+
+    def _matched_by_noise(self) -> BoolArray:
+        settings = self._settings.match
+        pairs = len(self._filled) - 1
+        sample = np.unique(np.linspace(0, pairs - 1, min(pairs, _GAIN_PAIRS)).astype(int))
+        gains = [smoothed_noise_gain(self._normalized_difference(index), settings.smoothing_px) for index in sample]
+        gain = float(np.median(gains))
+        matched = np.empty((pairs, *self._filled.shape[1:]), dtype=bool)
+        for index in range(pairs):
+            matched[index] = match_noisy(
+                self._normalized_difference(index), settings.smoothing_px, settings.threshold_sd, gain
+            )
+        return matched
+
+    def _matched_by_lowpass(self, low: float, high: float) -> BoolArray:
+        scaled = [np.asarray((slice_hw - low) / (high - low), dtype=np.float32) for slice_hw in self._filled[:1]]
+        previous = low_pass(scaled[0])
+        matched = np.empty((len(self._filled) - 1, *self._filled.shape[1:]), dtype=bool)
+        for index, slice_hw in enumerate(self._filled[1:]):
+            current = low_pass(np.asarray((slice_hw - low) / (high - low), dtype=np.float32))
+            matched[index] = match_low_passed(previous, current, self._settings.match.tau)
+            previous = current
+        return matched
+
+    def _rematcher(self, problem: Problem) -> Callable[[nn.Module], Tensor] | None:
+        """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
+        settings = self._settings.match
+        if settings.rule != "noise" or settings.refine_at >= 1:
+            return None
+
+        def rematch(network: nn.Module) -> Tensor:
+            matched = np.empty(tuple(problem.matched.shape), dtype=bool)
+            previous: Float32Array | None = None
+            for part, removed in denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute):
+                for index, removed_hw in zip(range(part.start, part.stop), removed, strict=True):
+                    current = self._filled[index] - removed_hw * problem.unit
+                    if previous is not None:
+                        noise = np.maximum(
+                            np.sqrt(0.5 * (self.noise_sd[index] ** 2 + self.noise_sd[index - 1] ** 2)),
+                            _NOISE_FLOOR * self.unit_noise,
+                        )
+                        matched[index - 1] = match_denoised(
+                            (current - previous) / noise,
+                            settings.refine_smoothing_px,
+                            settings.refine_threshold_sd,
+                        )
+                    previous = current
+            return self._usable_pairs(matched)
+
+        return rematch
+
+    def _apply(self, network: nn.Module, problem: Problem) -> Float32Array:
+        """Denoise all slices; no voxel changes by more than the settings allow, and invalid ones not at all."""
+        limit = self._settings.largest_change_sd
+        denoised = np.empty_like(self._noisy)
+        for part, removed in denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute):
+            removed *= problem.unit
+            if limit is not None:
+                bound = limit * self.noise_sd[part]
+                np.clip(removed, -bound, bound, out=removed)
+            np.subtract(self._filled[part], removed, out=denoised[part])
+            self._clock(_FIT_SHARE + (1 - _FIT_SHARE) * part.stop / len(denoised))
+        if self._valid is not None:
+            denoised[~self._valid] = self._noisy[~self._valid]
+        return denoised

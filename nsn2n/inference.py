@@ -1,0 +1,121 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where and in which precision a network runs, and how it is applied to a volume slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nsn2n.errors import SettingsError
+
+__all__ = ["Compute", "choose_compute", "denoise_slices", "denoised_batches", "reproducible"]
+
+_PIXELS_PER_BATCH = 2**19
+"""Pixels denoised at a time on a CPU: bounds the memory of the activations to some 150 MB."""
+
+_PIXELS_PER_BATCH_CUDA = 2**24
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Device of the tensors, and whether convolutions run in bfloat16."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def __str__(self) -> str:
+        return f"{self.device.type} {'bfloat16' if self.bfloat16 else 'float32'}"
+
+
+def choose_compute(device: str) -> Compute:
+    """Return where to run.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes CUDA where there is a usable GPU.
+
+    Raises
+    ------
+    SettingsError
+        If the name is unknown, or CUDA is asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"device must be one of auto, cpu, cuda; got {device!r}.")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise SettingsError(
+            "device must be one that PyTorch can use; got 'cuda', which is not available. Use auto or cpu."
+        )
+    if available and device != "cpu":
+        return Compute(torch.device("cuda"), torch.cuda.is_bf16_supported())
+    return Compute(torch.device("cpu"), _cpu_has_bfloat16())
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU computes with bfloat16 itself; where it is emulated, float32 is faster."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
+
+
+def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute) -> Tensor:
+    """Apply a network to slices, shape (B, 1, H, W), float32, in network units; the result is float32 too."""
+    with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16):
+        return network(slices).float()  # type: ignore[no-any-return]
+
+
+def denoised_batches(
+    network: nn.Module, slices: Tensor, offset: float, unit: float, compute: Compute
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Denoise a volume, a few slices at a time.
+
+    Parameters
+    ----------
+    network : Module
+    slices : Tensor, shape (D, H, W), float32
+        In the unit of the volume.
+    offset, unit : float
+        The network sees ``(slices - offset) / unit``.
+    compute : Compute
+
+    Yields
+    ------
+    range : slice
+        The slices of the batch.
+    removed : ndarray, shape (batch, H, W), float32
+        What the network takes away, noisy minus denoised, in network units.
+    """
+    depth, height, width = slices.shape
+    pixels = _PIXELS_PER_BATCH_CUDA if compute.device.type == "cuda" else _PIXELS_PER_BATCH
+    batch = max(1, pixels // (height * width))
+    network.eval()
+    for start in range(0, depth, batch):
+        part = slice(start, min(start + batch, depth))
+        with torch.inference_mode():
+            noisy = ((slices[part] - offset) / unit).unsqueeze(1)
+            removed = noisy - denoise_slices(network, noisy, compute)
+            yield part, removed.squeeze(1).cpu().numpy()
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seed torch and keep to deterministic algorithms inside the block; the caller's state is given back."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,94 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The terms of the NS-N2N loss, each a pure function. Source: Zhou et al., arXiv 2411.10831 ("the paper").
+
+All tensors have shape (B, 1, H, W). Errors are divided by ``scale`` before they are counted: 1 in the paper, where
+intensities are in [0, 1]; the local noise standard deviation in the other presets.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["interslice_continuity_loss", "reconstruction_loss", "regional_consistency_loss"]
+
+
+def _penalty(error: Tensor, huber_delta: float | None) -> Tensor:
+    """Squared error, or twice the Huber loss, which equals it up to ``huber_delta`` and grows linearly beyond."""
+    if huber_delta is None:
+        return error.square()
+    return 2.0 * F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=huber_delta)
+
+
+def _matched_mean(values: Tensor, matched: Tensor) -> Tensor:
+    """Mean of ``values`` over the matched region W_i; 0 where nothing is matched."""
+    return (values * matched).sum() / matched.sum().clamp_min(1.0)
+
+
+def reconstruction_loss(
+    denoised: Tensor,
+    denoised_next: Tensor,
+    noisy: Tensor,
+    noisy_next: Tensor,
+    matched: Tensor,
+    *,
+    scale: Tensor | float = 1.0,
+    huber_delta: float | None = None,
+) -> Tensor:
+    """L_recon of the paper: each denoised slice against its noisy neighbor, over the matched region.
+
+    ``1/2 (mean_W (f(x_i) - x_{i+1})^2 + mean_W (f(x_{i+1}) - x_i)^2)``
+
+    Parameters
+    ----------
+    denoised, denoised_next : Tensor, shape (B, 1, H, W)
+        f(x_i) and f(x_{i+1}).
+    noisy, noisy_next : Tensor, same shape
+        x_i and x_{i+1}.
+    matched : Tensor, same shape, 0 or 1
+        The weight matrix W_i.
+    scale : Tensor or float
+        What errors are divided by, in the unit of the slices.
+    huber_delta : float, optional
+        Errors beyond it count linearly. None: squared, as in the paper.
+
+    Returns
+    -------
+    Tensor, shape (), >= 0
+    """
+    forward = _matched_mean(_penalty((denoised - noisy_next) / scale, huber_delta), matched)
+    backward = _matched_mean(_penalty((denoised_next - noisy) / scale, huber_delta), matched)
+    return 0.5 * (forward + backward)
+
+
+def regional_consistency_loss(
+    denoised: Tensor,
+    denoised_next: Tensor,
+    matched: Tensor,
+    *,
+    scale: Tensor | float = 1.0,
+    huber_delta: float | None = None,
+) -> Tensor:
+    """L_RC of the paper: matched regions of denoised neighbors agree, ``mean_W (f(x_i) - f(x_{i+1}))^2``.
+
+    Parameters and result are as in :func:`reconstruction_loss`.
+    """
+    return _matched_mean(_penalty((denoised - denoised_next) / scale, huber_delta), matched)
+
+
+def interslice_continuity_loss(
+    denoised_mean: Tensor,
+    denoised: Tensor,
+    denoised_next: Tensor,
+    *,
+    scale: Tensor | float = 1.0,
+    huber_delta: float | None = None,
+) -> Tensor:
+    """L_IC of the paper: the denoised mean of two neighbors is the mean of the denoised neighbors, over all pixels.
+
+    ``mean (f((x_i + x_{i+1}) / 2) - (f(x_i) + f(x_{i+1})) / 2)^2``; ``denoised_mean`` is the first term. Parameters
+    and result are as in :func:`reconstruction_loss`.
+    """
+    return _penalty((denoised_mean - 0.5 * (denoised + denoised_next)) / scale, huber_delta).mean()

@@ -1,0 +1,123 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The noise level of a volume, estimated from the volume itself, locally and robustly.
+
+Neighboring slices show nearly the same tissue with independent noise, so their difference is mostly noise, of twice
+the variance. What tissue is left in it is smooth in the plane or confined to edges: a second difference along both
+axes removes the first, medians over blocks ignore the second. How much of the noise such a second difference passes
+depends on the noise's spectrum, which is the same all over a volume; it is taken from the blocks with least structure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["BLOCK_PX", "MAD_TO_SD", "estimate_noise", "noise_sd_slice"]
+
+BLOCK_PX = 16
+"""Edge of the square blocks in which the noise is taken as constant."""
+
+MAD_TO_SD = 1.4826
+"""Standard deviation of a normal distribution per median absolute deviation."""
+
+_MEAN_SIGMA_PX = 4.0
+"""Noise coarser than this Gaussian counts as structure."""
+
+_CLEAN_BLOCKS_PERCENTILE = 20.0
+"""Share of blocks taken to be free of structure when the gain of the second difference is measured."""
+
+Float32Array = NDArray[np.float32]
+
+
+def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> Float32Array:
+    """Estimate the local standard deviation of the noise from differences of neighboring slices.
+
+    Parameters
+    ----------
+    volume_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2; noise independent between slices, of any in-plane spectrum finer than some 10 pixels.
+    valid : ndarray, shape (D, H, W), bool, optional
+        Voxels that count; all by default.
+
+    Returns
+    -------
+    ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
+        Noise sd for each block of each slice, in the unit of the volume; 0 where neighbors do not differ.
+
+    Notes
+    -----
+    Own method; the paper needs no noise level. Checked on simulated Rician and real CT noise by the tests.
+    """
+    depth = volume_dhw.shape[0]
+    coarse, fine = [], []
+    for index in range(depth - 1):
+        difference = volume_dhw[index + 1] - volume_dhw[index]
+        usable = None if valid is None else valid[index] & valid[index + 1]
+        coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, _MEAN_SIGMA_PX), usable))
+        fine.append(_block_sd(_second_difference(difference), usable))
+    fine_sd = np.stack(fine)
+    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd)
+    pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
+    # A slice is in one pair (the first and the last) or in two.
+    slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
+    return (slices_sd / np.sqrt(2.0)).astype(np.float32)
+
+
+def noise_sd_slice(blocks_hw: Float32Array, shape_hw: tuple[int, int]) -> Float32Array:
+    """Interpolate the block values of one slice to its pixels, bilinearly between block centers.
+
+    Parameters
+    ----------
+    blocks_hw : ndarray, shape (ceil(H / 16), ceil(W / 16)), float32
+    shape_hw : tuple of int
+        (H, W)
+
+    Returns
+    -------
+    ndarray, shape (H, W), float32
+    """
+    rows, columns = ((np.arange(size) + 0.5) / BLOCK_PX - 0.5 for size in shape_hw)
+    along_rows = _interpolation_matrix(rows, blocks_hw.shape[0])
+    along_columns = _interpolation_matrix(columns, blocks_hw.shape[1])
+    return np.asarray(along_rows @ blocks_hw @ along_columns.T, dtype=np.float32)
+
+
+def _interpolation_matrix(positions: NDArray[np.float64], size: int) -> Float32Array:
+    """Weights, shape (len(positions), size), of linear interpolation that is constant beyond the ends."""
+    inside = np.clip(positions, 0, size - 1)
+    grid = np.arange(size)
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - grid)), dtype=np.float32)
+
+
+def _second_difference(image_hw: Float32Array) -> Float32Array:
+    """Second difference along both axes, shape (H, W), of unit gain for white noise."""
+    kernel = np.array([1.0, -2.0, 1.0], dtype=np.float32) / np.sqrt(6.0, dtype=np.float32)
+    rows = ndimage.convolve1d(image_hw, kernel, axis=0, mode="reflect")
+    return np.asarray(ndimage.convolve1d(rows, kernel, axis=1, mode="reflect"), dtype=np.float32)
+
+
+def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float32Array:
+    """Robust standard deviation around 0 in each block; blocks without usable pixels get the image's median."""
+    height, width = image_hw.shape
+    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
+    magnitude = np.abs(image_hw)
+    if usable is not None and not usable.all():
+        magnitude = np.where(usable, magnitude, np.nan)
+    padded = np.pad(magnitude, pad, mode="symmetric")
+    rows, columns = padded.shape[0] // BLOCK_PX, padded.shape[1] // BLOCK_PX
+    blocks = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
+    if usable is None or usable.all():
+        return np.asarray(np.median(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
+    empty = np.isnan(blocks).all(axis=-1)
+    blocks[empty] = np.nanmedian(magnitude) if usable.any() else 0.0
+    return np.asarray(np.nanmedian(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
+
+
+def _gain(coarse_sd: Float32Array, fine_sd: Float32Array) -> float:
+    """Noise sd per sd of its second difference, from the blocks with least structure."""
+    noisy = fine_sd > 0
+    if not noisy.any():
+        return 1.0
+    return float(np.percentile(coarse_sd[noisy] / fine_sd[noisy], _CLEAN_BLOCKS_PERCENTILE))

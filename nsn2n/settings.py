@@ -1,0 +1,260 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a fit: frozen values, checked when made, and the three presets.
+
+``paper`` is NS-N2N as published, ``default`` is what users get, ``fast`` is for previews.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from nsn2n.errors import SettingsError
+
+__all__ = ["PRESETS", "FitSettings", "LossSettings", "MatchSettings", "NetworkSettings", "Settings", "preset"]
+
+
+def _require(condition: bool, rule: str, got: object) -> None:
+    if not condition:
+        raise SettingsError(f"{rule}; got {got!r}. Correct it in the configuration.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSettings:
+    """Which voxels of two neighboring slices show the same tissue, so that one may teach the other."""
+
+    rule: Literal["noise", "lowpass"] = "noise"
+    """``noise``: the difference of neighbors in units of its own noise; ``lowpass``: the paper's filter and tau."""
+    smoothing_px: float = 0.7
+    """In-plane Gaussian on the difference before it is judged (``noise``)."""
+    threshold_sd: float = 2.0
+    """Largest difference that counts as noise, in standard deviations of the smoothed difference (``noise``)."""
+    refine_at: float = 0.4
+    """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
+    refine_smoothing_px: float = 0.5
+    """In-plane Gaussian on the difference of the denoised neighbors."""
+    refine_threshold_sd: float = 0.75
+    """Largest difference of the denoised neighbors, in noise standard deviations of one slice."""
+    tau: float = 0.015
+    """Largest difference of the filtered neighbors, in fractions of the data range (``lowpass``)."""
+
+    def __post_init__(self) -> None:
+        _require(self.smoothing_px >= 0, "match.smoothing_px must be >= 0", self.smoothing_px)
+        _require(self.threshold_sd > 0, "match.threshold_sd must be > 0", self.threshold_sd)
+        _require(0 <= self.refine_at <= 1, "match.refine_at must be in 0..1", self.refine_at)
+        _require(self.refine_smoothing_px >= 0, "match.refine_smoothing_px must be >= 0", self.refine_smoothing_px)
+        _require(self.refine_threshold_sd > 0, "match.refine_threshold_sd must be > 0", self.refine_threshold_sd)
+        _require(self.tau > 0, "match.tau must be > 0", self.tau)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSettings:
+    """The three terms of the loss and the units in which errors are counted."""
+
+    units: Literal["noise", "range"] = "noise"
+    """``noise``: errors are divided by the local noise sd; ``range``: by the data range, as in the paper."""
+    huber_delta: float | None = 2.0
+    """Errors beyond this many units count linearly; None: squared error throughout, as in the paper."""
+    regional_consistency: float = 0.0
+    """Weight of L_RC (lambda_RC)."""
+    interslice_continuity: float = 0.0
+    """Weight of L_IC (lambda_IC)."""
+
+    def __post_init__(self) -> None:
+        _require(self.huber_delta is None or self.huber_delta > 0, "loss.huber_delta must be > 0", self.huber_delta)
+        _require(
+            self.regional_consistency >= 0,
+            "loss.regional_consistency must be >= 0",
+            self.regional_consistency,
+        )
+        _require(
+            self.interslice_continuity >= 0,
+            "loss.interslice_continuity must be >= 0",
+            self.interslice_continuity,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """The network that is fitted to the volume."""
+
+    kind: Literal["residual-cnn", "unet"] = "residual-cnn"
+    """``unet`` is MONAI's BasicUNet, as in the paper."""
+    channels: int = 32
+    """Feature channels of each layer (of the first level of the U-Net)."""
+    layers: int = 7
+    """Convolutions, the first and the last included (``residual-cnn``)."""
+    detail_px: float = 3.0
+    """The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere
+    (``residual-cnn``)."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.channels <= 512, "network.channels must be in 1..512", self.channels)
+        _require(2 <= self.layers <= 64, "network.layers must be in 2..64", self.layers)
+        _require(0 < self.detail_px <= 64, "network.detail_px must be in (0, 64]", self.detail_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How the network is fitted."""
+
+    steps: int | None = 600
+    """Optimizer steps; None: ``epochs`` says how many."""
+    epochs: int | None = None
+    """Times that each pair of neighbors is seen; used where ``steps`` is None."""
+    pairs_per_step: int = 2
+    """Pairs of crops in a step; each is used in both directions."""
+    crop_px: int = 64
+    """Edge of the square crops; smaller slices are used whole."""
+    learning_rate: float = 4e-3
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    weight_decay: float = 1e-5
+    gradient_norm: float | None = 1.0
+    """Gradients are clipped to this norm; None: not clipped."""
+
+    def __post_init__(self) -> None:
+        _require(
+            (self.steps is None) != (self.epochs is None), "exactly one of fit.steps and fit.epochs must be set",
+            (self.steps, self.epochs),
+        )  # fmt: skip
+        _require(self.steps is None or self.steps >= 1, "fit.steps must be >= 1", self.steps)
+        _require(self.epochs is None or self.epochs >= 1, "fit.epochs must be >= 1", self.epochs)
+        _require(self.pairs_per_step >= 1, "fit.pairs_per_step must be >= 1", self.pairs_per_step)
+        _require(self.crop_px >= 8, "fit.crop_px must be >= 8", self.crop_px)
+        _require(0 < self.learning_rate < 1, "fit.learning_rate must be in (0, 1)", self.learning_rate)
+        _require(self.weight_decay >= 0, "fit.weight_decay must be >= 0", self.weight_decay)
+        _require(
+            self.gradient_norm is None or self.gradient_norm > 0,
+            "fit.gradient_norm must be > 0",
+            self.gradient_norm,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that decides the outcome, besides the volume and the machine."""
+
+    preset: str = "default"
+    """The preset these settings started from; a name for logs and records."""
+    seed: int = 0
+    """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
+    largest_change_sd: float | None = 5.0
+    """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
+    match: MatchSettings = field(default_factory=MatchSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed must be in 0..2**63-1", self.seed)
+        _require(
+            self.largest_change_sd is None or self.largest_change_sd > 0,
+            "largest_change_sd must be > 0",
+            self.largest_change_sd,
+        )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], base: Settings | None = None) -> Settings:
+        """Make settings from plain values, as a YAML or JSON file holds them.
+
+        Parameters
+        ----------
+        mapping : Mapping
+            Nested by section, for example ``{"fit": {"steps": 800}}``; what is absent stays as in ``base``.
+        base : Settings, optional
+            Where to start from; the preset that ``mapping["preset"]`` names, else ``default``.
+
+        Raises
+        ------
+        SettingsError
+            If a key is unknown (the nearest known one is named), or a value has the wrong type or is out of bounds.
+        """
+        if not isinstance(mapping, Mapping):
+            raise SettingsError(f"A configuration must be a mapping of settings; got {type(mapping).__name__}.")
+        if base is None:
+            base = preset(mapping.get("preset", "default"))
+        return _updated(base, mapping, "")
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the settings as nested plain values; ``from_mapping`` turns them back."""
+        return asdict(self)
+
+
+def _updated(settings: Any, mapping: Mapping[str, Any], prefix: str) -> Any:
+    """Return a copy of a settings dataclass with the values of a mapping, checked by type and name."""
+    types = get_type_hints(type(settings))
+    known = [item.name for item in fields(settings)]
+    changes: dict[str, Any] = {}
+    for key, value in mapping.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise SettingsError(
+                f"Setting {name!r} is unknown. Did you mean {prefix + near!r}? Known: {', '.join(known)}."
+            )
+        current = getattr(settings, key)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"Setting {name!r} must be a mapping; got {value!r}.")
+            changes[key] = _updated(current, value, f"{name}.")
+        else:
+            changes[key] = _checked(name, value, types[key])
+    return replace(settings, **changes)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """Return a plain value as its field's type, or refuse it."""
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if value not in choices:
+            raise SettingsError(f"Setting {name!r} must be one of {', '.join(map(str, choices))}; got {value!r}.")
+        return value
+    allowed = get_args(kind) or (kind,)
+    if value is None and type(None) in allowed:
+        return None
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
+        wanted = " or ".join("null" if option is type(None) else option.__name__ for option in allowed)
+        raise SettingsError(f"Setting {name!r} must be of type {wanted}; got {value!r}.")
+    return value
+
+
+PRESETS: Mapping[str, Settings] = {
+    "default": Settings(),
+    # A third of the work: for a look before the real run.
+    "fast": Settings(
+        preset="fast",
+        network=NetworkSettings(channels=16, layers=6),
+        fit=FitSettings(steps=250),
+    ),
+    # Zhou et al., arXiv 2411.10831; learning rate, decay, crops, batch, epochs, tau and the weights of the terms as
+    # Cho and Yoo, arXiv 2606.23200, report them.
+    "paper": Settings(
+        preset="paper",
+        largest_change_sd=None,
+        match=MatchSettings(rule="lowpass", refine_at=1.0),
+        loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
+        network=NetworkSettings(kind="unet"),
+        fit=FitSettings(
+            steps=None, epochs=10, pairs_per_step=4, crop_px=256, learning_rate=2e-4, schedule="constant",
+            gradient_norm=None,
+        ),
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> Settings:
+    """Return the settings of a preset.
+
+    Raises
+    ------
+    SettingsError
+        If there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise SettingsError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}.")
+    return PRESETS[name]
