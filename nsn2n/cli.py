@@ -137,7 +137,7 @@ def demo(
     with _reported(traceback):
         from nsn2n.demo import run_demo
 
-        run_demo(output, seed=seed)
+        typer.echo(str(run_demo(output, seed=seed)))
 
 
 @contextmanager

@@ -4,7 +4,7 @@
 
 And each module has its tests, in a tree that mirrors the code.
 
-The command line stands with the application on top: it connects everything.
+The command line and the demonstration stand with the application on top: they connect everything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _modules() -> Iterator[tuple[Path, str]]:
 
 def _layer(module: str) -> int:
     """Return the place of a module among the layers; 0 is the top."""
-    if module.startswith(("nsn2n.cli", "nsn2n.__main__")):
+    if module.startswith(("nsn2n.cli", "nsn2n.demo", "nsn2n.__main__")):
         return 0
     for place, package in enumerate(LAYERS):
         if module == package or module.startswith(f"{package}."):
