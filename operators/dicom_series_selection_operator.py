@@ -1,0 +1,192 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sends the DICOM series of a folder that are to be processed, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from monai.deploy.core import ConditionType, Fragment, Operator, OperatorSpec
+from monai.deploy.core.domain.dicom_series import DICOMSeries
+from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
+from monai.deploy.core.domain.dicom_study import DICOMStudy
+from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOperator
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text
+from nsn2n.dicom.rules import Rules, SelectedRecord, Selection, default_rules, load_rules, select_series
+from nsn2n.dicom.scan import scan_folder
+from nsn2n.errors import DicomError
+from nsn2n.operators.failures import ErrorHandler, series_errors
+from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES
+
+__all__ = ["DICOMSeriesSelectionOperator", "select_in_folder", "study_selected_series"]
+
+logger = logging.getLogger(__name__)
+
+DEFERRED_BYTES = 4096
+"""Attributes longer than this, the pixels first of all, are read when they are asked for."""
+
+
+class DICOMSeriesSelectionOperator(Operator):
+    """Looks through a folder, chooses series by rules, and emits them one by one.
+
+    Does the work of the SDK's ``DICOMDataLoaderOperator`` and ``DICOMSeriesSelectorOperator`` for input that
+    is larger than memory or not tidy: headers alone decide, pixels are read on access, no file is passed over
+    silently, and each series is a message of its own. Operators that follow the SDK's selector can follow
+    this one. It logs one line for each series that it leaves alone. It ends by itself: give it no
+    ``CountCondition``, as the SDK's loader needs one.
+
+    Named input:
+        input_folder: str or Path, optional: the folder to look through, in place of the argument.
+
+    Named output:
+        study_selected_series_list: list of one StudySelectedSeries with one SelectedSeries. Its native
+            datasets hold the pixels of the files as stored; the metadata of the SelectedSeries holds
+            ``source_files`` (list of str: all files of the series, in no particular order) and
+            ``series_numbers_in_study`` (sorted list of int).
+    """
+
+    INPUT_FOLDER = "input_folder"
+    OUTPUT_SERIES = "study_selected_series_list"
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        *args: Any,
+        input_folder: Path | str | None = None,
+        rules: Rules | Path | str | None = None,
+        series_uids: Sequence[str] = (),
+        on_error: ErrorHandler | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Store the choices; nothing is read before the graph runs.
+
+        Parameters
+        ----------
+        fragment : Fragment
+        input_folder : path, optional
+            Searched with all its subfolders. Needed unless the input port brings one.
+        rules : Rules, path of a JSON file or JSON text, optional
+            Selection rules (`nsn2n.dicom.rules`); by default those of the model bundle.
+        series_uids : sequence of str, optional
+            Exactly these series, whatever the rules say.
+        on_error : callable, optional
+            Called with the label of a series that cannot be read and the error, instead of ending the graph.
+        """
+        self.input_folder = input_folder
+        self.rules = rules
+        self.series_uids = tuple(series_uids)
+        self.on_error = on_error
+        self.selection: Selection | None = None
+        self._pending: deque[SelectedRecord] = deque()
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.input(self.INPUT_FOLDER).condition(ConditionType.NONE)
+        spec.output(self.OUTPUT_SERIES)
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Emit the next series; the first call chooses them, the last one ends this operator."""
+        if self.selection is None:
+            folder = op_input.receive(self.INPUT_FOLDER) or self.input_folder
+            self.selection = select_in_folder(folder, self.rules, self.series_uids)
+            self._pending.extend(self.selection.selected)
+        selected = self._pending.popleft()
+        with series_errors(selected.record.label, self.on_error):
+            op_output.emit([study_selected_series(selected, self.selection)], self.OUTPUT_SERIES)
+        if not self._pending:
+            self.stop_execution()  # what was emitted still reaches its receivers
+
+    def stop(self) -> None:
+        """Say so if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
+        if self._pending:
+            logger.error("the graph ended before %d of the selected series were sent", len(self._pending))
+
+
+def select_in_folder(
+    folder: Path | str | None, rules: Rules | Path | str | None = None, series_uids: Sequence[str] = ()
+) -> Selection:
+    """Choose the series of a folder that are to be processed, and log why the others are not.
+
+    Parameters and errors are those of `DICOMSeriesSelectionOperator`.
+
+    Raises
+    ------
+    DicomError
+        If there is no folder or no DICOM in it, a named series is not there, or no series is selected.
+    SettingsError
+        If the rules make no sense.
+    """
+    if folder is None:
+        raise DicomError("the selection needs a folder; got none. Pass input_folder, or connect that port.")
+    if rules is None:
+        rules = default_rules()
+    elif not isinstance(rules, Rules):
+        rules = load_rules(rules)
+    selection = select_series(scan_folder(folder), rules, series_uids)
+    for alone in selection.left_alone:
+        logger.info("%s", alone.reason)
+    if not selection.selected:
+        reasons = "; ".join(alone.reason for alone in selection.left_alone)
+        raise DicomError(
+            f"at least one series in {folder} must match the selection rules; none of"
+            f" {len(selection.left_alone)} does ({reasons}). Adapt the rules, or name a series by its UID."
+        )
+    return selection
+
+
+def study_selected_series(selected: SelectedRecord, selection: Selection) -> StudySelectedSeries:
+    """Give a chosen series the form in which the SDK's operators hand it on.
+
+    Parameters
+    ----------
+    selected : SelectedRecord
+    selection : Selection
+        All of the folder: the series numbers in use are in it.
+
+    Raises
+    ------
+    DicomError
+        If a file has become unreadable.
+    """
+    record = selected.record
+    series, study = DICOMSeries(record.SeriesInstanceUID), DICOMStudy(record.StudyInstanceUID)
+    # These methods of the SDK's loader use nothing of the operator that they belong to.
+    DICOMDataLoaderOperator.populate_study_attributes(None, study, record.header)
+    DICOMDataLoaderOperator.populate_series_attributes(None, series, record.header)
+    # The SDK takes it from (0008,0015), which is another attribute.
+    series.BodyPartExamined = text(record.header, "BodyPartExamined") or None
+    for path in record.files:
+        series.add_sop_instance(_read_without_pixels(path))
+    study.add_series(series)
+    metadata = {
+        SOURCE_FILES: [str(path) for path in record.files],
+        SERIES_NUMBERS: _series_numbers(selection, record.StudyInstanceUID),
+    }
+    message = StudySelectedSeries(study)
+    message.add_selected_series(SelectedSeries(selected.name, series, metadata=metadata))
+    return message
+
+
+def _read_without_pixels(path: Path) -> Dataset:
+    try:
+        return pydicom.dcmread(path, defer_size=DEFERRED_BYTES)
+    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
+        raise refusal(
+            f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path
+        ) from error
+
+
+def _series_numbers(selection: Selection, study_uid: str) -> list[int]:
+    records = [selected.record for selected in selection.selected]
+    records += [alone.record for alone in selection.left_alone]
+    of_study = [record.SeriesNumber for record in records if record.StudyInstanceUID == study_uid]
+    return sorted({number for number in of_study if number is not None})

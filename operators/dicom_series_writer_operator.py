@@ -1,0 +1,150 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes an image as a DICOM series derived from its source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from monai.deploy.core import ConditionType, Fragment, Image, Operator, OperatorSpec
+
+from nsn2n._version import __version__
+from nsn2n.dicom.derive import Derivation
+from nsn2n.dicom.writer import WriteOptions, WrittenSeries, write_series
+from nsn2n.errors import DicomError
+from nsn2n.operators.failures import ErrorHandler, series_errors
+from nsn2n.operators.image_metadata import RECORD, SERIES_NUMBERS, SOURCE_FILES, series_label
+
+__all__ = ["DICOMSeriesWriterOperator", "write_image"]
+
+logger = logging.getLogger(__name__)
+
+
+class DICOMSeriesWriterOperator(Operator):
+    """Writes each image as a new series beside its source, checked before it gets its name.
+
+    All that it needs is in the image, so that pixels and headers of two series cannot be mixed up.
+
+    Named input:
+        image: Image, shape (D, H, W), in units of the modality. Metadata needed: ``source_files`` (the DICOM
+            file of each slice, in order) and ``nsn2n`` (dict whose ``summary`` says what was done); used if
+            there: ``series_numbers_in_study``.
+
+    Named output:
+        series_folder: Path of the folder with the new series. A receiver is optional.
+    """
+
+    INPUT_IMAGE = "image"
+    OUTPUT_FOLDER = "series_folder"
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        *args: Any,
+        output_folder: Path | str,
+        series_description_suffix: str = Derivation.series_description_suffix,
+        series_number_offset: int = Derivation.series_number_offset,
+        on_error: ErrorHandler | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Store the choices; the folder is made when the first series is written.
+
+        Parameters
+        ----------
+        fragment : Fragment
+        output_folder : path
+            Gets a subfolder for each series, named by its new SeriesInstanceUID.
+        series_description_suffix, series_number_offset
+            As in `nsn2n.dicom.derive.Derivation`.
+        on_error : callable, optional
+            Called with the label of a series that cannot be written and the error, instead of ending the
+            graph.
+        """
+        self.output_folder = Path(output_folder)
+        self.series_description_suffix = series_description_suffix
+        self.series_number_offset = series_number_offset
+        self.on_error = on_error
+        self.written: list[WrittenSeries] = []
+        self._new_numbers: dict[str, set[int]] = {}
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.input(self.INPUT_IMAGE)
+        spec.output(self.OUTPUT_FOLDER).condition(ConditionType.NONE)
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Receive an image, write it, emit the folder."""
+        image = op_input.receive(self.INPUT_IMAGE)
+        new_numbers = self._new_numbers.setdefault(str(image.metadata().get("StudyInstanceUID")), set())
+        with series_errors(series_label(image.metadata()), self.on_error):
+            series = write_image(
+                image,
+                self.output_folder,
+                series_description_suffix=self.series_description_suffix,
+                series_number_offset=self.series_number_offset,
+                taken_series_numbers=new_numbers,
+            )
+            new_numbers.add(series.SeriesNumber)
+            self.written.append(series)
+            op_output.emit(series.folder, self.OUTPUT_FOLDER)
+
+
+def write_image(
+    image: Image,
+    output_folder: Path | str,
+    *,
+    series_description_suffix: str = Derivation.series_description_suffix,
+    series_number_offset: int = Derivation.series_number_offset,
+    taken_series_numbers: Collection[int] = (),
+) -> WrittenSeries:
+    """Write an image as `DICOMSeriesWriterOperator` does.
+
+    Parameters
+    ----------
+    image : Image
+    output_folder : path
+    series_description_suffix, series_number_offset
+        As in `nsn2n.dicom.derive.Derivation`.
+    taken_series_numbers : collection of int
+        Numbers in use beside those that the image names.
+
+    Raises
+    ------
+    DicomError, VolumeError, SettingsError
+        If the metadata lacks a key; otherwise those of `nsn2n.dicom.writer.write_series`.
+    """
+    metadata = image.metadata()
+    source_files, record = metadata.get(SOURCE_FILES), metadata.get(RECORD)
+    if not source_files or not record or not record.get("summary"):
+        raise DicomError(
+            f"an image to write must have the metadata {SOURCE_FILES} and {RECORD} with its summary; got"
+            f" {', '.join(sorted(map(str, metadata))) or 'none'} [{series_label(metadata)}]. Read it with"
+            " VolumeLoaderOperator and denoise it with NSN2NDenoiseOperator."
+        )
+    derivation = Derivation(
+        description=record["summary"],
+        software_version=__version__,
+        series_description_suffix=series_description_suffix,
+        series_number_offset=series_number_offset,
+    )
+    taken = frozenset({*metadata.get(SERIES_NUMBERS, ()), *taken_series_numbers})
+    written = write_series(
+        image.asnumpy(),
+        source_files,
+        output_folder,
+        derivation,
+        options=WriteOptions(taken_series_numbers=taken),
+    )
+    logger.info(
+        "%s: written as series %d, %d files in %s: %s",
+        series_label(metadata),
+        written.SeriesNumber,
+        len(written.files),
+        written.folder,
+        record["summary"],
+    )
+    return written

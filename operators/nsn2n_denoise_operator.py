@@ -1,0 +1,123 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Denoises a volume on itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
+
+from nsn2n import denoise
+from nsn2n.operators.failures import ErrorHandler, series_errors
+from nsn2n.operators.image_metadata import PADDING_MASK, RECORD, known_modality, series_label, spacing_mm
+
+__all__ = ["NSN2NDenoiseOperator", "denoise_image"]
+
+
+class NSN2NDenoiseOperator(Operator):
+    """Denoises an image with a network trained on that image alone (NS-N2N).
+
+    Knows nothing of DICOM: it takes the ``Image`` of any operator that names its spacing as the SDK does.
+
+    Named input:
+        image: Image, shape (D, H, W), any real type, in units of the modality. Of its metadata these are
+            used, all optional: ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm),
+            ``Modality``, and ``padding_mask_dhw`` (bool array: True takes no part and stays as it is).
+
+    Named output:
+        image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
+            plain values: settings, seed, measurements, and the line ``summary``.
+    """
+
+    INPUT_IMAGE = "image"
+    OUTPUT_IMAGE = "image"
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        *args: Any,
+        preset: str = "default",
+        seed: int | None = None,
+        device: str = "auto",
+        config: Mapping[str, Any] | None = None,
+        progress: Callable[[float, float], None] | None = None,
+        on_error: ErrorHandler | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Store the settings, which are those of `nsn2n.denoise`.
+
+        Parameters
+        ----------
+        fragment : Fragment
+        preset : str
+        seed : int, optional
+            In place of that of the settings.
+        device : str
+        config : mapping, optional
+            Settings that differ from those of the preset.
+        progress : callable, optional
+            Called with the fraction done and the seconds left.
+        on_error : callable, optional
+            Called with the label of an image that cannot be denoised and the error, instead of ending the
+            graph.
+        """
+        self.preset = preset
+        self.seed = seed
+        self.device = device
+        self.config = dict(config or {})
+        self.progress = progress
+        self.on_error = on_error
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.input(self.INPUT_IMAGE)
+        spec.output(self.OUTPUT_IMAGE)
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Receive an image, emit it denoised."""
+        image = op_input.receive(self.INPUT_IMAGE)
+        with series_errors(series_label(image.metadata()), self.on_error):
+            denoised = denoise_image(
+                image,
+                preset=self.preset,
+                seed=self.seed,
+                device=self.device,
+                config=self.config,
+                progress=self.progress,
+            )
+            op_output.emit(denoised, self.OUTPUT_IMAGE)
+
+
+def denoise_image(
+    image: Image,
+    *,
+    preset: str = "default",
+    seed: int | None = None,
+    device: str = "auto",
+    config: Mapping[str, Any] | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Image:
+    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise`.
+
+    Returns
+    -------
+    Image
+        A new one, as `NSN2NDenoiseOperator` emits it; the input is not changed.
+    """
+    metadata = image.metadata()
+    result = denoise(
+        np.asarray(image.asnumpy(), dtype=np.float32),
+        spacing_mm=spacing_mm(metadata),
+        modality=known_modality(metadata),
+        preset=preset,
+        seed=seed,
+        device=device,
+        config=config,
+        progress=progress,
+        exclude=metadata.get(PADDING_MASK),
+    )
+    return Image(result.volume, {**metadata, RECORD: {**result.record, "summary": result.summary()}})
