@@ -1,0 +1,96 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pipeline: choose series, read, denoise, write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nsn2n.app.arguments import Arguments, parse_arguments
+from nsn2n.app.report import ProgressLog, RunReport
+from nsn2n.app.settings import AppSettings, selection_rules_file
+from nsn2n.operators import (
+    DICOMSeriesSelectionOperator,
+    DICOMSeriesWriterOperator,
+    NSN2NDenoiseOperator,
+    VolumeLoaderOperator,
+)
+
+# isort: split
+# After the operators, which make Holoscan importable.
+from monai.deploy.core import Application
+
+__all__ = ["NSN2NApp"]
+
+
+class NSN2NApp(Application):
+    """Denoises every selected series of a folder; a series that fails does not stop the others."""
+
+    def __init__(
+        self,
+        *args: Any,
+        arguments: Arguments | None = None,
+        settings: AppSettings | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Store what the graph is made from.
+
+        Parameters
+        ----------
+        arguments : Arguments, optional
+            Folders; by default those that command line and environment name.
+        settings : AppSettings, optional
+        """
+        self.arguments = arguments
+        self.settings = settings or AppSettings()
+        self.report = RunReport()
+        super().__init__(*args, **kwargs)
+
+    def compose(self) -> None:
+        """Connect the operators."""
+        arguments = self.arguments or parse_arguments(self.argv[1:])
+        settings, on_error = self.settings, self.report.failed
+        self.selection_operator = DICOMSeriesSelectionOperator(
+            self,
+            input_folder=arguments.input_folder,
+            rules=selection_rules_file(settings, arguments.model_folder),
+            series_uids=settings.series_uids,
+            on_error=on_error,
+            name="dicom_series_selection",
+        )
+        loader = VolumeLoaderOperator(self, on_error=on_error, name="volume_loader")
+        denoiser = NSN2NDenoiseOperator(
+            self,
+            preset=settings.preset,
+            seed=settings.seed,
+            device=settings.device,
+            config=settings.config,
+            progress=ProgressLog(),
+            on_error=on_error,
+            name="nsn2n_denoise",
+        )
+        self.writer_operator = DICOMSeriesWriterOperator(
+            self,
+            output_folder=arguments.output_folder,
+            series_description_suffix=settings.series_description_suffix,
+            series_number_offset=settings.series_number_offset,
+            on_error=on_error,
+            name="dicom_series_writer",
+        )
+        self.add_flow(
+            self.selection_operator,
+            loader,
+            {(DICOMSeriesSelectionOperator.OUTPUT_SERIES, VolumeLoaderOperator.INPUT_SERIES)},
+        )
+        self.add_flow(loader, denoiser, {(VolumeLoaderOperator.OUTPUT_IMAGE, NSN2NDenoiseOperator.INPUT_IMAGE)})
+        self.add_flow(
+            denoiser,
+            self.writer_operator,
+            {(NSN2NDenoiseOperator.OUTPUT_IMAGE, DICOMSeriesWriterOperator.INPUT_IMAGE)},
+        )
+
+    def conclude(self) -> int:
+        """Log the outcome of a finished run and give the exit code; see `RunReport.conclude`."""
+        selection = self.selection_operator.selection
+        selected = len(selection.selected) if selection else 0
+        return self.report.conclude(selected, len(self.writer_operator.written))

@@ -1,0 +1,112 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""app.yaml is read and checked before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nsn2n._version import __version__
+from nsn2n.app.settings import AppSettings, find_settings_file, load_settings, selection_rules_file
+from nsn2n.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = '{"selections": [{"name": "CT", "conditions": {"Modality": "CT"}}]}'
+
+
+def _load(tmp_path, text):
+    file = tmp_path / "app.yaml"
+    file.write_text(text)
+    return load_settings(file)
+
+
+def test_file_of_the_project_has_the_version_and_what_the_packager_wants():
+    content = yaml.safe_load((ROOT / "app.yaml").read_text())
+
+    assert content["application"]["version"] == __version__
+    assert content["application"]["title"] == "nsn2n"
+    assert content["application"]["inputFormats"] == content["application"]["outputFormats"] == ["file"]
+    assert set(content["resources"]) == {"cpu", "gpu", "memory", "gpuMemory"}
+
+
+def test_file_of_the_project_names_every_setting_with_its_default():
+    content = yaml.safe_load((ROOT / "app.yaml").read_text())
+
+    assert set(content["nsn2n"]) == set(AppSettings.__dataclass_fields__)
+    assert load_settings(ROOT / "app.yaml") == AppSettings(seed=0)
+
+
+def test_values_are_taken(tmp_path):
+    settings = _load(
+        tmp_path,
+        "nsn2n: {preset: fast, seed: 3, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
+        " series_description_suffix: clean, series_number_offset: 7}",
+    )
+
+    assert settings == AppSettings(
+        preset="fast",
+        seed=3,
+        device="cpu",
+        config={"fit": {"steps": 9}},
+        series_uids=("2.25.1",),
+        series_description_suffix="clean",
+        series_number_offset=7,
+    )
+
+
+@pytest.mark.parametrize("text", ["application: {title: x}", "nsn2n:"])
+def test_what_is_absent_is_as_in_the_class(tmp_path, text):
+    assert _load(tmp_path, text) == AppSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nsn2n: {presett: fast}", r"nsn2n.presett in app.yaml is unknown. Did you mean nsn2n.preset\?"),
+        ("resource: {cpu: 1}", r"resource in app.yaml is unknown. Did you mean resources\?"),
+        ("nsn2n: {preset: quick}", "preset must be one of .*got 'quick'"),
+        ("nsn2n: {seed: 1.5}", "nsn2n.seed must be of type int or null; got 1.5"),
+        ("nsn2n: {seed: true}", "nsn2n.seed must be of type int or null; got True"),
+        ("nsn2n: {seed: -1}", "seed must be in 0"),
+        ("nsn2n: {config: {fit: {stepps: 3}}}", "fit.stepps.*Did you mean 'fit.steps'"),
+        ("nsn2n: {config: [1]}", "nsn2n.config must be of type dict"),
+        ("nsn2n: {series_uids: [1.2]}", "must be a list of UIDs in quotes"),
+        ("nsn2n: {series_number_offset: 0}", "series_number_offset must be in 1"),
+        ("nsn2n: {series_description_suffix: ''}", "series_description_suffix must be 1 to 64"),
+        ("nsn2n: {selection_rules: none.json}", "selection rules must be a readable JSON file"),
+        ("nsn2n: [", "must be a readable YAML file"),
+        ("- nsn2n", "must be mappings"),
+        ("nsn2n: fast", "must be mappings"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        _load(tmp_path, text)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_environment_names_the_file_else_it_lies_beside_the_application(tmp_path):
+    file = tmp_path / "app.config"
+    file.touch()
+
+    assert find_settings_file({"HOLOSCAN_CONFIG_PATH": str(file)}) == file
+    assert find_settings_file({}) == ROOT / "app.yaml"
+    with pytest.raises(SettingsError, match="HOLOSCAN_CONFIG_PATH must name"):
+        find_settings_file({"HOLOSCAN_CONFIG_PATH": str(tmp_path / "none")})
+
+
+def test_rules_come_from_the_settings_then_the_model_then_the_package(tmp_path):
+    in_model = tmp_path / "models" / "nsn2n" / "configs" / "selection_rules.json"
+    in_model.parent.mkdir(parents=True)
+    in_model.write_text(RULES)
+    (tmp_path / "own.json").write_text(RULES)
+    chosen = _load(tmp_path, "nsn2n: {selection_rules: own.json}")
+
+    assert selection_rules_file(chosen, tmp_path / "models") == tmp_path / "own.json"
+    assert selection_rules_file(AppSettings(), tmp_path / "models") == in_model
+    assert selection_rules_file(AppSettings(), tmp_path) is None
+    assert selection_rules_file(AppSettings(), None) is None
