@@ -65,9 +65,10 @@ def _prepare_holoscan(log_level: str | None) -> None:
     """Set what Holoscan looks at while it is imported and started.
 
     Whatever ends its graph also arrives here, as an exception or as a series without outcome. So unless asked
-    it is silent; its own report of an error has ten lines.
+    for details it is silent; its own report of an error has ten lines.
     """
-    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", log_level or "CRITICAL")
+    asked = log_level if log_level in ("DEBUG", "INFO") else None
+    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", asked or "CRITICAL")
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     allowed = hard == resource.RLIM_INFINITY or hard >= STACK_BYTES
     if soft != resource.RLIM_INFINITY and soft < STACK_BYTES and allowed:
