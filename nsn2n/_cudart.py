@@ -38,9 +38,7 @@ def preload_cudart() -> None:
         try:
             ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            raise NSN2NError(
-                f"Holoscan needs {_LIBRARY}; {path} cannot be loaded: {error}. {_CURE}"
-            ) from error
+            raise NSN2NError(f"Holoscan needs {_LIBRARY}; {path} cannot be loaded: {error}. {_CURE}") from error
 
 
 _CURE = f"Install it again: pip install --force-reinstall '{_DISTRIBUTION}>=13,<14'."
@@ -54,6 +52,4 @@ def _path_in_site_packages() -> str:
     for file in installed:
         if file.name == _LIBRARY:
             return str(file.locate())
-    raise NSN2NError(
-        f"Holoscan needs {_LIBRARY}; neither the system nor the package {_DISTRIBUTION} has it. {_CURE}"
-    )
+    raise NSN2NError(f"Holoscan needs {_LIBRARY}; neither the system nor the package {_DISTRIBUTION} has it. {_CURE}")

@@ -22,6 +22,7 @@ from nsn2n.inference import Compute, choose_compute, denoised_batches, reproduci
 from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
 from nsn2n.networks import build_network
 from nsn2n.noise import estimate_noise, noise_sd_slice
+from nsn2n.restoring import removed_mean
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
 from nsn2n.volume import checked_volume, fill_invalid
@@ -35,7 +36,7 @@ Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 _NOISE_FLOOR = 0.25
-"""Errors are divided by no less than this fraction of the median noise sd, so that quiet corners do not own the loss."""
+"""Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
 
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
@@ -81,8 +82,8 @@ class DenoiseResult:
         measured = self.measured
         return (
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
-            f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; median noise "
-            f"sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, rms change "
+            f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
+            f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, rms change "
             f"{measured['rms_change']:.4g}"
         )
 
@@ -234,7 +235,8 @@ class _Run:
             return self._noisy.copy(), np.empty(0, np.float32)
         problem = self._problem(low, high)
         with reproducible(self._settings.seed):
-            network = build_network(self._settings.network).to(self._compute.device, memory_format=torch.channels_last)
+            network = build_network(self._settings.network).to(self._compute.device)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             loss = fit(
                 network,
                 problem,
@@ -341,8 +343,13 @@ class _Run:
         """Denoise all slices; no voxel changes by more than the settings allow, and invalid ones not at all."""
         limit = self._settings.largest_change_sd
         denoised = np.empty_like(self._noisy)
-        for part, removed in denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute):
+        batches = denoised_batches(
+            network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
+        )
+        for part, removed in batches:
             removed *= problem.unit
+            if self._settings.mean_px is not None:
+                removed -= removed_mean(removed, self.noise_sd[part], self._settings.mean_px)
             if limit is not None:
                 bound = limit * self.noise_sd[part]
                 np.clip(removed, -bound, bound, out=removed)

@@ -146,6 +146,7 @@ class _PairSampler:
         self._batch = settings.pairs_per_step
         _, height, width = problem.slices.shape
         self._crop = (min(settings.crop_px, height), min(settings.crop_px, width))
+        self._flips = settings.flips
         self._random = np.random.default_rng(seed)
 
     def draw(self) -> _Batch:
@@ -161,10 +162,13 @@ class _PairSampler:
             for _ in range(self._batch)
         ]
 
+        flipped = [axis for axis in (-2, -1) if self._flips and self._random.random() < 0.5]
+
         def crops(source: Tensor, below: int = 0) -> Tensor:
-            return torch.stack(
+            stack = torch.stack(
                 [source[z + below, y : y + crop_height, x : x + crop_width] for z, y, x in corners]
             ).unsqueeze(1)
+            return stack.flip(flipped) if flipped else stack
 
         problem = self._problem
         scale: Tensor | float = 1.0
@@ -183,7 +187,7 @@ def _loss(network: nn.Module, batch: _Batch, settings: LossSettings, compute: Co
     inputs = [batch.noisy, batch.noisy_next]
     if settings.interslice_continuity > 0:
         inputs.append(0.5 * (batch.noisy + batch.noisy_next))
-    outputs = denoise_slices(network, torch.cat(inputs), compute).split(batch.noisy.shape[0])
+    outputs = torch.split(denoise_slices(network, torch.cat(inputs), compute), batch.noisy.shape[0])
     units = {"scale": batch.scale, "huber_delta": settings.huber_delta}
     loss = reconstruction_loss(
         outputs[0], outputs[1], batch.noisy, batch.noisy_next, batch.matched,

@@ -72,7 +72,7 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute) -> Tens
 
 
 def denoised_batches(
-    network: nn.Module, slices: Tensor, offset: float, unit: float, compute: Compute
+    network: nn.Module, slices: Tensor, offset: float, unit: float, compute: Compute, flips: bool = False
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Denoise a volume, a few slices at a time.
 
@@ -84,6 +84,8 @@ def denoised_batches(
     offset, unit : float
         The network sees ``(slices - offset) / unit``.
     compute : Compute
+    flips : bool
+        Take the mean over the four flips of each slice.
 
     Yields
     ------
@@ -101,6 +103,10 @@ def denoised_batches(
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             removed = noisy - denoise_slices(network, noisy, compute)
+            if flips:
+                for axes in ([-2], [-1], [-2, -1]):
+                    removed += noisy - denoise_slices(network, noisy.flip(axes), compute).flip(axes)
+                removed /= 4
             yield part, removed.squeeze(1).cpu().numpy()
 
 

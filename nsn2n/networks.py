@@ -7,10 +7,10 @@ from __future__ import annotations
 import itertools
 
 import torch
-from monai.networks.layers import gaussian_1d, separable_filtering
-from monai.networks.nets.basic_unet import BasicUNet
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nsn2n._cudart import preload_cudart
 from nsn2n.settings import NetworkSettings
 
 __all__ = ["ResidualCNN", "build_network"]
@@ -43,28 +43,46 @@ class ResidualCNN(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.convolutions = nn.Sequential(*stack[:-1])
-        self.register_buffer("kernel", gaussian_1d(torch.tensor(detail_px), truncated=3.0), persistent=False)
+        self.register_buffer("kernel", _gaussian(detail_px), persistent=False)
         self.kernel: Tensor
 
     def forward(self, slices: Tensor) -> Tensor:
         """Denoise slices, shape (B, 1, H, W), float32, in noise units."""
         with torch.autocast(slices.device.type, enabled=False):
-            # Reflection needs more pixels than the kernel reaches; the smallest slices take the border's value instead.
-            reach = self.kernel.numel() // 2
-            mode = "reflect" if min(slices.shape[-2:]) > reach else "replicate"
-            mean = separable_filtering(slices, [self.kernel, self.kernel], mode=mode)
-            detail = (slices - mean).contiguous(memory_format=torch.channels_last)
-        return slices + self.convolutions(detail).float()
+            detail = (slices - self._mean(slices)).contiguous(memory_format=torch.channels_last)
+        residual: Tensor = self.convolutions(detail)
+        return slices + residual.float()
+
+    def _mean(self, slices: Tensor) -> Tensor:
+        """Gaussian mean of each slice, its border reflected."""
+        reach = self.kernel.numel() // 2
+        # Reflection needs more pixels than the kernel reaches; the smallest slices take the border's value instead.
+        mode = "reflect" if min(slices.shape[-2:]) > reach else "replicate"
+        padded = F.pad(slices, (reach, reach, reach, reach), mode=mode)
+        along_rows = F.conv2d(padded, self.kernel.view(1, 1, -1, 1))
+        return F.conv2d(along_rows, self.kernel.view(1, 1, 1, -1))
+
+
+def _gaussian(sigma_px: float) -> Tensor:
+    """Sampled Gaussian, cut at 3 sd, of sum 1."""
+    reach = max(1, round(3 * sigma_px))
+    samples = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float32) / sigma_px) ** 2)
+    return samples / samples.sum()
 
 
 def build_network(settings: NetworkSettings) -> nn.Module:
     """Return the network of the settings: (B, 1, H, W) in, the same out; weights from torch's current seed."""
     if settings.kind == "unet":
+        # `import monai` loads every package below it, the SDK and Holoscan with it: seconds, and libcudart. Only here.
+        preload_cudart()
+        from monai.networks.nets.basic_unet import BasicUNet
+
         width = settings.channels
-        return BasicUNet(
+        unet: nn.Module = BasicUNet(
             spatial_dims=2,
             in_channels=1,
             out_channels=1,
             features=(width, width, 2 * width, 4 * width, 8 * width, width),
         )
+        return unet
     return ResidualCNN(settings.channels, settings.layers, settings.detail_px)

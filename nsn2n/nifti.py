@@ -130,9 +130,7 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: FloatArray, like: Nift
         plane[changed], outside = _unscaled(values[changed], like.image)
         clipped += outside
     if clipped:
-        logger.warning(
-            "%d of %d values lie outside of %s and were clipped", clipped, stored.size, stored.dtype
-        )
+        logger.warning("%d of %d values lie outside of %s and were clipped", clipped, stored.size, stored.dtype)
 
     image = _image_of(stored, like.image, like.image.header)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".nsn2n-") as folder:
@@ -151,9 +149,7 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
 def _check_kind(image: nib.Nifti1Image, path: Path) -> None:
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":
-        raise VolumeError(
-            f"{path} must hold real numbers; it holds {dtype}. Convert it to one gray-value volume."
-        )
+        raise VolumeError(f"{path} must hold real numbers; it holds {dtype}. Convert it to one gray-value volume.")
     shape = image.shape
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or 0 in shape:
         raise VolumeError(f"{path} must hold one 3D volume; its shape is {shape}. Split it into volumes.")
@@ -167,15 +163,11 @@ def _image_of(stored: NDArray[Any], template: nib.Nifti1Image, header: nib.Nifti
     return image
 
 
-def _slices_first(
-    image: nib.Nifti1Image, path: Path
-) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+def _slices_first(image: nib.Nifti1Image, path: Path) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Return the voxel axes in the order (d, h, w) and their spacing in mm."""
     spacing = nib.affines.voxel_sizes(image.affine) * _MM_PER_UNIT[image.header.get_xyzt_units()[0]]
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
-        raise VolumeError(
-            f"{path} must have a positive spacing on each axis; got {spacing}. Correct its header."
-        )
+        raise VolumeError(f"{path} must have a positive spacing on each axis; got {spacing}. Correct its header.")
     d = int(np.flatnonzero(spacing >= spacing.max() * 0.999)[-1])
     # Rows before columns: the first voxel axis is the fastest one in the file.
     h, w = (axis for axis in (2, 1, 0) if axis != d)

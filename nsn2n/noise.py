@@ -62,7 +62,7 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
-    return (slices_sd / np.sqrt(2.0)).astype(np.float32)
+    return np.asarray(slices_sd / np.sqrt(2.0), dtype=np.float32)
 
 
 def noise_sd_slice(blocks_hw: Float32Array, shape_hw: tuple[int, int]) -> Float32Array:

@@ -186,9 +186,7 @@ def phantom_ellipsoids(extent_mm: tuple[float, float, float]) -> list[Ellipsoid]
         part((0.0, 0.24, 0.10), (through, 0.06, 0.065), 100.0, (0.01, 0.02)),
     ]
     ribs = [
-        part(
-            (0, 0.66 * math.sin(angle), 0.88 * math.cos(angle)), (through, 0.02, 0.03), compact, (0.03, 0.02)
-        )
+        part((0, 0.66 * math.sin(angle), 0.88 * math.cos(angle)), (through, 0.02, 0.03), compact, (0.03, 0.02))
         for angle in (0.5, 1.2, 2.1, 2.8, 3.9, 4.8, 5.7)
     ]
     rods = [
@@ -218,9 +216,7 @@ def _check(**values: tuple[float, ...]) -> None:
     for name, numbers in values.items():
         if not all(math.isfinite(number) and number > 0 for number in numbers):
             found = numbers[0] if len(numbers) == 1 else numbers
-            raise SettingsError(
-                f"{name} of the phantom must be positive and finite; got {found}. Change {name}."
-            )
+            raise SettingsError(f"{name} of the phantom must be positive and finite; got {found}. Change {name}.")
 
 
 def _cut(ellipsoids: list[Ellipsoid], z_mm: float) -> list[Ellipse]:
@@ -228,9 +224,7 @@ def _cut(ellipsoids: list[Ellipsoid], z_mm: float) -> list[Ellipse]:
     return [ellipse for ellipse in cuts if ellipse is not None]
 
 
-def _count_photons(
-    line_integrals: DoubleArray, photons: float, generator: np.random.Generator
-) -> DoubleArray:
+def _count_photons(line_integrals: DoubleArray, photons: float, generator: np.random.Generator) -> DoubleArray:
     counts = generator.poisson(photons * np.exp(-line_integrals)).astype(np.float64)
     # A ray that nothing reached is taken as half a photon: the logarithm needs a positive number.
     return math.log(photons) - np.log(np.maximum(counts, 0.5))

@@ -36,7 +36,7 @@ class MatchSettings:
     """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
     refine_smoothing_px: float = 0.5
     """In-plane Gaussian on the difference of the denoised neighbors."""
-    refine_threshold_sd: float = 0.75
+    refine_threshold_sd: float = 1.0
     """Largest difference of the denoised neighbors, in noise standard deviations of one slice."""
     tau: float = 0.015
     """Largest difference of the filtered neighbors, in fractions of the data range (``lowpass``)."""
@@ -112,6 +112,9 @@ class FitSettings:
     learning_rate: float = 4e-3
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = 1e-5
+    flips: bool = True
+    """Crops are flipped at random along both axes, and the volume is denoised as the mean over the four flips: what
+    depends on the direction cancels. Not in the paper."""
     gradient_norm: float | None = 1.0
     """Gradients are clipped to this norm; None: not clipped."""
 
@@ -143,6 +146,9 @@ class Settings:
     """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
     largest_change_sd: float | None = 5.0
     """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
+    mean_px: float | None = 6.0
+    """The mean of the removed part under a Gaussian of this sd in the plane is given back, so that no region's mean is
+    moved; noise has no such mean. None: not given back, as in the paper."""
     match: MatchSettings = field(default_factory=MatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -155,6 +161,7 @@ class Settings:
             "largest_change_sd must be > 0",
             self.largest_change_sd,
         )
+        _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], base: Settings | None = None) -> Settings:
@@ -176,7 +183,8 @@ class Settings:
             raise SettingsError(f"A configuration must be a mapping of settings; got {type(mapping).__name__}.")
         if base is None:
             base = preset(mapping.get("preset", "default"))
-        return _updated(base, mapping, "")
+        updated: Settings = _updated(base, mapping, "")
+        return updated
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as nested plain values; ``from_mapping`` turns them back."""
@@ -236,6 +244,7 @@ PRESETS: Mapping[str, Settings] = {
     "paper": Settings(
         preset="paper",
         largest_change_sd=None,
+        mean_px=None,
         match=MatchSettings(rule="lowpass", refine_at=1.0),
         loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
         network=NetworkSettings(kind="unet"),

@@ -76,7 +76,7 @@ def fill_invalid(volume_dhw: NDArray[np.float32], valid: NDArray[np.bool_]) -> N
     -------
     ndarray, shape (D, H, W), float32, finite
     """
-    filled = volume_dhw.copy()
+    filled: NDArray[np.float32] = volume_dhw.copy()
     for slice_hw, valid_hw in zip(filled, valid, strict=True):
         if not valid_hw.any():
             slice_hw[:] = 0.0

@@ -129,8 +129,7 @@ class Derivation:
             raise SettingsError("software_version and series_description_suffix must not hold a backslash.")
         if not 1 <= self.series_number_offset <= LARGEST_SERIES_NUMBER // 2:
             raise SettingsError(
-                f"series_number_offset must be in 1..{LARGEST_SERIES_NUMBER // 2}; "
-                f"got {self.series_number_offset}."
+                f"series_number_offset must be in 1..{LARGEST_SERIES_NUMBER // 2}; got {self.series_number_offset}."
             )
 
 
@@ -144,9 +143,7 @@ class DerivedSeries:
     """With time zone."""
 
 
-def new_series(
-    source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()
-) -> DerivedSeries:
+def new_series(source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()) -> DerivedSeries:
     """Choose UID, number and time of a derived series; each call makes another UID.
 
     Parameters
@@ -309,9 +306,7 @@ def _time_zone(offset: str) -> timezone | None:
     if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
         return None
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
-    return (
-        timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
-    )
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
 
 
 def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelFormat) -> None:

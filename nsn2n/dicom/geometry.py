@@ -160,9 +160,7 @@ def arrange_slices(
             slice_step_mm=_triple(step),
             spacing_mm=(float(np.linalg.norm(step)), float(between_rows), float(between_columns)),
         )
-    return Arrangement(
-        verdict, sorted_order, geometry, detail, None if place is None else sorted_order[place]
-    )
+    return Arrangement(verdict, sorted_order, geometry, detail, None if place is None else sorted_order[place])
 
 
 def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -217,9 +215,7 @@ def _largest_angle_degrees(cosines: NDArray[np.float64], index: int) -> float:
     return float(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)).max()))
 
 
-def _judge_steps(
-    positions: NDArray[np.float64], normal: NDArray[np.float64]
-) -> tuple[Verdict, str, int | None]:
+def _judge_steps(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> tuple[Verdict, str, int | None]:
     """Verdict for sorted positions, what was found, and the slice at which it was found."""
     steps = np.diff(positions, axis=0)
     along = steps @ normal

@@ -124,7 +124,6 @@ def is_own_output(header: Dataset) -> bool:
     """Whether a series was written by this program, perhaps with later processing steps on top."""
     contributors = header.get("ContributingEquipmentSequence") or []
     return any(
-        text(item, "Manufacturer") == OWN_MANUFACTURER
-        and text(item, "ManufacturerModelName") == OWN_MODEL_NAME
+        text(item, "Manufacturer") == OWN_MANUFACTURER and text(item, "ManufacturerModelName") == OWN_MODEL_NAME
         for item in (header, *contributors)
     )

@@ -120,9 +120,7 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False) -> Ser
     )
 
 
-def plan_series(
-    files: Sequence[Path], *, allow_own_output: bool = False
-) -> tuple[list[SliceFacts], VolumeGeometry]:
+def plan_series(files: Sequence[Path], *, allow_own_output: bool = False) -> tuple[list[SliceFacts], VolumeGeometry]:
     """Check the headers of a series; give its slices in geometric order, and their grid.
 
     Parameters and errors are those of `read_series`; pixels are not read.
@@ -146,8 +144,7 @@ def plan_series(
             Verdict.BAD_ORIENTATION: "ImageOrientationPatient",
         }.get(arrangement.verdict, "ImagePositionPatient")
         raise refusal(
-            f"must place the slices on a regular grid; they are {arrangement.verdict.value}"
-            f" ({arrangement.detail})",
+            f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
             NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive."),
             keyword=keyword,
             path=culprit.path,

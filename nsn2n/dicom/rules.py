@@ -120,8 +120,7 @@ def load_rules(text_or_path: str | Path) -> Rules:
             content = Path(text_or_path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"selection rules must be a readable JSON file; got {type(error).__name__} at {origin}. "
-                "Check the path."
+                f"selection rules must be a readable JSON file; got {type(error).__name__} at {origin}. Check the path."
             ) from error
     try:
         parsed = json.loads(str(content))
@@ -129,18 +128,14 @@ def load_rules(text_or_path: str | Path) -> Rules:
         raise SettingsError(f"{origin} must be JSON; got {error}. Correct the text there.") from error
     selections = parsed.get("selections") if isinstance(parsed, dict) else None
     if not isinstance(selections, list) or not selections or set(parsed) != {"selections"}:
-        raise SettingsError(
-            f'{origin} must be one object {{"selections": [...]}} with at least one selection.'
-        )
+        raise SettingsError(f'{origin} must be one object {{"selections": [...]}} with at least one selection.')
     return Rules(tuple(_selection_rule(entry, origin) for entry in selections))
 
 
 def _selection_rule(entry: Any, origin: str) -> SelectionRule:
     allowed = {"name", "conditions"}
     if not isinstance(entry, dict) or set(entry) != allowed or not isinstance(entry["conditions"], dict):
-        raise SettingsError(
-            f'each selection in {origin} must have "name" and "conditions" only; got {entry!r}.'
-        )
+        raise SettingsError(f'each selection in {origin} must have "name" and "conditions" only; got {entry!r}.')
     name, conditions = str(entry["name"]).strip(), entry["conditions"]
     if not name or not conditions:
         raise SettingsError(f"each selection in {origin} must have a name and a condition; got {entry!r}.")
@@ -161,9 +156,7 @@ def _check_condition(keyword: str, value: Any, origin: str) -> None:
         try:
             re.compile(value)
         except re.error as error:
-            raise SettingsError(
-                f"{keyword} in {origin} must be a regular expression; got {error}."
-            ) from error
+            raise SettingsError(f"{keyword} in {origin} must be a regular expression; got {error}.") from error
 
 
 def select_series(scan: Scan, rules: Rules, series_uids: Sequence[str] = ()) -> Selection:
@@ -212,9 +205,7 @@ def _select_named(scan: Scan, series_uids: Sequence[str]) -> Selection:
     others = [record for record in scan.series if record.SeriesInstanceUID not in set(series_uids)]
     return Selection(
         tuple(SelectedRecord("named by its UID", record) for record in chosen),
-        tuple(
-            LeftAlone(record, f"{record.label}: left alone: another series was named") for record in others
-        ),
+        tuple(LeftAlone(record, f"{record.label}: left alone: another series was named") for record in others),
     )
 
 
@@ -268,9 +259,7 @@ def _condition_mismatch(keyword: str, found: tuple[Any, ...], wanted: Any) -> st
         return None if _matches_number(value, wanted) else f"{keyword} {value} is not {_spoken(wanted)}"
     if len(found) > 1 or isinstance(wanted, list):
         return _list_mismatch(keyword, found, wanted)
-    return (
-        None if _matches_text(str(value), str(wanted)) else f'{keyword} "{value}" does not match {wanted!r}'
-    )
+    return None if _matches_text(str(value), str(wanted)) else f'{keyword} "{value}" does not match {wanted!r}'
 
 
 def _orientation(cosines: tuple[Any, ...]) -> str:
@@ -300,9 +289,7 @@ def _matches_number(found: float, wanted: Any) -> bool:
             return RELATIONS[wanted[1]](found, float(wanted[0]))
         if len(wanted) == 2 and all(isinstance(bound, (int, float)) for bound in wanted):
             return bool(wanted[0] <= found <= wanted[1])
-        raise SettingsError(
-            f"a condition on a number must be [low, high] or [number, relation]; got {wanted}."
-        )
+        raise SettingsError(f"a condition on a number must be [low, high] or [number, relation]; got {wanted}.")
     return bool(found == wanted)
 
 

@@ -87,9 +87,7 @@ def scan_folder(folder: Path | str) -> Scan:
     folder = Path(folder)
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DicomError(
-            f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files."
-        )
+        raise DicomError(f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files.")
     ignored: list[IgnoredFile] = []
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in _walk(folder, ignored):
@@ -102,9 +100,7 @@ def scan_folder(folder: Path | str) -> Scan:
     records.sort(key=_record_order)
     if ignored:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
-        logger.info(
-            "%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed
-        )
+        logger.info("%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed)
     return Scan(folder, tuple(records), tuple(ignored))
 
 

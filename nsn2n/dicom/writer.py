@@ -205,9 +205,7 @@ def _write_slice(
     return encoded
 
 
-def encode_slice(
-    values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], pixels: PixelFormat
-) -> EncodedSlice:
+def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], pixels: PixelFormat) -> EncodedSlice:
     """Turn values of the modality into stored values: rint((value - intercept) / slope).
 
     Parameters
@@ -279,16 +277,13 @@ def _check_series(files: list[Path], geometry: VolumeGeometry, series: DerivedSe
     slices, found = plan_series(files, allow_own_output=True)
     uids = {text(facts.header, "SOPInstanceUID") for facts in slices}
     source_uids = {text(facts.header.SourceImageSequence[0], "ReferencedSOPInstanceUID") for facts in slices}
-    of_series = {
-        (text(facts.header, "SeriesInstanceUID"), text(facts.header, "SeriesNumber")) for facts in slices
-    }
+    of_series = {(text(facts.header, "SeriesInstanceUID"), text(facts.header, "SeriesNumber")) for facts in slices}
     rules = {
         "the geometry of the source": found == geometry,
         "the slice order of the source": [facts.path for facts in slices] == files,
         "one new SOPInstanceUID per slice": len(uids) == len(files) and not uids & source_uids,
         "one source image per slice": len(source_uids) == len(files),
-        "one SeriesInstanceUID and SeriesNumber": of_series
-        == {(series.SeriesInstanceUID, str(series.SeriesNumber))},
+        "one SeriesInstanceUID and SeriesNumber": of_series == {(series.SeriesInstanceUID, str(series.SeriesNumber))},
     }
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
