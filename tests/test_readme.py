@@ -1,0 +1,200 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every command and every piece of code in README.md is run, here or where this module says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from nsn2n import __version__
+from nsn2n.demo import DemoResult, Quality
+from nsn2n.dicom.scan import scan_folder
+from nsn2n.dicom.synthetic import write_synthetic_series
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+MAKE_COMMANDS = {
+    # What each is in the Makefile. That is run by tests/nsn2n/test_demo.py (at a smaller size), by the one who
+    # reads this, and by the checks of a new clone.
+    "make setup": " --editable '.[test]'",
+    "make demo": ".venv/bin/nsn2n demo --output out/demo",
+    "make test": ".venv/bin/python -m pytest",
+    "make lint": ".venv/bin/python -m ruff check .",
+}
+
+
+def _blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language]
+
+
+COMMANDS = [line for text in _blocks("bash") for line in text.splitlines() if line]
+SHORT_COMMANDS = [line for line in COMMANDS if line not in MAKE_COMMANDS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as the README supposes it: the checkout's files, ``study``, ``t1.nii.gz`` and ``settings.yaml``."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("app", "models"):
+        (folder / name).symlink_to(ROOT / name)
+    generator = np.random.default_rng(0)
+    volume = generator.normal(40, 25, (4, 24, 20))
+    localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    write_synthetic_series(volume, folder / "study" / "1", series_description="thin", seed="r")
+    write_synthetic_series(volume[:1], folder / "study", series_number=2, overrides=localizer, seed="r")
+    nib.save(nib.Nifti1Image(generator.normal(9, 2, (20, 24, 4)).astype(np.float32), np.eye(4)), folder / "t1.nii.gz")
+    (settings,) = _blocks("yaml")
+    (folder / "settings.yaml").write_text(settings)
+    (folder / "brief-app.yaml").write_text("nsn2n: {config: {fit: {steps: 3}}}\n")
+    return folder
+
+
+def _run(command, folder, **environment):
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("HOLOSCAN_")},
+            "OMP_NUM_THREADS": "1",  # threads that wait for each other make small volumes slow on a busy machine
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "yaml"}
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+def test_every_command_is_covered():
+    """A new command is one that is run below, or is added to `MAKE_COMMANDS` with what covers it."""
+    unknown = [line for line in COMMANDS if line not in MAKE_COMMANDS and not re.search(r"\b(python|nsn2n) ", line)]
+
+    assert not unknown
+    assert not set(MAKE_COMMANDS) - set(COMMANDS), "no longer in README.md"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("command", MAKE_COMMANDS)
+def test_make_does_what_is_covered(command):
+    # Always: also where the environment stands already.
+    whole = [*command.split(), "--dry-run", "--always-make"]
+    result = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert MAKE_COMMANDS[command] in result.stdout
+
+
+def _number(folder):
+    return len(list((folder / "denoised").iterdir())) if (folder / "denoised").exists() else 0
+
+
+@pytest.mark.parametrize("command", SHORT_COMMANDS)
+def test_command(folder, command):
+    if shutil.which("nsn2n", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("nsn2n is not installed in this environment")
+    before = _number(folder)
+
+    result = _run(["bash", "-c", command], folder, HOLOSCAN_CONFIG_PATH=str(folder / "brief-app.yaml"))
+
+    if "info" in command:
+        assert [line.split("\t")[6].split(":")[0] for line in result.stdout.splitlines()] == [
+            "denoise",
+            "yes",
+            "left alone",
+        ]
+    elif "t1.nii.gz" in command:
+        assert nib.load(folder / "t1-denoised.nii.gz").shape == (20, 24, 4)
+        assert "300 steps" in result.stderr
+    else:
+        assert _number(folder) == before + 1
+        assert {record.SeriesDescription for record in scan_folder(folder / "denoised").series} == {"thin denoised"}
+
+
+@pytest.mark.parametrize("index", range(len(_blocks("python"))))
+def test_python(folder, index):
+    program = folder / f"example_{index}.py"
+    program.write_text(_blocks("python")[index])
+
+    result = _run([sys.executable, program], folder)
+
+    assert "NS-N2N denoising" in result.stdout
+    assert "preset fast" in result.stdout
+    assert "(4, 24, 20)" in result.stdout
+
+
+def test_output_of_the_demonstration_has_the_form_of_today():
+    quality = Quality(noise_sd_hu=11.1, psnr_db=22.2, ssim=0.333)
+    result = DemoResult(
+        shape_dhw=(24, 256, 256),
+        before=quality,
+        after=quality,
+        seconds=44,
+        peak_memory_mib=555,
+        picture=Path("out/demo/demo.png"),
+    )
+    (shown,) = _blocks("text")
+
+    def form(text):
+        return [
+            re.sub(r"\s+", " ", re.sub(r"\b\d+(\.\d+)?\b", "0", line)).strip() for line in text.strip().splitlines()
+        ]
+
+    assert form(shown) == form(str(result))
+
+
+def test_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ")).strip().lower().replace(" ", "-")
+        for line in README.splitlines()
+        if line.startswith("#")
+    }
+
+    for target in targets:
+        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).is_file(), target
+    assert (ROOT / "docs" / "demo.png").stat().st_size < 300_000
+
+
+def test_options_and_variables_are_those_of_the_application(folder):
+    shown = _run([sys.executable, "-m", "nsn2n.app", "--help"], folder).stdout
+    table = README.split("| option |")[1].split("\n\n")[0]
+
+    for name in re.findall(r"`(-[\w-]+|HOLOSCAN_\w+_PATH|HOLOSCAN_WORKDIR)`", table):
+        assert name in shown or name == "HOLOSCAN_CONFIG_PATH", name
+
+
+def test_options_of_the_command_line_exist(folder):
+    shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
+    section = README.split("## Command line")[1].split("\n## ")[0]
+
+    for name in set(re.findall(r"--[a-z]+", section)) | {"NSN2N_TRACEBACK"}:
+        assert name in shown, name
+
+
+def test_citation_file():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == __version__
+    assert "2411.10831" in citation["references"][0]["url"]
+    assert citation["references"][0]["title"] in re.sub(r"\n> ", " ", README)
