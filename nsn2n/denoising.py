@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -83,8 +84,8 @@ class DenoiseResult:
         return (
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
             f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
-            f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, rms change "
-            f"{measured['rms_change']:.4g}"
+            f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
+            f"rms change {measured['rms_change']:.4g}"
         )
 
 
@@ -152,12 +153,11 @@ def denoise(
     )
     run = _Run(noisy, valid, settings, compute, _Clock(progress, started))
     denoised, loss = run.denoise()
-    change = np.sqrt(np.mean(np.square(denoised - noisy, dtype=np.float64), where=run.where))
     measured: dict[str, float | int | str | bool] = {
         "modality": modality or "",
         "noise_sd_median": run.unit_noise,
         "matched_fraction": run.matched_fraction,
-        "rms_change": float(change),
+        "rms_change": _rms_change(noisy, denoised, valid),
         "steps": len(loss),
         "final_loss": float(np.mean(loss[-50:])) if len(loss) else 0.0,
         "compute": str(compute),
@@ -172,7 +172,19 @@ def _resolve_settings(preset: str, seed: int | None, config: Mapping[str, Any] |
     settings = preset_settings(preset)
     if config:
         settings = Settings.from_mapping(config, base=None if "preset" in config else settings)
-    return settings if seed is None else replace(settings, seed=seed)
+    # NumPy's integers count as integers, but JSON cannot hold them.
+    return settings if seed is None else replace(settings, seed=int(seed) if isinstance(seed, np.integer) else seed)
+
+
+def _rms_change(noisy: Float32Array, denoised: Float32Array, valid: BoolArray | None) -> float:
+    """Root mean square of what was changed, over the valid voxels; slice by slice, to spare memory."""
+    total, count = 0.0, 0
+    for index in range(len(noisy)):
+        where = ... if valid is None else valid[index]
+        change = np.subtract(denoised[index][where], noisy[index][where], dtype=np.float64)
+        total += float(np.square(change).sum())
+        count += change.size
+    return math.sqrt(total / count) if count else 0.0
 
 
 def _check_hints(spacing_mm: tuple[float, float, float] | None, modality: str | None) -> None:
@@ -223,7 +235,6 @@ class _Run:
         self._compute = compute
         self._clock = clock
         self._filled = noisy if valid is None else fill_invalid(noisy, valid)
-        self.where: BoolArray | np.bool_ = np.True_ if valid is None else valid
         self.matched_fraction = 0.0
         self.noise_sd, self.unit_noise = self._measure_noise()
 
@@ -326,7 +337,7 @@ class _Run:
                     current = self._filled[index] - removed_hw * problem.unit
                     if previous is not None:
                         noise = np.maximum(
-                            np.sqrt(0.5 * (self.noise_sd[index] ** 2 + self.noise_sd[index - 1] ** 2)),
+                            math.sqrt(0.5) * np.hypot(self.noise_sd[index], self.noise_sd[index - 1]),
                             _NOISE_FLOOR * self.unit_noise,
                         )
                         matched[index - 1] = match_denoised(
