@@ -182,7 +182,7 @@ def _with_settings(settings: Settings, device: Device) -> Callable[..., DenoiseR
     """`nsn2n.denoise` with settings; it loads PyTorch when it is called first."""
 
     def run(volume_dhw: Any, **keywords: Any) -> DenoiseResult:
-        # MONAI imports all that is installed under its name, Holoscan too, which is not used here.
+        # The U-Net is that of MONAI, which imports all under its name: Holoscan too, which is not used here.
         warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
         from nsn2n.denoising import denoise as denoise_volume
 
