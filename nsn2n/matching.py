@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.restoration import denoise_nl_means, estimate_sigma
+from skimage.restoration import denoise_nl_means
 
-from nsn2n.noise import MAD_TO_SD
+from nsn2n.noise import MAD_TO_SD, second_difference
 
 __all__ = ["low_pass", "match_denoised", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
 
@@ -38,9 +38,12 @@ def low_pass(slice_hw: Float32Array) -> Float32Array:
     Notes
     -----
     Source: Zhou et al., arXiv 2411.10831; the 5x5 median from Cho and Yoo, arXiv 2606.23200, S1.3. Neither gives the
-    parameters of the non-local means: here scikit-image's fast one, with a strength of 0.8 times its noise estimate.
+    parameters of the non-local means: here scikit-image's fast one, with a strength of 0.8 times the noise sd that the
+    slice's second differences show.
     """
-    sigma = float(estimate_sigma(slice_hw))
+    sigma = float(np.median(np.abs(second_difference(slice_hw))) * MAD_TO_SD)
+    if sigma == 0:  # Nothing to smooth, and the strength is a divisor.
+        return np.asarray(ndimage.median_filter(slice_hw, size=_MEDIAN_PX, mode="reflect"), dtype=np.float32)
     smooth = denoise_nl_means(
         slice_hw,
         patch_size=_NLM_PATCH_PX,

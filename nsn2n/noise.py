@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["BLOCK_PX", "MAD_TO_SD", "estimate_noise", "noise_sd_slice"]
+__all__ = ["BLOCK_PX", "MAD_TO_SD", "estimate_noise", "noise_sd_slice", "second_difference"]
 
 BLOCK_PX = 16
 """Edge of the square blocks in which the noise is taken as constant."""
@@ -56,7 +56,7 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
         difference = volume_dhw[index + 1] - volume_dhw[index]
         usable = None if valid is None else valid[index] & valid[index + 1]
         coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, _MEAN_SIGMA_PX), usable))
-        fine.append(_block_sd(_second_difference(difference), usable))
+        fine.append(_block_sd(second_difference(difference), usable))
     fine_sd = np.stack(fine)
     pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd)
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
@@ -91,7 +91,7 @@ def _interpolation_matrix(positions: NDArray[np.float64], size: int) -> Float32A
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - grid)), dtype=np.float32)
 
 
-def _second_difference(image_hw: Float32Array) -> Float32Array:
+def second_difference(image_hw: Float32Array) -> Float32Array:
     """Second difference along both axes, shape (H, W), of unit gain for white noise."""
     kernel = np.array([1.0, -2.0, 1.0], dtype=np.float32) / np.sqrt(6.0, dtype=np.float32)
     rows = ndimage.convolve1d(image_hw, kernel, axis=0, mode="reflect")
