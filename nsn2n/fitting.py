@@ -94,13 +94,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.fit.learning_rate, weight_decay=settings.fit.weight_decay
     )
-    schedule = (
-        torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.fit.learning_rate, total_steps=max(steps, 2), pct_start=0.1
-        )
-        if settings.fit.schedule == "one-cycle"
-        else None
-    )
+    schedule = _one_cycle(optimizer, settings.fit, steps) if settings.fit.schedule == "one-cycle" else None
     sampler = _PairSampler(problem, settings.fit, settings.seed)
     history = np.empty(steps, dtype=np.float32)
     network.train()
@@ -125,6 +119,17 @@ def fit(
         if progress is not None:
             progress((step + 1) / steps)
     return history
+
+
+def _one_cycle(
+    optimizer: torch.optim.Optimizer, settings: FitSettings, steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """The learning rate rises over a tenth of the steps and falls over the rest."""
+    # OneCycleLR divides by the length of each phase minus a step: none may be a single step.
+    total = max(steps, 3)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=total, pct_start=max(0.1, 2 / total)
+    )
 
 
 @dataclass(frozen=True, slots=True)
