@@ -29,7 +29,7 @@ def checked_volume(
     Returns
     -------
     volume_dhw : ndarray, shape (D, H, W), float32
-        The same memory where it already is float32.
+        C-contiguous; the same memory where it already is that, and writable, which tensors over it must be.
     valid : ndarray, shape (D, H, W), bool, or None
         Voxels that are finite and not excluded; None: all.
 
@@ -50,7 +50,7 @@ def checked_volume(
             f"{array.shape}. NS-N2N cannot denoise a single slice."
         )
     with np.errstate(over="ignore"):
-        result = array.astype(np.float32, copy=False)
+        result = np.require(array, np.float32, ["C", "W"])
     valid = np.isfinite(result)
     if not np.issubdtype(array.dtype, np.float32) and int(valid.sum()) != int(np.isfinite(array).sum()):
         raise VolumeError(f"volume must fit float32; got magnitudes beyond {np.finfo(np.float32).max:.3g}. Rescale it.")
