@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -155,7 +156,9 @@ class Settings:
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**63, "seed must be in 0..2**63-1", self.seed)
+        _require(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed must be an integer in 0..2**63-1", self.seed
+        )
         _require(
             self.largest_change_sd is None or self.largest_change_sd > 0,
             "largest_change_sd must be > 0",
@@ -228,6 +231,8 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         wanted = " or ".join("null" if option is type(None) else option.__name__ for option in allowed)
         raise SettingsError(f"Setting {name!r} must be of type {wanted}; got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"Setting {name!r} must be finite; got {value!r}.")
     return value
 
 
@@ -264,6 +269,6 @@ def preset(name: str) -> Settings:
     SettingsError
         If there is no preset of that name.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise SettingsError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}.")
     return PRESETS[name]
