@@ -15,6 +15,9 @@ from nsn2n.settings import NetworkSettings
 
 __all__ = ["ResidualCNN", "build_network"]
 
+_UNET_MIN_PX = 32
+"""Instance normalization needs more than one pixel, also after four poolings by 2."""
+
 
 class ResidualCNN(nn.Module):
     """Slice plus what a plain stack of 3x3 convolutions says about its detail; the identity before the fit.
@@ -63,6 +66,22 @@ class ResidualCNN(nn.Module):
         return F.conv2d(along_rows, self.kernel.view(1, 1, 1, -1))
 
 
+class _Padded(nn.Module):
+    """A U-Net for slices of any size: what four poolings would shrink to a single pixel is padded with its border."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Denoise slices, shape (B, 1, H, W)."""
+        height, width = slices.shape[-2:]
+        missing = (0, max(0, _UNET_MIN_PX - width), 0, max(0, _UNET_MIN_PX - height))
+        padded = F.pad(slices, missing, mode="replicate") if any(missing) else slices
+        denoised: Tensor = self.unet(padded)
+        return denoised[..., :height, :width]
+
+
 def _gaussian(sigma_px: float) -> Tensor:
     """Sampled Gaussian, cut at 3 sd, of sum 1."""
     reach = max(1, round(3 * sigma_px))
@@ -84,5 +103,5 @@ def build_network(settings: NetworkSettings) -> nn.Module:
             out_channels=1,
             features=(width, width, 2 * width, 4 * width, 8 * width, width),
         )
-        return unet
+        return _Padded(unet)
     return ResidualCNN(settings.channels, settings.layers, settings.detail_px)
