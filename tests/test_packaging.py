@@ -99,9 +99,7 @@ def wheel(tmp_path_factory):
 
 def _run(command: list[str], cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    result = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -160,7 +158,5 @@ def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
     assert all(place.startswith(str(site_packages)) for place in places), places
     for path in (ROOT / "models" / "nsn2n").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
-            assert (
-                site_packages / "nsn2n" / "bundle" / path.relative_to(ROOT / "models" / "nsn2n")
-            ).is_file()
+            assert (site_packages / "nsn2n" / "bundle" / path.relative_to(ROOT / "models" / "nsn2n")).is_file()
     assert "demo" in _run([str(environment / "bin" / "nsn2n"), "--help"], cwd=tmp_path)

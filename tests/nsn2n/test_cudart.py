@@ -74,10 +74,7 @@ def test_missing_library_is_one_clear_line():
 
 
 def test_the_loader_finds_the_library_afterwards():
-    code = (
-        "import ctypes; from nsn2n._cudart import preload_cudart; preload_cudart(); "
-        "ctypes.CDLL('libcudart.so.13')"
-    )
+    code = "import ctypes; from nsn2n._cudart import preload_cudart; preload_cudart(); ctypes.CDLL('libcudart.so.13')"
 
     result = _run_without_toolkit(code)
 

@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 from nsn2n.errors import VolumeError
 from nsn2n.nifti import read_nifti, write_nifti
 
-OBLIQUE = np.array(
-    [[-0.7, 0.1, 0.6, 12.0], [0.2, 0.68, 0.9, -40.5], [0.05, -0.2, 2.9, 7.25], [0.0, 0.0, 0.0, 1.0]]
-)
+OBLIQUE = np.array([[-0.7, 0.1, 0.6, 12.0], [0.2, 0.68, 0.9, -40.5], [0.05, -0.2, 2.9, 7.25], [0.0, 0.0, 0.0, 1.0]])
 
 
 def _write(path, stored, *, affine=OBLIQUE, slope=None, inter=None, kind=nib.Nifti1Image, byte_order="<"):
@@ -57,9 +55,7 @@ def _files(draw):
         limits = np.iinfo(dtype)
         stored = generator.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     scaling = draw(
-        st.sampled_from(
-            [(None, None), (0.0, 0.0), (1.0, 0.0), (0.5, -1024.0), (-0.013, 7.0), (3.7e-5, 1.0e4)]
-        )
+        st.sampled_from([(None, None), (0.0, 0.0), (1.0, 0.0), (0.5, -1024.0), (-0.013, 7.0), (3.7e-5, 1.0e4)])
     )
     spacing = [draw(st.sampled_from([0.5, 0.88, 1.0, 5.0])) for _ in range(3)]
     return {

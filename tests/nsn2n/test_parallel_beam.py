@@ -81,9 +81,7 @@ def test_reconstruction_agrees_with_scikit_image():
     sinogram = project(ELLIPSES, scanner)
 
     ours = reconstruct(sinogram[None], scanner, *([scanner.cell_centers_mm] * 2))[0]
-    theirs = (
-        iradon(sinogram.T, np.degrees(scanner.angles), filter_name="hann", interpolation="cubic") / pitch_mm
-    )
+    theirs = iradon(sinogram.T, np.degrees(scanner.angles), filter_name="hann", interpolation="cubic") / pitch_mm
 
     theirs = theirs[::-1]  # its rows run against our y
     radius = np.hypot(scanner.cell_centers_mm[:, None], scanner.cell_centers_mm)

@@ -46,8 +46,7 @@ def test_soft_tissue_has_its_value_without_noise(study):
 
 def test_inserts_and_rods_have_their_contrast_without_noise(study):
     z, y, x = (
-        (np.arange(n) - (n - 1) / 2) * step
-        for n, step in zip(study.truth_dhw.shape, study.spacing_mm, strict=True)
+        (np.arange(n) - (n - 1) / 2) * step for n, step in zip(study.truth_dhw.shape, study.spacing_mm, strict=True)
     )
     checked = 0
     for part in phantom_ellipsoids((48.0, 384.0, 384.0)):

@@ -110,7 +110,5 @@ def ct_phantom_folder() -> Path:
     data = Path(os.environ.get("NSN2N_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
     folder = data / "ct-phantom-study"
     if not folder.is_dir():
-        pytest.skip(
-            f"no real data at {folder}; set NSN2N_TEST_DATA to the folder that holds ct-phantom-study"
-        )
+        pytest.skip(f"no real data at {folder}; set NSN2N_TEST_DATA to the folder that holds ct-phantom-study")
     return folder

@@ -62,9 +62,7 @@ def test_raw_value_is_the_bytes_without_padding(header):
 
 def test_numbers_are_exactly_as_many_as_asked_for(header):
     assert numbers(header, "PixelSpacing", 2, HERE) == (0.5, 0.25)
-    with pytest.raises(
-        DicomError, match=r"PixelSpacing \(0028,0030\) must hold 3 finite numbers; got 0\.5\\0\.25"
-    ):
+    with pytest.raises(DicomError, match=r"PixelSpacing \(0028,0030\) must hold 3 finite numbers; got 0\.5\\0\.25"):
         numbers(header, "PixelSpacing", 3, HERE)
     with pytest.raises(DicomError, match="must hold 1 finite number; got no such attribute"):
         numbers(header, "SliceThickness", 1, HERE)

@@ -38,9 +38,7 @@ def test_difference_in_any_slice_is_found(slices, keyword, index):
 
 def test_two_patients_are_told_apart_without_naming_them(slices):
     slices[3].header.PatientID = "SECRET"
-    with pytest.raises(
-        DicomError, match=r"PatientID \(0010,0020\) must be the same .* two patients"
-    ) as caught:
+    with pytest.raises(DicomError, match=r"PatientID \(0010,0020\) must be the same .* two patients") as caught:
         check_same_series(slices)
     assert "SECRET" not in str(caught.value)
     assert "NSN2N-PHANTOM" not in str(caught.value)

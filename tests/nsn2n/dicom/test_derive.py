@@ -229,9 +229,7 @@ def test_series_number_is_free_and_within_its_range(derivation, number, taken, e
     source = Dataset()
     source.SeriesNumber = number
     assert new_series(source, derivation, taken).SeriesNumber == expected
-    assert (
-        new_series(source, derivation).SeriesInstanceUID != new_series(source, derivation).SeriesInstanceUID
-    )
+    assert new_series(source, derivation).SeriesInstanceUID != new_series(source, derivation).SeriesInstanceUID
 
 
 @pytest.mark.parametrize(("offset", "time"), [("+0530", "180015.250000"), ("-1000", "023015.250000")])

@@ -71,9 +71,7 @@ def test_other_classes_and_complex_components_are_named():
     assert why_not_a_volume(header(ComputedRadiographyImageStorage)) == (
         "SOPClassUID (0008,0016) is Computed Radiography Image Storage, which is no CT, MR or PET image"
     )
-    assert why_not_a_volume(Dataset()) == (
-        "SOPClassUID (0008,0016) is empty, which is no CT, MR or PET image"
-    )
+    assert why_not_a_volume(Dataset()) == ("SOPClassUID (0008,0016) is empty, which is no CT, MR or PET image")
     phase = header(MRImageStorage, "ORIGINAL", "PRIMARY", "OTHER", ComplexImageComponent="PHASE")
     assert why_not_a_volume(phase) == "ComplexImageComponent (0008,9208) is PHASE, not MAGNITUDE"
 

@@ -53,9 +53,7 @@ def test_volume_and_affine_agree_with_highdicom(make_series, orientation):
     files = make_series(orientation=orientation, spacing_mm=(2.5, 0.4, 0.8), origin_mm=(-12.5, 3.25, 700.0))
     series = read_series(files)
     oracle = highdicom.get_volume_from_series([pydicom.dcmread(file) for file in files])
-    oracle_ijk = (
-        oracle.array if oracle.affine[:3, 0] @ series.geometry.slice_step_mm > 0 else oracle.array[::-1]
-    )
+    oracle_ijk = oracle.array if oracle.affine[:3, 0] @ series.geometry.slice_step_mm > 0 else oracle.array[::-1]
     np.testing.assert_array_equal(series.volume_dhw, oracle_ijk)
     # highdicom's index order is (slice, row, column).
     spacing = np.linalg.norm(oracle.affine[:3, :3], axis=0)
@@ -357,9 +355,7 @@ def test_same_uid_with_other_content_is_refused(make_series, edit_file):
 
 def test_missing_slice_is_refused_not_bridged(make_series):
     files = make_series()
-    with pytest.raises(
-        DicomError, match=r"missing slices \(1 missing, a step of 2 mm among 1 mm\).*never filled"
-    ):
+    with pytest.raises(DicomError, match=r"missing slices \(1 missing, a step of 2 mm among 1 mm\).*never filled"):
         read_series([file for file in files if file != files[2]])
 
 
@@ -373,9 +369,7 @@ def test_second_slice_at_a_position_is_refused_not_dropped(make_series, edit_fil
 
 
 def test_tilted_and_uneven_stacks_are_refused_by_name(make_series):
-    tilted = make_series(
-        folder="tilted", overrides={"ImagePositionPatient": lambda index: [0, 0.3 * index, index]}
-    )
+    tilted = make_series(folder="tilted", overrides={"ImagePositionPatient": lambda index: [0, 0.3 * index, index]})
     with pytest.raises(DicomError, match=r"sheared \(gantry tilt\).*16\.7 degrees"):
         read_series(tilted)
     uneven = make_series(

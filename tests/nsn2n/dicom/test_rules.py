@@ -102,9 +102,7 @@ def sdk_selects(study):
     def select(conditions):
         rules = {"selections": [{"name": "rule", "conditions": conditions}]}
         found = selector.filter(rules, studies, all_matched=True)
-        return {
-            str(selected.series.SeriesDescription) for entry in found for selected in entry.selected_series
-        }
+        return {str(selected.series.SeriesDescription) for entry in found for selected in entry.selected_series}
 
     return select
 
@@ -112,9 +110,7 @@ def sdk_selects(study):
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=json.dumps)
 def test_rules_mean_what_they_mean_to_the_sdk(study, sdk_selects, conditions):
     (rule,) = rules_with(conditions).selections
-    ours = {
-        record.SeriesDescription for record in scan_folder(study).series if mismatch(record, rule) is None
-    }
+    ours = {record.SeriesDescription for record in scan_folder(study).series if mismatch(record, rule) is None}
     assert ours == sdk_selects(conditions)
 
 
@@ -239,9 +235,7 @@ def test_rules_that_make_no_sense_are_refused(text, message):
 
 def test_condition_of_a_wrong_shape_on_a_number_is_refused(study):
     (rule,) = rules_with({"SeriesNumber": [1, 2, 3]}).selections
-    with pytest.raises(
-        SettingsError, match=r"must be \[low, high\] or \[number, relation\]; got \[1, 2, 3\]"
-    ):
+    with pytest.raises(SettingsError, match=r"must be \[low, high\] or \[number, relation\]; got \[1, 2, 3\]"):
         mismatch(scan_folder(study).series[0], rule)
 
 

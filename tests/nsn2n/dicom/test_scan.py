@@ -99,9 +99,7 @@ def test_folder_without_dicom_is_refused(tmp_path):
 def test_file_cut_before_its_series_uid_is_never_passed_over(make_series, length):
     files = make_series()
     files[2].write_bytes(files[2].read_bytes()[:length])
-    with pytest.raises(
-        DicomError, match=r"SeriesInstanceUID \(0020,000E\) must have a value .*S0001_I0003\.dcm"
-    ):
+    with pytest.raises(DicomError, match=r"SeriesInstanceUID \(0020,000E\) must have a value .*S0001_I0003\.dcm"):
         scan_folder(files[0].parent)
 
 

@@ -55,9 +55,7 @@ def test_series_of_one_study_share_its_frame_of_reference(make_series):
 
 
 def test_overrides_set_delete_and_vary_by_slice(make_series):
-    files = make_series(
-        overrides={"KVP": None, "ProtocolName": "P", "SliceLocation": lambda index: index * 3}
-    )
+    files = make_series(overrides={"KVP": None, "ProtocolName": "P", "SliceLocation": lambda index: index * 3})
     headers = [pydicom.dcmread(file) for file in files]
     assert "KVP" not in headers[0]
     assert {header.ProtocolName for header in headers} == {"P"}

@@ -46,9 +46,7 @@ def errors_of(messages: Counter[str]) -> Counter[str]:
     ],
     ids=["plain", "signed", "8 bits", "slope", "slope per slice", "MONOCHROME1"],
 )
-def test_unchanged_volume_keeps_every_stored_bit(
-    make_series, tmp_path, derivation, noise_dhw, modality, overrides
-):
+def test_unchanged_volume_keeps_every_stored_bit(make_series, tmp_path, derivation, noise_dhw, modality, overrides):
     files = make_series(noise_dhw[:, :5, :7], modality=modality, overrides=overrides)  # odd number of pixels
     series = read_series(files)
     written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
@@ -317,9 +315,7 @@ def test_validators_have_nothing_new_to_say(
 
 
 @pytest.mark.parametrize("name", ["S2020", "S2030"])
-def test_real_series_gets_no_new_validator_message(
-    ct_phantom_folder, tmp_path, derivation, dciodvfy_messages, name
-):
+def test_real_series_gets_no_new_validator_message(ct_phantom_folder, tmp_path, derivation, dciodvfy_messages, name):
     (record,) = scan_folder(ct_phantom_folder / name).series
     series = read_series(record.files[1:7])
     written = write_series(series.volume_dhw, series.files, tmp_path, derivation)
@@ -344,9 +340,7 @@ def test_simpleitk_opens_the_derived_series_with_the_geometry_of_the_source(
     image = SimpleITK.ReadImage([str(file) for file in written.files])
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), series.volume_dhw + 3)
     direction = np.array(image.GetDirection()).reshape(3, 3)
-    np.testing.assert_allclose(
-        direction * np.array(image.GetSpacing()), series.geometry.affine_lps[:3, :3], atol=1e-6
-    )
+    np.testing.assert_allclose(direction * np.array(image.GetSpacing()), series.geometry.affine_lps[:3, :3], atol=1e-6)
     np.testing.assert_allclose(image.GetOrigin(), (-12.5, 3.25, 700.0), atol=1e-9)
 
 
