@@ -173,7 +173,7 @@ def _resolve_settings(preset: str, seed: int | None, config: Mapping[str, Any] |
     if config:
         settings = Settings.from_mapping(config, base=None if "preset" in config else settings)
     # NumPy's integers count as integers, but JSON cannot hold them.
-    return settings if seed is None else replace(settings, seed=int(seed) if isinstance(seed, np.integer) else seed)
+    return settings if seed is None else replace(settings, seed=int(seed) if hasattr(seed, "__index__") else seed)
 
 
 def _rms_change(noisy: Float32Array, denoised: Float32Array, valid: BoolArray | None) -> float:
