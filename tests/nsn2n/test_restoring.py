@@ -1,0 +1,79 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The local mean of what was removed: given back as it is, of noise only what the window lets through."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from nsn2n.restoring import removed_mean
+
+SD = 10.0
+
+
+def _sd_like(removed):
+    return np.full(removed.shape, SD, np.float32)
+
+
+def test_a_constant_that_was_removed_is_given_back_whole():
+    removed = np.full((3, 20, 30), 7.5, np.float32)
+
+    restored = removed_mean(removed, _sd_like(removed), 6.0)
+
+    assert restored.dtype == np.float32
+    np.testing.assert_allclose(restored, 7.5, rtol=1e-5)
+
+
+def test_slices_do_not_mix():
+    removed = np.zeros((5, 24, 24), np.float32)
+    removed[2] = 4.0
+
+    restored = removed_mean(removed, _sd_like(removed), 6.0)
+
+    np.testing.assert_allclose(restored[2], 4.0, rtol=1e-5)
+    assert not restored[[0, 1, 3, 4]].any()
+
+
+@pytest.mark.parametrize("sigma_px", [3.0, 6.0])
+def test_of_white_noise_what_the_window_lets_through_comes_back(sigma_px):
+    # A Gaussian window passes 1 / (2 sqrt(pi) sigma) of the sd of white noise. Clipping at 2 sd leaves 0.96 of the sd
+    # of a normal distribution: its variance is 1 - 2 (2 phi(2) - 3 (1 - Phi(2))) = 0.9205.
+    removed = np.random.default_rng(0).normal(0, SD, (16, 256, 256)).astype(np.float32)
+
+    restored = removed_mean(removed, _sd_like(removed), sigma_px)
+
+    expected = math.sqrt(0.9205) * SD / (2 * math.sqrt(math.pi) * sigma_px)
+    assert restored.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_one_outlier_counts_no_more_than_two_noise_sd():
+    removed = np.zeros((1, 41, 41), np.float32)
+    removed[0, 20, 20] = 1e6
+
+    restored = removed_mean(removed, _sd_like(removed), 3.0)
+
+    # The peak of the window is 1 / (2 pi sigma^2).
+    assert restored.max() == pytest.approx(2 * SD / (2 * math.pi * 3.0**2), rel=0.02)
+
+
+def test_the_limit_follows_the_local_noise():
+    removed = np.full((1, 64, 64), 100.0, np.float32)
+    noise_sd = np.full(removed.shape, 1.0, np.float32)
+    noise_sd[..., 32:] = 40.0
+
+    restored = removed_mean(removed, noise_sd, 2.0)
+
+    np.testing.assert_allclose(restored[..., :20], 2.0, rtol=1e-4)
+    np.testing.assert_allclose(restored[..., 44:], 80.0, rtol=1e-4)
+
+
+def test_the_input_stays_as_it_was():
+    removed = np.random.default_rng(1).normal(0, 50, (2, 12, 12)).astype(np.float32)
+    before = removed.copy()
+
+    removed_mean(removed, _sd_like(removed), 6.0)
+
+    np.testing.assert_array_equal(removed, before)
