@@ -1,0 +1,227 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: every bound holds, plain values make the round trip, and the presets say what they promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsn2n.errors import SettingsError
+from nsn2n.settings import (
+    PRESETS,
+    FitSettings,
+    LossSettings,
+    MatchSettings,
+    NetworkSettings,
+    Settings,
+    preset,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "refused"),
+    [
+        (MatchSettings, "smoothing_px", [-0.1, math.nan]),
+        (MatchSettings, "threshold_sd", [0.0, -1.0, math.nan]),
+        (MatchSettings, "refine_at", [-0.01, 1.01, math.nan]),
+        (MatchSettings, "refine_smoothing_px", [-0.1, math.nan]),
+        (MatchSettings, "refine_threshold_sd", [0.0, -1.0]),
+        (MatchSettings, "tau", [0.0, -0.015, math.nan]),
+        (LossSettings, "huber_delta", [0.0, -2.0, math.nan]),
+        (LossSettings, "regional_consistency", [-0.5, math.nan]),
+        (LossSettings, "interslice_continuity", [-1.0, math.nan]),
+        (NetworkSettings, "channels", [0, -1, 513]),
+        (NetworkSettings, "layers", [1, 65]),
+        (NetworkSettings, "detail_px", [0.0, -3.0, 64.5, math.nan]),
+        (FitSettings, "steps", [0, -1]),
+        (FitSettings, "pairs_per_step", [0]),
+        (FitSettings, "crop_px", [7, 0]),
+        (FitSettings, "learning_rate", [0.0, 1.0, -1e-3, math.nan]),
+        (FitSettings, "weight_decay", [-1e-9, math.nan]),
+        (FitSettings, "gradient_norm", [0.0, -1.0, math.nan]),
+        (Settings, "seed", [-1, 2**63, 1.5, None]),
+        (Settings, "largest_change_sd", [0.0, -5.0, math.nan]),
+        (Settings, "mean_px", [0.0, -6.0, math.nan]),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(kind, name, refused):
+    for value in refused:
+        with pytest.raises(SettingsError, match=rf"{name} must be .*; got "):
+            kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (MatchSettings, {"smoothing_px": 0.0, "refine_at": 0.0, "refine_smoothing_px": 0.0}),
+        (MatchSettings, {"refine_at": 1.0}),
+        (LossSettings, {"huber_delta": None, "regional_consistency": 0.0}),
+        (NetworkSettings, {"channels": 1, "layers": 2, "detail_px": 64.0}),
+        (NetworkSettings, {"channels": 512, "layers": 64}),
+        (FitSettings, {"steps": 1, "pairs_per_step": 1, "crop_px": 8, "weight_decay": 0.0, "gradient_norm": None}),
+        (FitSettings, {"steps": None, "epochs": 1}),
+        (Settings, {"seed": 2**63 - 1, "largest_change_sd": None, "mean_px": None}),
+    ],
+)
+def test_the_bounds_themselves_are_taken(kind, values):
+    made = kind(**values)
+
+    assert {name: getattr(made, name) for name in values} == values
+
+
+def test_exactly_one_of_steps_and_epochs():
+    for steps, epochs in ((None, None), (10, 10)):
+        with pytest.raises(SettingsError, match=r"exactly one of fit\.steps and fit\.epochs"):
+            FitSettings(steps=steps, epochs=epochs)
+    with pytest.raises(SettingsError, match=r"fit\.epochs must be >= 1; got 0"):
+        FitSettings(steps=None, epochs=0)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        preset("default").seed = 3
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"sead": 1}, "'sead' is unknown. Did you mean 'seed'"),
+        ({"fit": {"step": 1}}, r"'fit\.step' is unknown. Did you mean 'fit\.steps'"),
+        ({"network": {"channel": 8}}, r"Did you mean 'network\.channels'"),
+        ({"match": {"treshold_sd": 8}}, r"Did you mean 'match\.threshold_sd'"),
+        ({3: 1}, "'3' is unknown"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(mapping, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings.from_mapping(mapping)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"seed": "3"}, "'seed' must be of type int; got '3'"),
+        ({"seed": 3.0}, "'seed' must be of type int"),
+        ({"seed": True}, "'seed' must be of type int; got True"),
+        ({"seed": None}, "'seed' must be of type int; got None"),
+        ({"fit": {"steps": 10.5}}, r"'fit\.steps' must be of type int or null"),
+        ({"fit": {"flips": 1}}, r"'fit\.flips' must be of type bool; got 1"),
+        ({"fit": {"learning_rate": True}}, r"'fit\.learning_rate' must be of type float"),
+        ({"fit": {"learning_rate": math.inf}}, r"'fit\.learning_rate' must be finite; got inf"),
+        ({"match": {"smoothing_px": math.inf}}, r"'match\.smoothing_px' must be finite"),
+        ({"match": {"rule": "nose"}}, r"'match\.rule' must be one of noise, lowpass; got 'nose'"),
+        ({"match": {"rule": ["noise"]}}, r"'match\.rule' must be one of"),
+        ({"network": "unet"}, "'network' must be a mapping; got 'unet'"),
+        ({"network": None}, "'network' must be a mapping; got None"),
+        ({"preset": "best"}, "preset must be one of default, fast, paper; got 'best'"),
+        ({"preset": ["fast"]}, r"preset must be one of .*; got \['fast'\]"),
+        ({"preset": None}, "preset must be one of"),
+        ([("seed", 1)], "must be a mapping of settings; got list"),
+        (None, "must be a mapping of settings; got NoneType"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_the_name_of_the_setting(mapping, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings.from_mapping(mapping)
+
+
+def test_bounds_hold_for_mappings_too():
+    with pytest.raises(SettingsError, match=r"network\.layers must be in 2\.\.64; got 1"):
+        Settings.from_mapping({"network": {"layers": 1}})
+
+
+def test_what_is_absent_stays_as_in_the_preset():
+    changed = Settings.from_mapping({"preset": "fast", "seed": 7, "fit": {"crop_px": 32}})
+
+    fast = preset("fast")
+    assert changed == dataclasses.replace(fast, seed=7, fit=dataclasses.replace(fast.fit, crop_px=32))
+
+
+def test_a_base_is_the_start():
+    base = Settings(seed=5, network=NetworkSettings(channels=3))
+
+    assert Settings.from_mapping({}, base) == base
+    assert Settings.from_mapping({"network": {"layers": 3}}, base).network == NetworkSettings(channels=3, layers=3)
+
+
+def test_whole_numbers_serve_as_floats():
+    value = Settings.from_mapping({"mean_px": 4}).mean_px
+
+    assert value == 4.0
+    assert isinstance(value, float)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_make_the_round_trip_through_json(name):
+    settings = preset(name)
+
+    assert settings.preset == name
+    assert Settings.from_mapping(json.loads(json.dumps(settings.to_mapping()))) == settings
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    largest_change_sd=st.none() | st.floats(1e-6, 1e6),
+    refine_at=st.floats(0, 1),
+    kind=st.sampled_from(["residual-cnn", "unet"]),
+    channels=st.integers(1, 512),
+    length=st.tuples(st.integers(1, 10**6), st.none()) | st.tuples(st.none(), st.integers(1, 10**6)),
+    learning_rate=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    flips=st.booleans(),
+)
+def test_any_settings_make_the_round_trip(
+    seed, largest_change_sd, refine_at, kind, channels, length, learning_rate, flips
+):
+    mapping = {
+        "seed": seed,
+        "largest_change_sd": largest_change_sd,
+        "match": {"refine_at": refine_at},
+        "network": {"kind": kind, "channels": channels},
+        "fit": {"steps": length[0], "epochs": length[1], "learning_rate": learning_rate, "flips": flips},
+    }
+
+    settings = Settings.from_mapping(mapping)
+
+    plain = settings.to_mapping()
+    for key, value in mapping.items():
+        found = {name: plain[key][name] for name in value} if isinstance(value, dict) else plain[key]
+        assert found == value
+    assert Settings.from_mapping(json.loads(json.dumps(plain))) == settings
+
+
+def test_the_paper_preset_is_what_the_papers_report():
+    paper = preset("paper")
+
+    assert paper.match.rule == "lowpass"
+    assert paper.match.tau == 0.015
+    assert paper.match.refine_at == 1
+    assert paper.loss == LossSettings(
+        units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0
+    )
+    assert paper.network.kind == "unet"
+    assert paper.fit.learning_rate == 2e-4
+    assert paper.fit.weight_decay == 1e-5
+    assert paper.fit.schedule == "constant"
+    assert paper.fit.crop_px == 256
+    assert paper.fit.pairs_per_step == 4
+    assert (paper.fit.steps, paper.fit.epochs) == (None, 10)
+    assert paper.largest_change_sd is None
+    assert paper.mean_px is None
+
+
+def test_fast_is_less_work_than_the_default():
+    fast, default = preset("fast"), preset("default")
+
+    assert fast.fit.steps < default.fit.steps
+    assert fast.network.channels < default.network.channels
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(SettingsError, match="preset must be one of default, fast, paper; got 'slow'"):
+        preset("slow")
