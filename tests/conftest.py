@@ -4,9 +4,41 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # The same examples on each run, so a failure is one of the change at hand; and no limit on an example's time,
 # which says more about the machine than about the code.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def bound_by_permissions(tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which permissions bind the process, also where the tests run as root, who may do everything."""
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        # The folders of pytest are open to root only; nobody must be able to pass through them.
+        closed = {path: path.stat().st_mode for path in (tmp_path, *tmp_path.parents) if not path.stat().st_mode & 1}
+        for path, mode in closed.items():
+            path.chmod(mode | 0o011)
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+            for path, mode in closed.items():
+                path.chmod(mode)
+
+    return context

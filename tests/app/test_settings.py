@@ -70,7 +70,7 @@ def test_what_is_absent_is_as_in_the_class(tmp_path, text):
         ("nsn2n: {preset: quick}", "preset must be one of .*got 'quick'"),
         ("nsn2n: {seed: 1.5}", "nsn2n.seed must be of type int or null; got 1.5"),
         ("nsn2n: {seed: true}", "nsn2n.seed must be of type int or null; got True"),
-        ("nsn2n: {seed: -1}", "seed must be in 0"),
+        ("nsn2n: {seed: -1}", "seed must be an integer in 0"),
         ("nsn2n: {config: {fit: {stepps: 3}}}", "fit.stepps.*Did you mean 'fit.steps'"),
         ("nsn2n: {config: [1]}", "nsn2n.config must be of type dict"),
         ("nsn2n: {series_uids: [1.2]}", "must be a list of UIDs in quotes"),

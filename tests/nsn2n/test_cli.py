@@ -82,7 +82,7 @@ def test_denoise_a_series(nsn2n, good_study, tmp_path, brief_config):
     source, derived = (read_series(sorted(path.glob("*.dcm")), allow_own_output=True) for path in (good_study, folder))
     assert derived.geometry == source.geometry
     assert not np.array_equal(derived.volume_dhw, source.volume_dhw)
-    assert "seed 7, 3 steps" in derived.headers[0].DerivationDescription
+    assert "seed 7, 12 steps" in derived.headers[0].DerivationDescription
     assert "error" not in result.stderr
     assert "Traceback" not in result.stderr
 

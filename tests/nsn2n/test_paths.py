@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from nsn2n.errors import NSN2NError
@@ -25,9 +23,8 @@ def test_a_file_is_refused(tmp_path, below):
         require_writable_folder(tmp_path / "file" / below)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
+def test_a_folder_without_permission_is_refused(tmp_path, bound_by_permissions):
     (tmp_path / "closed").mkdir(mode=0o500)
 
-    with pytest.raises(NSN2NError, match="closed cannot be written to"):
+    with bound_by_permissions(), pytest.raises(NSN2NError, match="closed cannot be written to"):
         require_writable_folder(tmp_path / "closed" / "new")

@@ -74,11 +74,11 @@ def test_what_is_no_image_is_listed_with_its_reason(make_series, tmp_path):
     }
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_file_is_listed(make_series):
+def test_unreadable_file_is_listed(make_series, bound_by_permissions):
     files = make_series()
     files[0].chmod(0)
-    (entry,) = scan_folder(files[0].parent).ignored
+    with bound_by_permissions():
+        (entry,) = scan_folder(files[0].parent).ignored
     assert entry.reason == "cannot be opened (PermissionError)"
 
 

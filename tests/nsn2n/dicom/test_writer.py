@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -203,11 +202,10 @@ def test_output_folder_that_is_a_file_is_refused(make_series, tmp_path, derivati
         write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
-def test_output_folder_without_permission_is_refused(make_series, tmp_path, derivation):
+def test_output_folder_without_permission_is_refused(make_series, tmp_path, derivation, bound_by_permissions):
     series = read_series(make_series())
     (tmp_path / "out").mkdir(mode=0o500)
-    with pytest.raises(DicomError, match="Permission denied"):
+    with bound_by_permissions(), pytest.raises(DicomError, match="Permission denied"):
         write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
 
 
