@@ -21,7 +21,8 @@ def require_writable_folder(folder: Path) -> None:
         If the nearest part of the path that exists is no folder, or files cannot be made in it.
     """
     absolute = folder.absolute()
-    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
+    # os.path.exists says no, rather than raise, where a folder on the way may not be entered.
+    existing = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         state = "cannot be written to" if existing.is_dir() else "is a file"
         raise NSN2NError(
