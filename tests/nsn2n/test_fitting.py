@@ -1,0 +1,234 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fit: as many steps as asked for, on crops inside the volume, and a loss that falls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nsn2n.errors import VolumeError
+from nsn2n.fitting import Problem, _PairSampler, fit, step_count
+from nsn2n.inference import Compute
+from nsn2n.networks import build_network
+from nsn2n.settings import FitSettings, MatchSettings, NetworkSettings, Settings, preset
+
+CPU = Compute(torch.device("cpu"), False)
+NETWORK = NetworkSettings(channels=6, layers=3)
+
+
+def _settings(refine_at=1.0, network=NETWORK, **changes):
+    changes = {"steps": 10, "crop_px": 16, **changes}
+    return Settings(match=MatchSettings(refine_at=refine_at), network=network, fit=FitSettings(**changes))
+
+
+def _problem(slices, matched=None, error_scale=None, offset=0.0, unit=1.0):
+    matched = torch.ones((len(slices) - 1, *slices.shape[1:]), dtype=torch.bool) if matched is None else matched
+    return Problem(slices=slices, offset=offset, unit=unit, error_scale=error_scale, matched=matched)
+
+
+def _noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _network(settings):
+    torch.manual_seed(0)
+    return build_network(settings.network)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "pairs_per_step", "pairs", "expected"),
+    [(10, 4, 8, 20), (10, 4, 9, 30), (1, 4, 3, 1), (3, 1, 5, 15), (2, 2, 1, 2)],
+)
+def test_an_epoch_sees_each_pair_once(epochs, pairs_per_step, pairs, expected):
+    settings = FitSettings(steps=None, epochs=epochs, pairs_per_step=pairs_per_step)
+
+    assert step_count(settings, pairs) == expected
+
+
+def test_steps_do_not_depend_on_the_volume():
+    assert step_count(FitSettings(steps=7), 1) == step_count(FitSettings(steps=7), 1000) == 7
+
+
+# The schedule of the learning rate has phases; there was trouble with phases of a single step.
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 19, 20, 21])
+@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+def test_any_number_of_steps(steps, schedule):
+    settings = _settings(steps=steps, schedule=schedule)
+    done = []
+
+    loss = fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, progress=done.append)
+
+    assert loss.shape == (steps,)
+    assert loss.dtype == np.float32
+    assert np.isfinite(loss).all()
+    assert done == pytest.approx([(step + 1) / steps for step in range(steps)])
+
+
+def test_the_loss_falls_to_that_of_the_truth():
+    # Flat tissue with noise of sd 1: against a noisy neighbor the identity errs by 2, the truth by 1 squared unit.
+    # Huber counts a little less.
+    settings = _settings(steps=120, crop_px=32, pairs_per_step=4)
+
+    loss = fit(_network(settings), _problem(_noise(8, 48, 48)), settings, CPU)
+
+    assert loss[:3].mean() > 1.7
+    assert loss[-20:].mean() < 1.15
+
+
+def test_units_and_offset_do_not_change_the_fit():
+    settings = _settings(steps=5)
+    slices = _noise(4, 20, 24)
+
+    plain = fit(_network(settings), _problem(slices), settings, CPU)
+    scaled = fit(_network(settings), _problem(slices * 64 + 128, offset=128.0, unit=64.0), settings, CPU)
+
+    np.testing.assert_allclose(scaled, plain, rtol=1e-4)
+
+
+def test_errors_are_divided_by_their_scale():
+    settings = Settings(loss=preset("paper").loss, network=NETWORK, fit=FitSettings(steps=1, crop_px=16))
+    slices = _noise(4, 20, 24)
+
+    plain = fit(_network(settings), _problem(slices), settings, CPU)
+    halved = fit(_network(settings), _problem(slices, error_scale=torch.full_like(slices, 2.0)), settings, CPU)
+
+    assert halved[0] == pytest.approx(plain[0] / 4, rel=1e-5)
+
+
+def test_nothing_matched_teaches_nothing():
+    settings = _settings(steps=5)
+    network, slices = _network(settings), _noise(3, 16, 16)
+
+    loss = fit(network, _problem(slices, matched=torch.zeros(2, 16, 16, dtype=torch.bool)), settings, CPU)
+
+    assert not loss.any()
+    assert torch.equal(network(slices.unsqueeze(1)), slices.unsqueeze(1))
+
+
+@pytest.mark.parametrize(("refine_at", "expected"), [(0.0, 0), (0.4, 4), (0.41, 5), (0.99, None), (1.0, None)])
+def test_the_neighbors_are_judged_again_once_at_its_time(refine_at, expected):
+    settings = _settings(steps=10, refine_at=refine_at)
+    problem = _problem(_noise(3, 16, 16))
+    done, called_after = [], []
+
+    def rematch(network):
+        called_after.append(len(done))
+        return torch.zeros_like(problem.matched)
+
+    loss = fit(_network(settings), problem, settings, CPU, rematch=rematch, progress=done.append)
+
+    # 0.99 of 10 steps is only reached when all are done.
+    assert called_after == ([] if expected is None else [expected])
+    # The new regions, here none, hold from then on.
+    until = 10 if expected is None else expected
+    assert (loss[:until] > 0).all()
+    assert not loss[until:].any()
+
+
+def test_the_network_is_in_training_mode_after_it_was_asked():
+    settings = _settings(steps=4, refine_at=0.5)
+    problem = _problem(_noise(3, 16, 16))
+    network = _network(settings)
+
+    def rematch(network):
+        network.eval()
+        return problem.matched
+
+    fit(network, problem, settings, CPU, rematch=rematch)
+
+    assert network.training
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit():
+    settings = _settings(steps=10)
+    slices = _noise(3, 16, 16)
+    slices[1, 4, 4] = torch.inf
+
+    with pytest.raises(VolumeError, match=r"loss must stay finite; got (nan|inf) at step 1 of 10"):
+        fit(_network(settings), _problem(slices), settings, CPU)
+
+
+@pytest.mark.parametrize("regional_consistency", [0.0, 0.5])
+@pytest.mark.parametrize("interslice_continuity", [0.0, 1.0])
+def test_each_term_counts_with_its_weight(regional_consistency, interslice_continuity):
+    # The network of the first step is the identity: L_recon is the mean squared difference of the neighbors and L_RC
+    # the same; L_IC of a linear network is 0.
+    loss_settings = {
+        "huber_delta": None,
+        "regional_consistency": regional_consistency,
+        "interslice_continuity": interslice_continuity,
+    }
+    base = _settings(steps=1)
+    settings = Settings.from_mapping({"loss": loss_settings}, base)
+    slices = torch.stack([torch.zeros(16, 16), torch.full((16, 16), 3.0)])
+
+    loss = fit(_network(settings), _problem(slices), settings, CPU)
+
+    assert loss[0] == pytest.approx(9 * (1 + regional_consistency))
+
+
+def _numbered(depth, height, width):
+    """A volume in which each voxel's value says where it is."""
+    return torch.arange(depth * height * width, dtype=torch.float32).reshape(depth, height, width)
+
+
+@pytest.mark.parametrize("size", [(40, 50), (16, 16), (5, 40), (7, 3)])
+def test_crops_lie_inside_and_pairs_belong_together(size):
+    height, width = size
+    slices = _numbered(6, height, width)
+    matched = slices[:-1] % 3 == 0
+    problem = _problem(slices, matched=matched, error_scale=slices + 0.5)
+    sampler = _PairSampler(problem, FitSettings(crop_px=16, pairs_per_step=3), seed=4)
+    crop = (min(16, height), min(16, width))
+    seen, orders = set(), set()
+
+    for _ in range(100):
+        batch = sampler.draw()
+        assert batch.noisy.shape == (3, 1, *crop)
+        # The next slice is further by a slice's voxels; region and scale are those of the first.
+        assert torch.equal(batch.noisy_next, batch.noisy + height * width)
+        assert torch.equal(batch.matched, (batch.noisy % 3 == 0).float())
+        assert torch.equal(batch.scale, batch.noisy + 0.5)
+        for one in batch.noisy[:, 0]:
+            low = int(one.min())
+            z, y, x = np.unravel_index(low, slices.shape)
+            block = slices[z, y : y + crop[0], x : x + crop[1]]
+            assert block.shape == crop
+            flips = [axes for axes in ((), (0,), (1,), (0, 1)) if torch.equal(one.flip(axes), block)]
+            assert flips, "not a crop of one slice"
+            orders.add(flips[0])
+            seen.add(int(z))
+
+    assert seen == set(range(5))
+    assert orders == {(), (0,), (1,), (0, 1)}
+
+
+def test_without_flips_crops_are_upright():
+    slices = _numbered(3, 20, 20)
+    sampler = _PairSampler(_problem(slices), FitSettings(crop_px=8, flips=False), seed=0)
+
+    for _ in range(50):
+        batch = sampler.draw()
+        assert (batch.noisy.diff(dim=-1) == 1).all()
+        assert (batch.noisy.diff(dim=-2) == 20).all()
+
+
+def test_crops_reach_every_voxel():
+    # The corners are the hardest to hit: each is in 1 of 5 x 5 crops.
+    slices = _numbered(2, 12, 12)
+    sampler = _PairSampler(_problem(slices), FitSettings(crop_px=8), seed=0)
+
+    seen = torch.cat([sampler.draw().noisy.flatten() for _ in range(200)]).unique()
+
+    assert len(seen) == 12 * 12
+
+
+def test_crops_come_from_the_seed():
+    def corners(seed):
+        sampler = _PairSampler(_problem(_numbered(9, 60, 60)), FitSettings(crop_px=8), seed)
+        return [float(sampler.draw().noisy[0].flatten()[0]) for _ in range(8)]
+
+    assert corners(1) == corners(1)
+    assert corners(1) != corners(2)
