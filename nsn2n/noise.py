@@ -28,6 +28,9 @@ _MEAN_SIGMA_PX = 4.0
 _CLEAN_BLOCKS_PERCENTILE = 20.0
 """Share of blocks taken to be free of structure when the gain of the second difference is measured."""
 
+_LARGEST_GAIN = 1000.0
+"""Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
+
 Float32Array = NDArray[np.float32]
 
 
@@ -120,4 +123,5 @@ def _gain(coarse_sd: Float32Array, fine_sd: Float32Array) -> float:
     noisy = fine_sd > 0
     if not noisy.any():
         return 1.0
-    return float(np.percentile(coarse_sd[noisy] / fine_sd[noisy], _CLEAN_BLOCKS_PERCENTILE))
+    gain = float(np.percentile(coarse_sd[noisy] / fine_sd[noisy], _CLEAN_BLOCKS_PERCENTILE))
+    return min(gain, _LARGEST_GAIN)
