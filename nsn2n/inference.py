@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nsn2n.cpus import usable_cpus
 from nsn2n.errors import SettingsError
 
 __all__ = ["Compute", "choose_compute", "denoise_slices", "denoised_batches", "reproducible"]
@@ -112,7 +113,8 @@ def denoised_batches(
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seed torch and keep to deterministic algorithms inside the block; the caller's state is given back."""
+    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is given back."""
+    threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
@@ -120,8 +122,10 @@ def reproducible(seed: int) -> Iterator[None]:
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+        torch.set_num_threads(min(threads, usable_cpus()))
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
+            torch.set_num_threads(threads)

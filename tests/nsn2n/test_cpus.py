@@ -1,0 +1,41 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Processors that a process may use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nsn2n.cpus import usable_cpus
+
+AFFINITY = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("content", "cpus"),
+    [
+        ("max 100000", AFFINITY),
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        ("150000 100000", min(2, AFFINITY)),
+        ("6400000 100000", min(64, AFFINITY)),
+        ("nonsense", AFFINITY),
+    ],
+)
+def test_quota_of_a_control_group_version_2(tmp_path, content, cpus):
+    (tmp_path / "cpu.max").write_text(content + "\n")
+    assert usable_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("-1", AFFINITY), ("100000", 1)])
+def test_quota_of_a_control_group_version_1(tmp_path, quota, cpus):
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert usable_cpus(tmp_path) == cpus
+
+
+def test_without_control_groups_the_affinity_counts(tmp_path):
+    assert usable_cpus(tmp_path) == AFFINITY
