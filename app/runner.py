@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Sequence
 
+from nsn2n._openmp import share_processors
 from nsn2n._version import __version__
 from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
 from nsn2n.app.report import ALL_FAILED, configure_logging
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 if all selected series were written, 3 if some were, 1 if none was.
     """
+    share_processors()
     arguments = parse_arguments(argv)
     configure_logging(arguments.log_level)
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from nsn2n._openmp import share_processors
 from nsn2n._version import __version__
 from nsn2n.app.report import ALL_FAILED, SOME_FAILED, configure_logging
 from nsn2n.errors import NSN2NError, SettingsError
@@ -58,6 +59,7 @@ Traceback = Annotated[
 
 def main() -> None:
     """Run the command line of this process."""
+    share_processors()
     app()
 
 

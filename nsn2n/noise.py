@@ -119,9 +119,13 @@ def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float
 
 
 def _gain(coarse_sd: Float32Array, fine_sd: Float32Array) -> float:
-    """Noise sd per sd of its second difference, from the blocks with least structure."""
-    noisy = fine_sd > 0
+    """Noise sd per sd of its second difference, from the places with least structure.
+
+    The median over the pairs comes first: the low percentile is to choose places, not the chance of single blocks.
+    """
+    coarse_hw, fine_hw = np.median(coarse_sd, axis=0), np.median(fine_sd, axis=0)
+    noisy = fine_hw > 0
     if not noisy.any():
         return 1.0
-    gain = float(np.percentile(coarse_sd[noisy] / fine_sd[noisy], _CLEAN_BLOCKS_PERCENTILE))
+    gain = float(np.percentile(coarse_hw[noisy] / fine_hw[noisy], _CLEAN_BLOCKS_PERCENTILE))
     return min(gain, _LARGEST_GAIN)

@@ -9,10 +9,7 @@ wrong before that leaves nothing behind.
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_se
 from nsn2n.dicom.geometry import VolumeGeometry
 from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
 from nsn2n.dicom.reader import plan_series
+from nsn2n.dicom.unfinished import hidden_folder
 from nsn2n.errors import DicomError, VolumeError
 
 __all__ = ["EncodedSlice", "WriteOptions", "WrittenSeries", "encode_slice", "write_series"]
@@ -127,7 +125,7 @@ def write_series(
     clipped = moved = 0
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with _hidden_folder(output) as hidden:
+        with hidden_folder(output) as hidden:
             names = [f"IM{index + 1:04d}.dcm" for index in range(len(slices))]
             for name, facts, values_hw in zip(names, slices, volume, strict=True):
                 encoded = _write_slice(hidden / name, facts, values_hw, derivation, series)
@@ -175,17 +173,6 @@ def _check_volume(
                 f"every voxel must be finite; got NaN or infinity in slice {index} (of {sources[index]}). "
                 "Nothing was written; the denoised volume cannot be used."
             )
-
-
-@contextmanager
-def _hidden_folder(parent: Path) -> Iterator[Path]:
-    """A new folder that is gone afterwards, with all it holds, unless it was renamed."""
-    hidden = parent / f".nsn2n-{uuid.uuid4().hex}"
-    hidden.mkdir()
-    try:
-        yield hidden
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _write_slice(

@@ -50,12 +50,10 @@ def test_white_noise_within_a_tenth_everywhere_and_on_the_median():
     assert np.percentile(blocks, 98) < 1.25 * SD
 
 
-@pytest.mark.xfail(reason="the gain is a low percentile of ratios that scatter: some 6 % too low", strict=True)
 def test_white_noise_within_5_percent():
     assert np.median(estimate_noise(_tissue() + _white())) == pytest.approx(SD, rel=0.05)
 
 
-@pytest.mark.xfail(reason="as for white noise, and what is coarser than 4 px is not counted", strict=True)
 def test_correlated_noise_within_10_percent():
     assert np.median(estimate_noise(_tissue() + _correlated(1.0))) == pytest.approx(SD, rel=0.1)
 
