@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench clean
+.PHONY: help setup test lint demo bench map clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,32 @@ demo: setup ## denoise a synthetic low-dose CT series into out/demo
 
 bench: setup ## the benchmarks (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+# The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.
+# WHEELS=dir: wheels that another machine fetched; then nothing is fetched here.
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nsn2n/_version.py)
+BASE_IMAGE ?= python:3.11-slim-bookworm
+GPU ?= 0
+GPU_MEMORY ?= 8Gi
+VARIANT := $(if $(filter 1,$(GPU)),gpu,cpu)
+MAP_IMAGE ?= nsn2n:$(VERSION)$(if $(filter 1,$(GPU)),-gpu)
+MAP_PYTHON ?= $(firstword $(wildcard $(PY)) python3)
+GIVEN_WHEELS := $(WHEELS)
+
+map: ## the container image (needs Docker; the build itself no network)
+	@version=$$(docker run --rm --network none --entrypoint python3 $(BASE_IMAGE) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit 1; \
+	if [ -n "$(GIVEN_WHEELS)" ]; then \
+	  wheels=wheels/given; rm -rf $$wheels; mkdir -p wheels; \
+	  cp -rlL "$(GIVEN_WHEELS)" $$wheels 2>/dev/null || { rm -rf $$wheels; cp -rL "$(GIVEN_WHEELS)" $$wheels; } || exit 1; \
+	else \
+	  wheels=wheels/$(VARIANT)-$$version; \
+	  if [ ! requirements.txt -ot $$wheels ]; then \
+	    $(MAP_PYTHON) map/fetch_wheels.py $$wheels --python-version $$version $(if $(filter 1,$(GPU)),--gpu) $(PIP_INSTALL_ARGS) || exit 1; \
+	  fi; \
+	fi; \
+	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg WHEELS=$$wheels \
+	  --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
+	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
 
 clean: ## remove .venv and everything that can be made again
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,215 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The built image, item by item of the MONAI Application Package specification, and as a hospital runs it.
+
+Needs an engine that `docker` reaches and the image of `make map`; NSN2N_MAP_IMAGE names another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from nsn2n._version import __version__
+from nsn2n.dicom.synthetic import write_synthetic_series
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = os.environ.get("NSN2N_MAP_IMAGE", f"nsn2n:{__version__}")
+CONFINED = (
+    *("--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "4242:0", "--memory", "3g"),
+    *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+)
+FAST = "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
+ENDLESS = "nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}\n"
+LARGEST_BYTES = 2_000_000_000
+
+
+def _docker(*arguments, timeout=120):
+    return subprocess.run(
+        ["docker", *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _image():
+    if not shutil.which("docker") or _docker("info").returncode:
+        pytest.skip("no container engine answers; the image is not tested")
+    if _docker("image", "inspect", IMAGE).returncode:
+        pytest.skip(f"there is no image {IMAGE}, so it is not tested; make map")
+
+
+@pytest.fixture(scope="module")
+def inspected():
+    return json.loads(_docker("image", "inspect", IMAGE).stdout)[0]
+
+
+@pytest.fixture(scope="module")
+def environment(inspected):
+    return dict(entry.split("=", 1) for entry in inspected["Config"]["Env"])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Input with one volume, and an empty output that anyone may write to, both reachable for any user."""
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o011)
+    source, output = tmp_path / "in", tmp_path / "out"
+    y, x = np.mgrid[:24, :20]
+    disk_hw = np.where((y - 10) ** 2 + (x - 12) ** 2 < 36, 40.0, -900.0)
+    noise = np.random.default_rng(1).normal(0, 25, (5, 24, 20))
+    write_synthetic_series(np.rint(disk_hw + noise), source, series_number=2, study_uid="2.25.77", seed="map")
+    output.mkdir()
+    output.chmod(0o777)
+    return source, output
+
+
+def _mounts(folders, settings):
+    source, output = folders
+    file = source.parent / "app.yaml"
+    file.write_text(settings)
+    return (
+        *("-v", f"{source}:/var/holoscan/input:ro", "-v", f"{output}:/var/holoscan/output"),
+        *("-v", f"{file}:/var/holoscan/app.yaml:ro", "-e", "OMP_NUM_THREADS=1"),
+    )
+
+
+def _run(*arguments, options=CONFINED):
+    return _docker("run", "--rm", *options, *arguments)
+
+
+def test_size(inspected):
+    assert inspected["Size"] <= LARGEST_BYTES
+
+
+def test_labels(inspected):
+    labels = inspected["Config"]["Labels"]
+
+    assert labels["org.opencontainers.image.title"] == "nsn2n"
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.nvidia.holoscan"] == version("holoscan-cu13")
+    assert labels["org.monai.deploy.app-sdk"] == version("monai-deploy-app-sdk")
+    assert labels["tag"] == IMAGE
+    assert labels["base"]
+
+
+def test_it_does_not_run_as_root_and_works_in_its_folder(inspected):
+    assert inspected["Config"]["User"].split(":")[0] not in ("", "0", "root")
+    assert inspected["Config"]["WorkingDir"] == "/var/holoscan"
+
+
+def test_environment(environment):
+    paths = ["INPUT_PATH", "OUTPUT_PATH", "WORKDIR", "APPLICATION", "MODEL_PATH", "DOCS_PATH", "CONFIG_PATH"]
+    for name in [*paths, "APP_MANIFEST_PATH", "PKG_MANIFEST_PATH", "LOGS_PATH"]:
+        assert environment[f"HOLOSCAN_{name}"].startswith("/"), name
+    assert environment["HOLOSCAN_TIMEOUT"] == "0"
+
+
+def test_paths():
+    files = ["/etc/holoscan/app.json", "/etc/holoscan/pkg.json", "/var/holoscan/app.config"]
+    files += ["/opt/holoscan/app/__main__.py", "/opt/holoscan/docs/LICENSE"]
+    files += ["/opt/holoscan/models/nsn2n/configs/selection_rules.json"]
+    folders = ["/var/holoscan/input", "/var/holoscan/output"]
+    checks = [f"test -r {path}" for path in files] + [f"test -d {path}" for path in folders]
+
+    result = _run("--entrypoint", "sh", IMAGE, "-c", " && ".join(checks))
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_manifests_and_the_two_ways_to_see_them(environment):
+    app, package = (json.loads(_run(IMAGE, "show", name).stdout) for name in ("app", "pkg"))
+
+    assert app["version"] == package["version"] == __version__
+    assert app["sdkVersion"] == version("monai-deploy-app-sdk")
+    assert app["environment"].keys() == {name for name in environment if name.startswith("HOLOSCAN_")}
+    assert package["models"] == {"nsn2n": "/opt/holoscan/models/nsn2n"}
+    both = _run(IMAGE, "show").stdout
+    assert both.index('"workingDirectory"') < both.index('"modelRoot"')
+
+
+def test_env_and_help(environment):
+    printed = _run(IMAGE, "env").stdout.splitlines()
+
+    assert {f"{name}={value}" for name, value in environment.items()} <= set(printed)
+    assert "extract" in _run(IMAGE, "help").stdout
+
+
+def test_extract_gives_what_the_checkout_holds(tmp_path, folders):
+    _, export = folders
+
+    result = _run("-v", f"{export}:/var/run/holoscan/export", IMAGE, "extract")
+
+    assert result.returncode == 0, result.stderr
+    for folder, source in {"app": ROOT / "app", "models": ROOT / "models"}.items():
+        names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+        for name in (name for name in names if "__pycache__" not in name.parts):
+            assert (export / folder / name).read_bytes() == (source / name).read_bytes(), f"{name}: make map"
+    assert (export / "config" / "app.yaml").read_bytes() == (ROOT / "app.yaml").read_bytes()
+    assert {path.name for path in (export / "config").iterdir()} == {"app.json", "pkg.json", "app.yaml"}
+    assert (export / "docs" / "LICENSE").is_file()
+
+
+def test_confined_as_an_unknown_user_it_denoises(folders):
+    source, output = folders
+
+    result = _run(*_mounts(folders, FAST), IMAGE)
+
+    assert result.returncode == 0, result.stderr
+    (series,) = output.iterdir()
+    written = [pydicom.dcmread(file) for file in sorted(series.iterdir())]
+    sources = [pydicom.dcmread(file) for file in sorted(source.rglob("*.dcm"))]
+    assert len(written) == len(sources) == 5
+    by_position = {tuple(dataset.ImagePositionPatient): dataset for dataset in sources}
+    for dataset in written:
+        original = by_position[tuple(dataset.ImagePositionPatient)]
+        assert dataset.SourceImageSequence[0].ReferencedSOPInstanceUID == original.SOPInstanceUID
+        assert dataset.ImageType[0] == "DERIVED"
+        assert dataset.pixel_array.shape == original.pixel_array.shape
+        assert not np.array_equal(dataset.pixel_array, original.pixel_array)
+
+
+def test_failing_input_is_one_line_and_leaves_nothing(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+
+    result = _run(*_mounts((tmp_path / "empty", folders[1]), FAST), IMAGE, "-l", "ERROR")
+
+    assert result.returncode == 1
+    (line,) = (result.stdout + result.stderr).splitlines()
+    assert line.startswith("error: no DICOM found in /var/holoscan/input")
+    assert list(folders[1].iterdir()) == []
+
+
+def test_sigterm_stops_it_soon_and_leaves_nothing(folders):
+    name = f"nsn2n-test-{uuid.uuid4().hex}"
+    command = ["docker", "run", "--name", name, *CONFINED, *_mounts(folders, ENDLESS), IMAGE]
+    started_s = time.monotonic()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            first_line = process.stderr.readline()
+            first_line_s = time.monotonic() - started_s
+            assert any("denoising" in line for line in process.stderr)
+            sent_s = time.monotonic()
+            assert _docker("kill", "--signal", "TERM", name).returncode == 0
+            code = process.wait(timeout=60)
+            duration_s = time.monotonic() - sent_s
+        finally:
+            _docker("rm", "--force", name)
+
+    assert code == 128 + signal.SIGTERM
+    assert duration_s < 5
+    assert list(folders[1].iterdir()) == []
+    # Start-up, measured on the way.
+    assert first_line.startswith(f"nsn2n {__version__}")
+    assert first_line_s < 10
