@@ -238,7 +238,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
 
 PRESETS: Mapping[str, Settings] = {
     "default": Settings(),
-    # A third of the work: for a look before the real run.
+    # For a look before the real run.
     "fast": Settings(
         preset="fast",
         network=NetworkSettings(channels=16, layers=6),
