@@ -8,8 +8,6 @@ Needs an engine that `docker` reaches and the image of `make map`; NSN2N_MAP_IMA
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -22,10 +20,9 @@ import pydicom
 import pytest
 
 from nsn2n._version import __version__
-from nsn2n.dicom.synthetic import write_synthetic_series
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = os.environ.get("NSN2N_MAP_IMAGE", f"nsn2n:{__version__}")
+pytestmark = pytest.mark.usefixtures("image")
 CONFINED = (
     *("--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "4242:0", "--memory", "3g"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -35,43 +32,14 @@ ENDLESS = "nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}\n
 LARGEST_BYTES = 2_000_000_000
 
 
-def _docker(*arguments, timeout=120):
-    return subprocess.run(
-        ["docker", *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
-    )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _image():
-    if not shutil.which("docker") or _docker("info").returncode:
-        pytest.skip("no container engine answers; the image is not tested")
-    if _docker("image", "inspect", IMAGE).returncode:
-        pytest.skip(f"there is no image {IMAGE}, so it is not tested; make map")
-
-
 @pytest.fixture(scope="module")
-def inspected():
-    return json.loads(_docker("image", "inspect", IMAGE).stdout)[0]
+def inspected(image, docker):
+    return json.loads(docker("image", "inspect", image).stdout)[0]
 
 
 @pytest.fixture(scope="module")
 def environment(inspected):
     return dict(entry.split("=", 1) for entry in inspected["Config"]["Env"])
-
-
-@pytest.fixture
-def folders(tmp_path):
-    """Input with one volume, and an empty output that anyone may write to, both reachable for any user."""
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(path.stat().st_mode | 0o011)
-    source, output = tmp_path / "in", tmp_path / "out"
-    y, x = np.mgrid[:24, :20]
-    disk_hw = np.where((y - 10) ** 2 + (x - 12) ** 2 < 36, 40.0, -900.0)
-    noise = np.random.default_rng(1).normal(0, 25, (5, 24, 20))
-    write_synthetic_series(np.rint(disk_hw + noise), source, series_number=2, study_uid="2.25.77", seed="map")
-    output.mkdir()
-    output.chmod(0o777)
-    return source, output
 
 
 def _mounts(folders, settings):
@@ -84,22 +52,28 @@ def _mounts(folders, settings):
     )
 
 
-def _run(*arguments, options=CONFINED):
-    return _docker("run", "--rm", *options, *arguments)
+@pytest.fixture
+def run(docker):
+    """Run a confined container with further options, image and command."""
+
+    def confined(*arguments):
+        return docker("run", "--rm", *CONFINED, *arguments)
+
+    return confined
 
 
 def test_size(inspected):
     assert inspected["Size"] <= LARGEST_BYTES
 
 
-def test_labels(inspected):
+def test_labels(inspected, image):
     labels = inspected["Config"]["Labels"]
 
     assert labels["org.opencontainers.image.title"] == "nsn2n"
     assert labels["org.opencontainers.image.version"] == __version__
     assert labels["org.nvidia.holoscan"] == version("holoscan-cu13")
     assert labels["org.monai.deploy.app-sdk"] == version("monai-deploy-app-sdk")
-    assert labels["tag"] == IMAGE
+    assert labels["tag"] == image
     assert labels["base"]
 
 
@@ -115,40 +89,40 @@ def test_environment(environment):
     assert environment["HOLOSCAN_TIMEOUT"] == "0"
 
 
-def test_paths():
+def test_paths(run, image):
     files = ["/etc/holoscan/app.json", "/etc/holoscan/pkg.json", "/var/holoscan/app.config"]
     files += ["/opt/holoscan/app/__main__.py", "/opt/holoscan/docs/LICENSE"]
     files += ["/opt/holoscan/models/nsn2n/configs/selection_rules.json"]
     folders = ["/var/holoscan/input", "/var/holoscan/output"]
     checks = [f"test -r {path}" for path in files] + [f"test -d {path}" for path in folders]
 
-    result = _run("--entrypoint", "sh", IMAGE, "-c", " && ".join(checks))
+    result = run("--entrypoint", "sh", image, "-c", " && ".join(checks))
 
     assert result.returncode == 0, result.stderr
 
 
-def test_manifests_and_the_two_ways_to_see_them(environment):
-    app, package = (json.loads(_run(IMAGE, "show", name).stdout) for name in ("app", "pkg"))
+def test_manifests_and_the_two_ways_to_see_them(environment, run, image):
+    app, package = (json.loads(run(image, "show", name).stdout) for name in ("app", "pkg"))
 
     assert app["version"] == package["version"] == __version__
     assert app["sdkVersion"] == version("monai-deploy-app-sdk")
     assert app["environment"].keys() == {name for name in environment if name.startswith("HOLOSCAN_")}
     assert package["models"] == {"nsn2n": "/opt/holoscan/models/nsn2n"}
-    both = _run(IMAGE, "show").stdout
+    both = run(image, "show").stdout
     assert both.index('"workingDirectory"') < both.index('"modelRoot"')
 
 
-def test_env_and_help(environment):
-    printed = _run(IMAGE, "env").stdout.splitlines()
+def test_env_and_help(environment, run, image):
+    printed = run(image, "env").stdout.splitlines()
 
     assert {f"{name}={value}" for name, value in environment.items()} <= set(printed)
-    assert "extract" in _run(IMAGE, "help").stdout
+    assert "extract" in run(image, "help").stdout
 
 
-def test_extract_gives_what_the_checkout_holds(tmp_path, folders):
+def test_extract_gives_what_the_checkout_holds(tmp_path, folders, run, image):
     _, export = folders
 
-    result = _run("-v", f"{export}:/var/run/holoscan/export", IMAGE, "extract")
+    result = run("-v", f"{export}:/var/run/holoscan/export", image, "extract")
 
     assert result.returncode == 0, result.stderr
     for folder, source in {"app": ROOT / "app", "models": ROOT / "models"}.items():
@@ -160,10 +134,10 @@ def test_extract_gives_what_the_checkout_holds(tmp_path, folders):
     assert (export / "docs" / "LICENSE").is_file()
 
 
-def test_confined_as_an_unknown_user_it_denoises(folders):
+def test_confined_as_an_unknown_user_it_denoises(folders, run, image):
     source, output = folders
 
-    result = _run(*_mounts(folders, FAST), IMAGE)
+    result = run(*_mounts(folders, FAST), image)
 
     assert result.returncode == 0, result.stderr
     (series,) = output.iterdir()
@@ -179,10 +153,10 @@ def test_confined_as_an_unknown_user_it_denoises(folders):
         assert not np.array_equal(dataset.pixel_array, original.pixel_array)
 
 
-def test_failing_input_is_one_line_and_leaves_nothing(folders, tmp_path):
+def test_failing_input_is_one_line_and_leaves_nothing(folders, tmp_path, run, image):
     (tmp_path / "empty").mkdir()
 
-    result = _run(*_mounts((tmp_path / "empty", folders[1]), FAST), IMAGE, "-l", "ERROR")
+    result = run(*_mounts((tmp_path / "empty", folders[1]), FAST), image, "-l", "ERROR")
 
     assert result.returncode == 1
     (line,) = (result.stdout + result.stderr).splitlines()
@@ -190,9 +164,9 @@ def test_failing_input_is_one_line_and_leaves_nothing(folders, tmp_path):
     assert list(folders[1].iterdir()) == []
 
 
-def test_sigterm_stops_it_soon_and_leaves_nothing(folders):
+def test_sigterm_stops_it_soon_and_leaves_nothing(folders, docker, image):
     name = f"nsn2n-test-{uuid.uuid4().hex}"
-    command = ["docker", "run", "--name", name, *CONFINED, *_mounts(folders, ENDLESS), IMAGE]
+    command = ["docker", "run", "--name", name, *CONFINED, *_mounts(folders, ENDLESS), image]
     started_s = time.monotonic()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -201,11 +175,11 @@ def test_sigterm_stops_it_soon_and_leaves_nothing(folders):
             first_line_s = time.monotonic() - started_s
             assert any("denoising" in line for line in process.stderr)
             sent_s = time.monotonic()
-            assert _docker("kill", "--signal", "TERM", name).returncode == 0
+            assert docker("kill", "--signal", "TERM", name).returncode == 0
             code = process.wait(timeout=60)
             duration_s = time.monotonic() - sent_s
         finally:
-            _docker("rm", "--force", name)
+            docker("rm", "--force", name)
 
     assert code == 128 + signal.SIGTERM
     assert duration_s < 5
