@@ -16,10 +16,10 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench map clean
+.PHONY: help setup test lint demo bench map map-official clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## .venv with nsn2n and what its tests need
 
@@ -85,6 +85,14 @@ map: ## the container image (needs Docker; the build itself no network)
 	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg WHEELS=$$wheels \
 	  --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
 	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
+
+# Options of `monai-deploy package`, for example --source FILE where the list of base images cannot be fetched.
+PACKAGE_ARGS ?=
+
+map-official: setup ## the image of MONAI Deploy's own packager (needs Docker buildx and the internet)
+	sh map/stage_official.sh build/map-official
+	$(VENV)/bin/monai-deploy package build/map-official/app --platform x86_64 --tag nsn2n:$(VERSION) -c app.yaml \
+	  --add build/map-official/lib --models build/map-official/models --docs build/map-official/docs $(PACKAGE_ARGS)
 
 clean: ## remove .venv and everything that can be made again
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

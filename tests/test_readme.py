@@ -33,6 +33,7 @@ MAKE_COMMANDS = {
     "make demo": ".venv/bin/nsn2n demo --output out/demo",
     "make test": ".venv/bin/python -m pytest",
     "make map": "docker build --network none --tag nsn2n:",
+    "make map-official": ".venv/bin/monai-deploy package build/map-official/app --platform x86_64",
     "make lint": ".venv/bin/python -m ruff check .",
 }
 
