@@ -4,7 +4,7 @@
 
 A step of a fit starts and joins threads some hundred times. A thread of GNU OpenMP that waits for the others spins for
 long by default; where another program has one of the processors, all then wait for the one that does not run, and a
-fit takes many times as long (measured: 68 s for 10 s). With a short spin the wait is left to the system.
+fit takes many times as long. With a short spin the wait is left to the system.
 """
 
 from __future__ import annotations

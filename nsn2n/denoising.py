@@ -314,12 +314,12 @@ class _Run:
         return matched
 
     def _matched_by_lowpass(self, low: float, high: float) -> BoolArray:
-        scaled = [np.asarray((slice_hw - low) / (high - low), dtype=np.float32) for slice_hw in self._filled[:1]]
-        previous = low_pass(scaled[0])
         matched = np.empty((len(self._filled) - 1, *self._filled.shape[1:]), dtype=bool)
-        for index, slice_hw in enumerate(self._filled[1:]):
+        previous: Float32Array | None = None
+        for index, slice_hw in enumerate(self._filled):
             current = low_pass(np.asarray((slice_hw - low) / (high - low), dtype=np.float32))
-            matched[index] = match_low_passed(previous, current, self._settings.match.tau)
+            if previous is not None:
+                matched[index - 1] = match_low_passed(previous, current, self._settings.match.tau)
             previous = current
         return matched
 
