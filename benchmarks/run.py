@@ -15,6 +15,7 @@ import csv
 import logging
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +44,15 @@ from nsn2n.phantom import make_phantom
 
 Volume = NDArray[np.float32]
 Row = dict[str, str]
+
+# A process of its own starts the measured one: a child's peak memory counts that of the process that it comes from.
+MEASURED = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+sys.exit(code)
+"""
 
 SPOT_NOISE_SDS = 5
 TISSUE = 0.08
@@ -194,16 +204,14 @@ def run_command(series: Path, preset: str, seed: int) -> tuple[Volume, float, fl
     """Run ``nsn2n denoise`` on a series as a process of its own; return its result, seconds and peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "nsn2n", "denoise", str(series), folder, "--preset", preset, "--seed", str(seed), "--quiet"]
-        started = time.perf_counter()
-        process = os.posix_spawn(sys.executable, [sys.executable, *command], dict(os.environ))
-        _, status, usage = os.wait4(process, 0)
-        seconds = time.perf_counter() - started
-        if status != 0:
-            raise SystemExit(
-                f"nsn2n denoise {series} must succeed; got exit status {os.waitstatus_to_exitcode(status)}"
-            )
+        report = subprocess.run(
+            [sys.executable, "-c", MEASURED, sys.executable, *command], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if report.returncode != 0:
+            raise SystemExit(f"nsn2n denoise {series} must succeed; got exit status {report.returncode}")
+        seconds, peak_mb = map(float, report.stdout.split())
         volume = read_series(sorted(Path(folder).rglob("*.dcm")), allow_own_output=True).volume_dhw
-    return volume, seconds, usage.ru_maxrss / 1024
+    return volume, seconds, peak_mb
 
 
 def show(rows: list[Row]) -> list[Row]:
