@@ -17,13 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from nsn2n._version import __version__
+from nsn2n.averaging import guided_mean
 from nsn2n.errors import VolumeError
 from nsn2n.fitting import Problem, fit
 from nsn2n.inference import Compute, choose_compute, denoised_batches, reproducible
-from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
 from nsn2n.networks import build_network
-from nsn2n.noise import estimate_noise, noise_sd_slice
+from nsn2n.noise import measure_noise, noise_sd_slice
+from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
+from nsn2n.refitting import refit
 from nsn2n.restoring import removed_mean
+from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
 from nsn2n.volume import checked_volume, fill_invalid
@@ -36,17 +39,11 @@ Progress = Callable[[float, float], None]
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-_NOISE_FLOOR = 0.25
-"""Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
-
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
 
-_GAIN_PAIRS = 16
-"""Pairs on which the gain of the smoothing is measured."""
-
-_FIT_SHARE = 0.9
-"""Share of the run that the fit takes, for the progress bar."""
+_FIT_SHARE, _APPLY_SHARE, _AVERAGE_SHARE = 0.6, 0.2, 0.2
+"""Shares of the run that its stages take, for the progress bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +107,8 @@ def denoise(
     spacing_mm : tuple of 3 floats, optional
         (slice, row, column) spacing in mm; a large slice spacing is remarked on.
     modality : {"CT", "MR", "PT"}, optional
-        Kept in the record.
+        Kept in the record. With MR the values are taken as magnitudes, of whose noise the mean is removed
+        (``rician`` in the settings).
     preset : {"default", "fast", "paper"}
         Where the settings start from.
     seed : int, optional
@@ -152,10 +150,10 @@ def denoise(
         compute,
     )
     run = _Run(noisy, valid, settings, compute, _Clock(progress, started))
-    denoised, loss = run.denoise()
+    denoised, loss = run.denoise(modality)
     measured: dict[str, float | int | str | bool] = {
         "modality": modality or "",
-        "noise_sd_median": run.unit_noise,
+        "noise_sd_median": run.noise.median,
         "matched_fraction": run.matched_fraction,
         "rms_change": _rms_change(noisy, denoised, valid),
         "steps": len(loss),
@@ -165,7 +163,7 @@ def denoise(
     }
     if progress is not None:
         progress(1.0, 0.0)
-    return DenoiseResult(volume=denoised, noise_sd=run.noise_sd, settings=settings, measured=measured, loss=loss)
+    return DenoiseResult(volume=denoised, noise_sd=run.noise.sd, settings=settings, measured=measured, loss=loss)
 
 
 def _resolve_settings(preset: str, seed: int | None, config: Mapping[str, Any] | None) -> Settings:
@@ -236,52 +234,69 @@ class _Run:
         self._clock = clock
         self._filled = noisy if valid is None else fill_invalid(noisy, valid)
         self.matched_fraction = 0.0
-        self.noise_sd, self.unit_noise = self._measure_noise()
+        self.noise = measure_noise(self._filled, valid)
 
-    def denoise(self) -> tuple[Float32Array, Float32Array]:
+    def denoise(self, modality: str | None) -> tuple[Float32Array, Float32Array]:
         """Return the denoised volume and the loss at each step."""
         low, high = float(self._filled.min()), float(self._filled.max())
-        if self.unit_noise <= _NO_NOISE * (high - low):
+        if self.noise.median <= _NO_NOISE * (high - low):
             logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
             return self._noisy.copy(), np.empty(0, np.float32)
-        problem = self._problem(low, high)
         with reproducible(self._settings.seed):
-            network = build_network(self._settings.network).to(self._compute.device)
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            loss = fit(
-                network,
-                problem,
-                self._settings,
-                self._compute,
-                rematch=self._rematcher(problem),
-                progress=lambda fraction: self._clock(_FIT_SHARE * fraction),
-            )
-            return self._apply(network, problem), loss
+            denoised, loss = self._fitted(low, high)
+            self._average(denoised)
+            refitted = self._settings.refit
+            if refitted.when == "always" or (refitted.when == "mr" and modality == "MR"):
+                predicted = self._refitted(denoised)
+                denoised[...] = predicted
+                self._average(denoised)
+                denoised += refitted.share * (predicted - denoised)
+        self._restrain(denoised)
+        if self._settings.rician and modality == "MR":
+            self._take_bias(denoised, low)
+        if self._valid is not None:
+            denoised[~self._valid] = self._noisy[~self._valid]
+        return denoised, loss
 
-    def _measure_noise(self) -> tuple[Float32Array, float]:
-        """The noise sd of each voxel, and its median over the blocks that have noise."""
-        blocks = estimate_noise(self._filled, self._valid)
-        noise_sd = np.empty_like(self._filled)
-        for index, blocks_hw in enumerate(blocks):
-            noise_sd[index] = noise_sd_slice(blocks_hw, noise_sd.shape[1:])
-        present = blocks[blocks > 0]
-        return noise_sd, float(np.median(present)) if present.size else 0.0
+    def _fitted(self, low: float, high: float) -> tuple[Float32Array, Float32Array]:
+        """Fit a network, and return the volume that it denoised, and the loss at each step."""
+        problem = self._problem(low, high)
+        network = build_network(self._settings.network).to(self._compute.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        loss = fit(
+            network,
+            problem,
+            self._settings,
+            self._compute,
+            rematch=self._rematcher(problem),
+            progress=lambda fraction: self._clock(_FIT_SHARE * fraction),
+        )
+        denoised = np.empty_like(self._noisy)
+        batches = denoised_batches(
+            network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
+        )
+        for part, removed in batches:
+            np.subtract(self._filled[part], removed * problem.unit, out=denoised[part])
+            self._clock(_FIT_SHARE + _APPLY_SHARE * part.stop / len(denoised))
+        return denoised, loss
 
     def _problem(self, low: float, high: float) -> Problem:
         """State what is fitted: slices, units and matched regions."""
+        settings = self._settings.match
         by_noise = self._settings.loss.units == "noise"
         error_scale = None
         if by_noise:
-            error_scale = np.maximum(self.noise_sd, _NOISE_FLOOR * self.unit_noise)
-            error_scale /= self.unit_noise
-        matched = (
-            self._matched_by_noise() if self._settings.match.rule == "noise" else self._matched_by_lowpass(low, high)
-        )
+            error_scale = np.maximum(self.noise.sd, self.noise.floor)
+            error_scale /= self.noise.median
+        if settings.rule == "noise":
+            matched = pairs_by_noise(self._filled, self.noise, settings)
+        else:
+            matched = pairs_by_low_pass(self._filled, low, high, settings.tau)
         device = self._compute.device
         return Problem(
             slices=torch.from_numpy(self._filled).to(device),
             offset=0.0 if by_noise else low,
-            unit=self.unit_noise if by_noise else high - low,
+            unit=self.noise.median if by_noise else high - low,
             error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
             matched=self._usable_pairs(matched),
         )
@@ -294,35 +309,6 @@ class _Run:
         logger.debug("matched regions: %.1f %% of the pairs", 100 * self.matched_fraction)
         return torch.from_numpy(matched).to(self._compute.device)
 
-    def _normalized_difference(self, index: int) -> Float32Array:
-        """Difference of slices index + 1 and index, in its own noise sd."""
-        floor = _NOISE_FLOOR * self.unit_noise
-        pair_sd = np.hypot(np.maximum(self.noise_sd[index], floor), np.maximum(self.noise_sd[index + 1], floor))
-        return np.asarray((self._filled[index + 1] - self._filled[index]) / pair_sd, dtype=np.float32)
-
-    def _matched_by_noise(self) -> BoolArray:
-        settings = self._settings.match
-        pairs = len(self._filled) - 1
-        sample = np.unique(np.linspace(0, pairs - 1, min(pairs, _GAIN_PAIRS)).astype(int))
-        gains = [smoothed_noise_gain(self._normalized_difference(index), settings.smoothing_px) for index in sample]
-        gain = float(np.median(gains))
-        matched = np.empty((pairs, *self._filled.shape[1:]), dtype=bool)
-        for index in range(pairs):
-            matched[index] = match_noisy(
-                self._normalized_difference(index), settings.smoothing_px, settings.threshold_sd, gain
-            )
-        return matched
-
-    def _matched_by_lowpass(self, low: float, high: float) -> BoolArray:
-        matched = np.empty((len(self._filled) - 1, *self._filled.shape[1:]), dtype=bool)
-        previous: Float32Array | None = None
-        for index, slice_hw in enumerate(self._filled):
-            current = low_pass(np.asarray((slice_hw - low) / (high - low), dtype=np.float32))
-            if previous is not None:
-                matched[index - 1] = match_low_passed(previous, current, self._settings.match.tau)
-            previous = current
-        return matched
-
     def _rematcher(self, problem: Problem) -> Callable[[nn.Module], Tensor] | None:
         """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
         settings = self._settings.match
@@ -330,42 +316,50 @@ class _Run:
             return None
 
         def rematch(network: nn.Module) -> Tensor:
-            matched = np.empty(tuple(problem.matched.shape), dtype=bool)
-            previous: Float32Array | None = None
-            for part, removed in denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute):
-                for index, removed_hw in zip(range(part.start, part.stop), removed, strict=True):
-                    current = self._filled[index] - removed_hw * problem.unit
-                    if previous is not None:
-                        noise = np.maximum(
-                            math.sqrt(0.5) * np.hypot(self.noise_sd[index], self.noise_sd[index - 1]),
-                            _NOISE_FLOOR * self.unit_noise,
-                        )
-                        matched[index - 1] = match_denoised(
-                            (current - previous) / noise,
-                            settings.refine_smoothing_px,
-                            settings.refine_threshold_sd,
-                        )
-                    previous = current
-            return self._usable_pairs(matched)
+            batches = denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute)
+            denoised = (
+                self._filled[index] - removed_hw * problem.unit
+                for part, removed in batches
+                for index, removed_hw in zip(range(part.start, part.stop), removed, strict=True)
+            )
+            return self._usable_pairs(pairs_by_denoised(denoised, self.noise, settings))
 
         return rematch
 
-    def _apply(self, network: nn.Module, problem: Problem) -> Float32Array:
-        """Denoise all slices; no voxel changes by more than the settings allow, and invalid ones not at all."""
-        limit = self._settings.largest_change_sd
-        denoised = np.empty_like(self._noisy)
-        batches = denoised_batches(
-            network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
-        )
-        for part, removed in batches:
-            removed *= problem.unit
-            if self._settings.mean_px is not None:
-                removed -= removed_mean(removed, self.noise_sd[part], self._settings.mean_px)
-            if limit is not None:
-                bound = limit * self.noise_sd[part]
+    def _average(self, guide: Float32Array) -> None:
+        """Replace the guide by the mean of the noisy voxels that it says are alike, where the settings ask for it."""
+        if self._settings.average.reach_px > 0:
+            guided_mean(
+                self._filled,
+                guide,
+                self.noise.floored,
+                self._settings.average,
+                valid=self._valid,
+                device=self._compute.device,
+            )
+
+    def _refitted(self, guide: Float32Array) -> Float32Array:
+        """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""
+        return refit(self._filled, guide, self.noise, self._settings, self._compute, valid=self._valid)
+
+    def _restrain(self, denoised: Float32Array) -> None:
+        """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
+        settings = self._settings
+        for index in range(len(denoised)):
+            part = slice(index, index + 1)
+            removed = self._filled[part] - denoised[part]
+            if settings.mean_px is not None:
+                removed -= removed_mean(removed, self.noise.sd[part], settings.mean_px)
+            if settings.largest_change_sd is not None:
+                bound = settings.largest_change_sd * self.noise.sd[part]
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._filled[part], removed, out=denoised[part])
-            self._clock(_FIT_SHARE + (1 - _FIT_SHARE) * part.stop / len(denoised))
-        if self._valid is not None:
-            denoised[~self._valid] = self._noisy[~self._valid]
-        return denoised
+
+    def _take_bias(self, denoised: Float32Array, low: float) -> None:
+        """Take the mean of the noise out of magnitudes."""
+        if low < 0:
+            logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
+            return
+        channel_sd = channel_noise(self.noise.blocks, denoised)
+        for index, blocks_hw in enumerate(channel_sd):
+            denoised[index] = without_bias(denoised[index], noise_sd_slice(blocks_hw, denoised.shape[1:]))

@@ -19,7 +19,7 @@ from nsn2n.inference import Compute, denoise_slices
 from nsn2n.losses import interslice_continuity_loss, reconstruction_loss, regional_consistency_loss
 from nsn2n.settings import FitSettings, LossSettings, Settings
 
-__all__ = ["Problem", "fit", "step_count"]
+__all__ = ["Problem", "fit", "optimize", "step_count"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,22 +91,57 @@ def fit(
     """
     steps = step_count(settings.fit, problem.matched.shape[0])
     refine_step = math.ceil(settings.match.refine_at * steps) if rematch is not None else steps
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.fit.learning_rate, weight_decay=settings.fit.weight_decay
-    )
-    schedule = _one_cycle(optimizer, settings.fit, steps) if settings.fit.schedule == "one-cycle" else None
     sampler = _PairSampler(problem, settings.fit, settings.seed)
-    history = np.empty(steps, dtype=np.float32)
-    network.train()
-    for step in range(steps):
+
+    def loss(step: int) -> Tensor:
         if step == refine_step and rematch is not None:
             sampler.matched = rematch(network)
             network.train()
-        loss = _loss(network, sampler.draw(), settings.loss, compute)
+        return _loss(network, sampler.draw(), settings.loss, compute)
+
+    return optimize(network, loss, steps, settings.fit, progress)
+
+
+def optimize(
+    network: nn.Module,
+    loss_at: Callable[[int], Tensor],
+    steps: int,
+    settings: FitSettings,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.float32]:
+    """Take the optimizer's steps, in place.
+
+    Parameters
+    ----------
+    network : Module
+    loss_at : callable
+        Gets the step's number, from 0, and returns its loss, shape ().
+    steps : int
+    settings : FitSettings
+        Learning rate, its schedule, weight decay, clipping.
+    progress : callable, optional
+        Called with the fraction of steps done.
+
+    Returns
+    -------
+    ndarray, shape (steps,), float32
+        The loss at each step.
+
+    Raises
+    ------
+    VolumeError
+        If the loss stops being finite.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = _one_cycle(optimizer, settings, steps) if settings.schedule == "one-cycle" else None
+    history = np.empty(steps, dtype=np.float32)
+    network.train()
+    for step in range(steps):
+        loss = loss_at(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if settings.fit.gradient_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.fit.gradient_norm)
+        if settings.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
         optimizer.step()
         if schedule is not None:
             schedule.step()

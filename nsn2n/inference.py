@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nsn2n.cpus import usable_cpus
 from nsn2n.errors import SettingsError
 
-__all__ = ["Compute", "choose_compute", "denoise_slices", "denoised_batches", "reproducible"]
+__all__ = ["Compute", "choose_compute", "denoise_flipped", "denoise_slices", "denoised_batches", "reproducible"]
 
 _PIXELS_PER_BATCH = 2**19
 """Pixels denoised at a time on a CPU: bounds the memory of the activations to some 150 MB."""
@@ -72,6 +72,16 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute) -> Tens
         return network(slices).float()  # type: ignore[no-any-return]
 
 
+def denoise_flipped(network: nn.Module, slices: Tensor, compute: Compute, flips: bool) -> Tensor:
+    """As :func:`denoise_slices`; with ``flips`` the mean over the four flips of the slices."""
+    denoised = denoise_slices(network, slices, compute)
+    if flips:
+        for axes in ([-2], [-1], [-2, -1]):
+            denoised += denoise_slices(network, slices.flip(axes), compute).flip(axes)
+        denoised /= 4
+    return denoised
+
+
 def denoised_batches(
     network: nn.Module, slices: Tensor, offset: float, unit: float, compute: Compute, flips: bool = False
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
@@ -103,11 +113,7 @@ def denoised_batches(
         part = slice(start, min(start + batch, depth))
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
-            removed = noisy - denoise_slices(network, noisy, compute)
-            if flips:
-                for axes in ([-2], [-1], [-2, -1]):
-                    removed += noisy - denoise_slices(network, noisy.flip(axes), compute).flip(axes)
-                removed /= 4
+            removed = noisy - denoise_flipped(network, noisy, compute, flips)
             yield part, removed.squeeze(1).cpu().numpy()
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["interslice_continuity_loss", "reconstruction_loss", "regional_consistency_loss"]
+__all__ = ["interslice_continuity_loss", "prediction_loss", "reconstruction_loss", "regional_consistency_loss"]
 
 
 def _penalty(error: Tensor, huber_delta: float | None) -> Tensor:
@@ -25,6 +25,21 @@ def _penalty(error: Tensor, huber_delta: float | None) -> Tensor:
 def _matched_mean(values: Tensor, matched: Tensor) -> Tensor:
     """Mean of ``values`` over the matched region W_i; 0 where nothing is matched."""
     return (values * matched).sum() / matched.sum().clamp_min(1.0)
+
+
+def prediction_loss(
+    denoised: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    *,
+    scale: Tensor | float = 1.0,
+    huber_delta: float | None = None,
+) -> Tensor:
+    """Half of L_recon of the paper: one slice against one target, ``mean_W (f(x) - y)^2``.
+
+    Parameters and result are as in :func:`reconstruction_loss`.
+    """
+    return _matched_mean(_penalty((denoised - target) / scale, huber_delta), weight)
 
 
 def reconstruction_loss(
@@ -58,8 +73,8 @@ def reconstruction_loss(
     -------
     Tensor, shape (), >= 0
     """
-    forward = _matched_mean(_penalty((denoised - noisy_next) / scale, huber_delta), matched)
-    backward = _matched_mean(_penalty((denoised_next - noisy) / scale, huber_delta), matched)
+    forward = prediction_loss(denoised, noisy_next, matched, scale=scale, huber_delta=huber_delta)
+    backward = prediction_loss(denoised_next, noisy, matched, scale=scale, huber_delta=huber_delta)
     return 0.5 * (forward + backward)
 
 

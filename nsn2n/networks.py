@@ -32,11 +32,14 @@ class ResidualCNN(nn.Module):
         Feature channels, and number of convolutions.
     detail_px : float
         Standard deviation of the Gaussian mean, in pixels.
+    slices : int, odd
+        Neighboring slices in the input's channels; the one in the middle is denoised.
     """
 
-    def __init__(self, channels: int, layers: int, detail_px: float) -> None:
+    def __init__(self, channels: int, layers: int, detail_px: float, slices: int = 1) -> None:
         super().__init__()
-        widths = [1, *[channels] * (layers - 1), 1]
+        self._middle = slice(slices // 2, slices // 2 + 1)
+        widths = [slices, *[channels] * (layers - 1), 1]
         stack: list[nn.Module] = []
         for width_in, width_out in itertools.pairwise(widths):
             stack += [nn.Conv2d(width_in, width_out, 3, padding=1), nn.ReLU(inplace=True)]
@@ -50,11 +53,12 @@ class ResidualCNN(nn.Module):
         self.kernel: Tensor
 
     def forward(self, slices: Tensor) -> Tensor:
-        """Denoise slices, shape (B, 1, H, W), float32, in noise units."""
+        """Denoise slices, shape (B, slices, H, W), float32, in noise units; the result has shape (B, 1, H, W)."""
+        middle = slices[:, self._middle]
         with torch.autocast(slices.device.type, enabled=False):
-            detail = (slices - self._mean(slices)).contiguous(memory_format=torch.channels_last)
+            detail = (slices - self._mean(middle)).contiguous(memory_format=torch.channels_last)
         residual: Tensor = self.convolutions(detail)
-        return slices + residual.float()
+        return middle + residual.float()
 
     def _mean(self, slices: Tensor) -> Tensor:
         """Gaussian mean of each slice, its border reflected."""

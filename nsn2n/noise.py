@@ -10,11 +10,21 @@ depends on the noise's spectrum, which is the same all over a volume; it is take
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["BLOCK_PX", "MAD_TO_SD", "estimate_noise", "noise_sd_slice", "second_difference"]
+__all__ = [
+    "BLOCK_PX",
+    "MAD_TO_SD",
+    "NoiseMap",
+    "estimate_noise",
+    "measure_noise",
+    "noise_sd_slice",
+    "second_difference",
+]
 
 BLOCK_PX = 16
 """Edge of the square blocks in which the noise is taken as constant."""
@@ -31,7 +41,41 @@ _CLEAN_BLOCKS_PERCENTILE = 20.0
 _LARGEST_GAIN = 1000.0
 """Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
 
+_FLOOR = 0.25
+"""Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
+
 Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseMap:
+    """The noise of a volume."""
+
+    blocks: Float32Array
+    """As :func:`estimate_noise` returns it."""
+    sd: Float32Array
+    """Noise sd of each voxel, shape (D, H, W), float32; 0 where neighbors do not differ."""
+    median: float
+    """Median over the blocks that have noise; 0 if none has."""
+
+    @property
+    def floor(self) -> float:
+        """The least noise sd that counts where something is divided by it."""
+        return _FLOOR * self.median
+
+    def floored(self, index: int) -> Float32Array:
+        """Noise sd of a slice, shape (H, W), not below ``floor``."""
+        return np.asarray(np.maximum(self.sd[index], self.floor), dtype=np.float32)
+
+
+def measure_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> NoiseMap:
+    """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`."""
+    blocks = estimate_noise(volume_dhw, valid)
+    sd = np.empty_like(volume_dhw)
+    for index, blocks_hw in enumerate(blocks):
+        sd[index] = noise_sd_slice(blocks_hw, volume_dhw.shape[1:])
+    present = blocks[blocks > 0]
+    return NoiseMap(blocks, sd, float(np.median(present)) if present.size else 0.0)
 
 
 def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> Float32Array:

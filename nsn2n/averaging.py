@@ -1,0 +1,152 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nonlocal mean of the noisy slices, guided by what the fit made of them.
+
+A fit shrinks what it cannot predict from a neighboring slice, small spots for example, and leaves some noise where it
+saw little. Its result tells all the same which voxels show the same tissue. The mean of the *noisy* values of those is
+free of both: a spot is like no voxel around it, so it keeps its own values, and homogeneous tissue is averaged over
+many voxels. Source: Manjon et al., Med Image Anal 16 (2012) 18-27 (PRI-NLM3D), where the guide is a transform's
+denoised volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nsn2n.settings import AverageSettings
+
+__all__ = ["guided_mean"]
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+_LOCAL_MEAN_WEIGHT = 3.0
+"""How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
+
+_INVALID = 1e15
+"""Guide of voxels without a measurement: unlike any other, and finite when squared."""
+
+Box = tuple[slice, slice]
+
+
+def guided_mean(
+    noisy_dhw: Float32Array,
+    guide_dhw: Float32Array,
+    noise_sd: Callable[[int], Float32Array],
+    settings: AverageSettings,
+    *,
+    valid: BoolArray | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Replace the guide by the mean of the noisy voxels around each voxel that the guide says are like it.
+
+    A voxel j in reach of i counts with ``exp(-((g_i - g_j)^2 + 3 (m_i - m_j)^2) / (2 s)^2)``: g the guide, m its mean
+    over 3x3x3 voxels, s the local noise sd times ``similarity_sd``.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    guide_dhw : ndarray, same shape and unit
+        Denoised volume; overwritten by the result, slice by slice.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    settings : AverageSettings
+    valid : ndarray, same shape, bool, optional
+        Voxels that count; the others keep their noisy value.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    progress : callable, optional
+        Called with the fraction done.
+    """
+    depth = len(noisy_dhw)
+    guides = _guides(guide_dhw, valid, device)
+    reach = settings.reach_slices
+    window: list[_Slice] = []
+    for index in range(depth):
+        while len(window) <= reach and index + len(window) < depth:
+            position = index + len(window)
+            guide, mean = next(guides)
+            noisy = torch.from_numpy(noisy_dhw[position]).to(device)
+            sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(position)).to(device)).square()
+            window.append(_Slice(noisy, guide, mean, sharpness))
+        current = window.pop(0)
+        _accumulate(current, current, _half_plane(settings.reach_px))
+        for other in window:
+            _accumulate(current, other, _plane(settings.reach_px))
+        guide_dhw[index] = (current.total / current.weight).cpu().numpy()
+        if progress is not None:
+            progress((index + 1) / depth)
+
+
+class _Slice:
+    """A slice in the window, and the weighted sum over the voxels that are like each of its own."""
+
+    def __init__(self, noisy: Tensor, guide: Tensor, mean: Tensor, sharpness: Tensor) -> None:
+        self.noisy = noisy
+        self.guide = guide
+        self.mean = mean
+        self.sharpness = sharpness
+        self.total = noisy.clone()
+        self.weight = torch.ones_like(noisy)
+
+
+def _guides(
+    guide_dhw: Float32Array, valid: BoolArray | None, device: torch.device | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each slice of the guide and its mean over 3x3x3 voxels; reads one slice ahead."""
+    depth = len(guide_dhw)
+
+    def plane_mean(index: int) -> Tensor:
+        plane = torch.from_numpy(guide_dhw[index]).to(device)
+        return F.avg_pool2d(F.pad(plane[None, None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)[0, 0]
+
+    means = [plane_mean(0), plane_mean(0)]
+    for index in range(depth):
+        means.append(plane_mean(min(index + 1, depth - 1)))
+        # A copy: what it is read from is overwritten while it is in use.
+        guide = torch.tensor(guide_dhw[index], device=device)
+        if valid is not None:
+            guide[~torch.from_numpy(valid[index]).to(device)] = _INVALID
+        yield guide, (means[0] + means[1] + means[2]) / 3
+        means.pop(0)
+
+
+def _accumulate(first: _Slice, second: _Slice, offsets: list[tuple[int, int]]) -> None:
+    """Let each voxel of ``first`` and the one at an offset from it in ``second`` count for each other."""
+    shape = first.noisy.shape
+    for offset in offsets:
+        here, there = _overlap(offset, shape)
+        difference = first.guide[here] - second.guide[there]
+        mean_difference = first.mean[here] - second.mean[there]
+        weight = difference.square_().addcmul_(mean_difference, mean_difference, value=_LOCAL_MEAN_WEIGHT)
+        weight.mul_(first.sharpness[here]).exp_()
+        first.total[here].addcmul_(weight, second.noisy[there])
+        first.weight[here].add_(weight)
+        second.total[there].addcmul_(weight, first.noisy[here])
+        second.weight[there].add_(weight)
+
+
+def _plane(reach: int) -> list[tuple[int, int]]:
+    span = range(-reach, reach + 1)
+    return [(row, column) for row in span for column in span]
+
+
+def _half_plane(reach: int) -> list[tuple[int, int]]:
+    """One of each two opposite offsets."""
+    return [offset for offset in _plane(reach) if offset > (0, 0)]
+
+
+def _overlap(offset: tuple[int, int], shape: tuple[int, ...]) -> tuple[Box, Box]:
+    """Where a slice and the same slice moved by the offset overlap, in coordinates of the first and of the second."""
+    here, there = [], []
+    for shift, size in zip(offset, shape, strict=True):
+        here.append(slice(max(0, -shift), max(0, size - max(0, shift))))
+        there.append(slice(max(0, shift), max(0, size + min(0, shift))))
+    return (here[0], here[1]), (there[0], there[1])

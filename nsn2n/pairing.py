@@ -1,0 +1,59 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Matched regions of all pairs of neighbors in a volume, pair by pair; :mod:`nsn2n.matching` judges one pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
+from nsn2n.noise import NoiseMap
+from nsn2n.settings import MatchSettings
+
+__all__ = ["pairs_by_denoised", "pairs_by_low_pass", "pairs_by_noise"]
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+_GAIN_PAIRS = 16
+"""Pairs on which the gain of the smoothing is measured."""
+
+
+def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSettings) -> BoolArray:
+    """Where the difference of noisy neighbors can be noise alone, shape (D - 1, H, W)."""
+    pairs = len(volume_dhw) - 1
+
+    def normalized(index: int) -> Float32Array:
+        pair_sd = np.hypot(noise.floored(index), noise.floored(index + 1))
+        return np.asarray((volume_dhw[index + 1] - volume_dhw[index]) / pair_sd, dtype=np.float32)
+
+    sample = np.unique(np.linspace(0, pairs - 1, min(pairs, _GAIN_PAIRS)).astype(int))
+    gain = float(np.median([smoothed_noise_gain(normalized(index), settings.smoothing_px) for index in sample]))
+    matched = np.empty((pairs, *volume_dhw.shape[1:]), dtype=bool)
+    for index in range(pairs):
+        matched[index] = match_noisy(normalized(index), settings.smoothing_px, settings.threshold_sd, gain)
+    return matched
+
+
+def pairs_by_low_pass(volume_dhw: Float32Array, low: float, high: float, tau: float) -> BoolArray:
+    """W_i of the paper for a volume of values from ``low`` to ``high``, shape (D - 1, H, W)."""
+    matched = np.empty((len(volume_dhw) - 1, *volume_dhw.shape[1:]), dtype=bool)
+    filtered = (low_pass(np.asarray((slice_hw - low) / (high - low), dtype=np.float32)) for slice_hw in volume_dhw)
+    for index, (current, following) in enumerate(pairwise(filtered)):
+        matched[index] = match_low_passed(current, following, tau)
+    return matched
+
+
+def pairs_by_denoised(denoised: Iterable[Float32Array], noise: NoiseMap, settings: MatchSettings) -> BoolArray:
+    """Where denoised neighbors agree, shape (D - 1, H, W); ``denoised`` yields the slices in order."""
+    matched = []
+    for index, (current, following) in enumerate(pairwise(denoised)):
+        mean_sd = math.sqrt(0.5) * np.hypot(noise.sd[index], noise.sd[index + 1])
+        difference = (following - current) / np.maximum(mean_sd, noise.floor)
+        matched.append(match_denoised(difference, settings.refine_smoothing_px, settings.refine_threshold_sd))
+    return np.stack(matched)
