@@ -63,8 +63,10 @@ bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 bench-peers: $(VENV)/.bench ## the same with peers beside them; takes hours
 	$(PY) benchmarks/run.py --methods peers presets --cases main $(BENCH_ARGS)
 
-$(VENV)/.bench: $(STAMP)
+$(VENV)/.bench: $(STAMP) benchmarks/careamics.txt
 	$(PY) -m pip install $(PIP_INSTALL_ARGS) --editable '.[bench]'
+	$(PY) -m venv --without-pip $(VENV)/careamics
+	$(PY) -m pip --python $(VENV)/careamics/bin/python install -r benchmarks/careamics.txt
 	@touch $@
 
 # The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.

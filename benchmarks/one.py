@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ def main() -> None:
     Path(job["report"]).write_text(json.dumps(used))
 
 
-def run_method(job: dict[str, Any]) -> dict[str, float]:
+def run_method(job: dict[str, Any]) -> dict[str, Any]:
     """Denoise an array; the memory is that of this whole process, imports included."""
     import numpy as np
-    from peers import METHODS, Job
+    from peers import METHODS, PACKAGES, Job
 
     noisy = np.load(job["input"])
     run = METHODS[job["method"]]()
@@ -37,10 +38,11 @@ def run_method(job: dict[str, Any]) -> dict[str, float]:
     if output.shape != noisy.shape:
         raise SystemExit(f"{job['method']} must keep the shape {noisy.shape}; got {output.shape}.")
     np.save(job["output"], output.astype(np.float32, copy=False))
-    return {**used, "peak_mb": peak_mb()}
+    package = PACKAGES[job["method"]]
+    return {**used, "peak_mb": peak_mb(), "package": f"{package} {version(package)}" if package else ""}
 
 
-def run_command(job: dict[str, Any]) -> dict[str, float]:
+def run_command(job: dict[str, Any]) -> dict[str, Any]:
     """Run a command; all of it counts.
 
     This process is small, which matters: a child's peak memory is at least that of the process that started it.
@@ -54,6 +56,7 @@ def run_command(job: dict[str, Any]) -> dict[str, float]:
         "seconds": time.perf_counter() - started,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
+        "package": f"nsn2n {version('nsn2n')}",
     }
 
 
