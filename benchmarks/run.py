@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,15 +24,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from cases import CASES, Case, MissingData, make_case
+from cases import CASES, DATA, Case, MissingData, make_case, slices_of
 from measures import measure
 from numpy.typing import NDArray
 from peers import METHODS, PACKAGES, PEERS, PRESETS
 from plot import save_plot
-from rods import Rods
 from skimage.filters import threshold_otsu
 from table import Results, Row, print_tables
 
+from nsn2n.dicom.reader import read_series
 from nsn2n.noise import estimate_noise, noise_sd_slice
 
 Volume = NDArray[np.float32]
@@ -45,7 +46,7 @@ GROUPS = {
 """Words for several methods or cases."""
 SEEDS = {"report": (1,), "tune": (0, 2)}
 CAREAMICS_STEPS = {"tiny": 4, "small": 300, "full": 800}
-"""About 4 and 10 minutes on one core."""
+"""Bounded, so that CAREamics takes minutes and not hours."""
 CAREAMICS_PYTHON = Path(sys.prefix) / "careamics" / "bin" / "python"
 """It asks for another PyTorch than ours, so it has an environment of its own within the one of the project."""
 SERIES_CASE = "ct-dicom"
@@ -192,22 +193,25 @@ def run_job(job: dict[str, object], options: argparse.Namespace, folder: Path) -
     own = PACKAGES.get(str(job.get("method"))) == "careamics"
     python = CAREAMICS_PYTHON if own else sys.executable
     command = [str(python), str(Path(__file__).with_name("one.py")), str(description)]
-    subprocess.run(
-        command, env=environment, cwd=folder, check=True, timeout=options.limit_s, capture_output=True, text=True
-    )
+    with subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            _, errors = process.communicate(timeout=options.limit_s)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
     used = json.loads(report.read_text())
     return {name: value if isinstance(value, str) else f"{value:.4g}" for name, value in used.items()}
 
 
 def series_rows(name: str, seed: int, methods: list[str], options: argparse.Namespace) -> Iterator[Row]:
     """The presets on the scanned series as a user has it: ``nsn2n denoise``, DICOM to DICOM, all of it counted."""
-    from cases import DATA, slices_of
-
-    from nsn2n.dicom.reader import read_series
-
     case = make_case("ct-real", "full", seed, with_spots=False)
     shape = " x ".join(map(str, case.noisy.shape))
-    assert isinstance(case.rods, Rods)
     for method in methods:
         known: Row = {"method": method, "shape": shape}
         if method == "noisy":

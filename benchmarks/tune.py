@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the settings of peers that have no way of their own to choose them, on the half for tuning.
 
-    python benchmarks/tune.py [--methods nlm nlm-3d tv bm4d curvature-flow] [--cases ...] [--size small|full]
+    python benchmarks/tune.py [--methods nlm tv bm4d curvature-flow] [--cases ...] [--size small|full]
 
 Prints the PSNR over whole slices, so that edges count, for each setting and case. The setting with the best mean over
 the cases of a modality is the one in peers.py.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -23,12 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from run import estimate_sigma
 
-NLM = tuple({"h": h, "known": known} for h, known in product((0.4, 0.6, 0.8, 1.0, 1.2, 1.5), (0.0, 1.0)))
+NLM = tuple({"h": h, "known": known} for h, known in product((0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0), (0.0, 1.0)))
 GRIDS: dict[str, tuple[Callable[[Settings], Run], tuple[Settings, ...]]] = {
-    "nlm": (partial(nlm, 2), NLM),
-    "nlm-3d": (partial(nlm, 3), NLM),
+    "nlm": (nlm, NLM),
     "tv": (tv, tuple({"weight": weight} for weight in (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0))),
-    "bm4d": (bm4d, tuple({"sigmas": factor} for factor in (1.0, 1.5, 2.0, 3.0))),
+    "bm4d": (bm4d, tuple({"sigmas": factor} for factor in (0.8, 1.0, 1.2, 1.5, 2.0))),
     "curvature-flow": (curvature_flow, tuple({"iterations": count} for count in (1, 2, 3, 5, 10, 20, 40))),
 }
 

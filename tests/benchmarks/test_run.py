@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
     assert "failed: fast on ct-lowdose-quarter, seed 1: took more than 0 s" in capsys.readouterr().err
     assert [row["method"] for row in rows_of(path)] == ["noisy", "fast"]
     assert [row["method"] for row in Results(path, resume=True).rows] == ["noisy"]
+
+
+def test_a_case_without_its_data_is_skipped_with_the_reason(tmp_path):
+    command = [sys.executable, RUN, "--size", "tiny", "--cases", "mr-rician-5", "ct-real", "--methods", "identity"]
+    environment = {**os.environ, "NSN2N_TEST_DATA": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert f"skipped: the MR cases need {tmp_path}/mr-t1-head/t1.nii.gz" in result.stdout
+    assert f"skipped: the case of the scanned phantom needs {tmp_path}/ct-phantom-study" in result.stdout
 
 
 def test_seeds_must_be_of_the_half(capsys):
