@@ -125,14 +125,17 @@ def mean_rows(rows: Iterable[Row]) -> list[Row]:
 
 def print_tables(rows: Iterable[Row], console: Console | None = None) -> None:
     """Print one table for each case, a row for each method."""
-    console = console or Console(width=200)
+    console = console or Console(width=230)
     cases: dict[tuple[str, ...], list[Row]] = {}
     for row in mean_rows(rows):
         cases.setdefault((row["case"], row["shape"], row["half"], row["seed"], row["threads"]), []).append(row)
     for (case, shape, half, seed, threads), of_case in cases.items():
         columns = [column for column in COLUMNS if any(column.text(row) for row in of_case)]
         title = f"{case}: {shape} voxels, half to {half}, seed {seed}, {threads} threads"
-        table = Table("method", *(column.title for column in columns), title=title, title_justify="left")
+        table = Table(title=title, title_justify="left")
+        table.add_column("method", no_wrap=True)
+        for column in columns:
+            table.add_column(column.title, overflow="fold")
         for row in of_case:
             table.add_row(row["method"], *(column.text(row) for column in columns))
         console.print(table)
