@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench map map-official clean
+.PHONY: help setup test lint demo bench bench-peers map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,17 @@ lint: setup ## ruff (rules and format) and mypy
 demo: setup ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
 
-bench: setup ## the benchmarks (benchmarks/README.md)
+bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.bench ## the same with peers beside them; takes hours
+	$(PY) benchmarks/run.py --methods peers presets --cases main $(BENCH_ARGS)
+
+$(VENV)/.bench: $(STAMP) benchmarks/careamics.txt
+	$(PY) -m pip install $(PIP_INSTALL_ARGS) --editable '.[bench]'
+	$(PY) -m venv --without-pip $(VENV)/careamics
+	$(PY) -m pip --python $(VENV)/careamics/bin/python install -r benchmarks/careamics.txt
+	@touch $@
 
 # The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.
 # WHEELS=dir: wheels that another machine fetched; then nothing is fetched here.

@@ -1,136 +1,203 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks measure, as functions of arrays."""
+"""What the benchmark measures: one function of arrays for each, and `measure` for a case.
+
+from measures import measure
+print(measure(case, output))
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from cases import Case
 from numpy.typing import NDArray
+from rods import edge_steepness, rod_noise
 from scipy import ndimage
+from skimage.metrics import structural_similarity
+from spots import KINDS, Kind, contrast_kept
+
+__all__ = ["MEASURES", "NoiseSpectrum", "measure", "noise_power_spectrum", "psnr", "ssim", "structure_removed"]
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Double = NDArray[np.float64]
+
+NPS_BANDS_PER_MM = {"low": (0.0, 0.1), "mid": (0.1, 0.3), "high": (0.3, math.inf)}
+NPS_ROI_PX = 32
+
+
+def spot_column(kind: Kind) -> str:
+    """Name of the measure of one kind of spots."""
+    return f"kept_{kind.noise_sds}sd_{kind.slices}sl_{kind.diameter_px}px"
+
+
+MEASURES: tuple[str, ...] = (
+    "psnr", "ssim", "psnr_tissue", "mean_error", "noise_sd", "nps_low", "nps_mid", "nps_high", "nps_mean_frequency",
+    "rod_noise_sd", "rod_mean", "edge_steepness", "structure_removed", "change_rms", "change_max", "feature_kept",
+    *(spot_column(kind) for kind in KINDS),
+)  # fmt: skip
+"""All that `measure` can give; which of them depends on the case."""
+
+
+def measure(case: Case, output: Volume, with_spots: Volume | None = None) -> dict[str, float]:
+    """Measure an output in the slices of its case that are measured.
+
+    Parameters
+    ----------
+    case : Case
+    output : ndarray, shape (D, H, W)
+        What a method made of ``case.noisy``.
+    with_spots : ndarray, shape (D, H, W), optional
+        What it made of ``case.with_spots``.
+
+    Returns
+    -------
+    dict
+        Some of `MEASURES`: decibels, parts of 1, or the unit of the volume; benchmarks/README.md says what each is.
+    """
+    found: dict[str, float] = {}
+    if case.base.startswith(("mr-", "ct-lowdose-")):
+        found |= _against_truth(case, output)
+    if case.base.startswith("ct-lowdose-"):
+        found |= _noise_texture(case, output)
+    if case.rods is not None:
+        found |= _in_rods(case, output)
+    if not case.base.startswith(("mr-", "ct-")):
+        found |= _harm(case, output)
+    if with_spots is not None and case.spots:
+        kept = contrast_kept(with_spots, output, case.spots)
+        found |= {spot_column(kind): fraction for kind, fraction in kept.items()}
+    return found
+
+
+def _against_truth(case: Case, output: Volume) -> dict[str, float]:
+    assert case.truth is not None
+    part = case.measured
+    shown, truth, tissue = output[part], case.truth[part], case.tissue[part]
+    low, high = case.window or (-np.inf, np.inf)
+    clipped, clipped_truth = np.clip(shown, low, high), np.clip(truth, low, high)
+    return {
+        "psnr": psnr(clipped, clipped_truth, data_range=case.data_range),
+        "ssim": ssim(clipped, clipped_truth, case.data_range),
+        "psnr_tissue": psnr(shown, truth, tissue, case.data_range),
+        "mean_error": float((shown - truth)[tissue].mean(dtype=np.float64)),
+    }
+
+
+def _noise_texture(case: Case, output: Volume) -> dict[str, float]:
+    assert case.truth is not None
+    part = case.measured
+    error, tissue = output[part] - case.truth[part], case.tissue[part]
+    found = {"noise_sd": float(error[tissue].std(dtype=np.float64))}
+    spectrum = noise_power_spectrum(error, tissue, case.spacing_mm[1:], NPS_ROI_PX)
+    if spectrum is not None:
+        found |= {f"nps_{name}": spectrum.band_sd(*band) for name, band in NPS_BANDS_PER_MM.items()}
+        found["nps_mean_frequency"] = spectrum.mean_frequency()
+    return found
+
+
+def _in_rods(case: Case, output: Volume) -> dict[str, float]:
+    assert case.rods is not None
+    rods = case.rods.within(case.measured.start, case.measured.stop)
+    noise_sd, mean = rod_noise(output, rods)
+    found = {"rod_noise_sd": noise_sd, "rod_mean": mean}
+    if rods.rims:
+        found["edge_steepness"] = edge_steepness(output, rods) / edge_steepness(case.noisy, rods)
+    found["structure_removed"] = structure_removed(case.noisy, output, case.measured)
+    return found
+
+
+def _harm(case: Case, output: Volume) -> dict[str, float]:
+    change = (output - case.noisy)[case.measured].astype(np.float64)
+    if case.feature is None:
+        return {"change_rms": float(np.sqrt(np.square(change).mean())), "change_max": float(np.abs(change).max())}
+    feature = case.feature[case.measured].astype(np.float64)
+    change = change[feature != 0]
+    return {
+        "change_rms": float(np.sqrt(np.square(change).mean())),
+        "change_max": float(np.abs(change).max()),
+        "feature_kept": float((output[case.measured] * feature).sum() / np.square(feature).sum()),
+    }
 
 
 def psnr(volume_dhw: Volume, truth_dhw: Volume, where: Mask | None = None, data_range: float = 1.0) -> float:
-    """Peak signal-to-noise ratio in dB, over all voxels or those of a mask."""
+    """Peak signal-to-noise ratio in dB, over all voxels or those of a mask; infinite where nothing differs."""
     squared = np.square(volume_dhw.astype(np.float64) - truth_dhw)
-    return float(10 * np.log10(data_range**2 / squared[where if where is not None else ...].mean()))
+    mean = float(squared[where if where is not None else ...].mean())
+    return 10 * math.log10(data_range**2 / mean) if mean > 0 else math.inf
+
+
+def ssim(volume_dhw: Volume, truth_dhw: Volume, data_range: float = 1.0) -> float:
+    """Structural similarity, mean over the slices (windows of 7 x 7 pixels, as scikit-image has it)."""
+    pairs = zip(volume_dhw, truth_dhw, strict=True)
+    return float(np.mean([structural_similarity(*pair, data_range=data_range) for pair in pairs]))
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A disc of one slice: its slice, its pixels, and +1 (bright) or -1 (dark)."""
+class NoiseSpectrum:
+    """A noise power spectrum in the plane."""
 
-    z: int
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    sign: int
+    power: Double
+    """Shape (n, n), unit of the volume squared times mm^2; frequencies in the order of `numpy.fft`."""
+    frequency_per_mm: Double
+    """Shape (n, n): distance from frequency 0."""
+    cell_per_mm2: float
+    """Area of one frequency's cell: the sum of the power times this is the variance."""
 
+    def band_sd(self, low_per_mm: float, high_per_mm: float) -> float:
+        """Standard deviation of the noise from a band of frequencies, the upper bound not included."""
+        band = (self.frequency_per_mm >= low_per_mm) & (self.frequency_per_mm < high_per_mm)
+        return math.sqrt(float(self.power[band].sum()) * self.cell_per_mm2)
 
-def disc(diameter_px: int) -> NDArray[np.int64]:
-    """Pixel offsets (row, column) of a disc; 3 px has 9 pixels, 5 px has 21."""
-    reach = diameter_px // 2
-    offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
-    return np.asarray(offsets[np.square(offsets).sum(axis=1) <= (diameter_px / 2) ** 2])
-
-
-def place_spots(tissue_dhw: Mask, diameter_px: int, count: int = 60, seed: int = 1) -> list[Spot]:
-    """Choose places for spots in tissue, apart from each other and from the borders, bright and dark in turn."""
-    random = np.random.default_rng(seed)
-    inside = ndimage.binary_erosion(tissue_dhw, np.ones((1, 7, 7)))
-    inside[:2] = inside[-2:] = False
-    inside[:, :8] = inside[:, -8:] = False
-    inside[:, :, :8] = inside[:, :, -8:] = False
-    places = random.permutation(np.argwhere(inside))
-    spots: list[Spot] = []
-    taken: list[NDArray[np.int64]] = []
-    for place in places:
-        near = (abs(place[0] - other[0]) < 3 and np.abs(place[1:] - other[1:]).max() < 14 for other in taken)
-        if any(near):
-            continue
-        taken.append(place)
-        pixels = disc(diameter_px) + place[1:]
-        spots.append(Spot(int(place[0]), pixels[:, 0], pixels[:, 1], 1 if len(spots) % 2 else -1))
-        if len(spots) == count:
-            return spots
-    raise ValueError(f"room for {count} spots is needed; found room for {len(spots)}")
+    def mean_frequency(self) -> float:
+        """Mean frequency, weighted by the power: falls where noise becomes blotchy."""
+        return float((self.frequency_per_mm * self.power).sum() / self.power.sum()) if self.power.any() else math.nan
 
 
-def add_spots(volume_dhw: Volume, spots: list[Spot], contrast: float) -> Volume:
-    """Return the volume with the spots added."""
-    result = volume_dhw.copy()
-    for spot in spots:
-        result[spot.z, spot.rows, spot.columns] += spot.sign * contrast
-    return result
+def noise_power_spectrum(
+    noise_dhw: Volume, where_dhw: Mask, pixel_mm: tuple[float, float], roi_px: int
+) -> NoiseSpectrum | None:
+    """Noise power spectrum from squares that lie wholly in a mask; None where there is none.
 
-
-def contrast_kept(with_spots_dhw: Volume, without_dhw: Volume, spots: list[Spot], contrast: float) -> float:
-    """Mean contrast of the spots in the difference of two outputs, as a fraction of what was added."""
-    difference = with_spots_dhw - without_dhw
-    kept = [spot.sign * difference[spot.z, spot.rows, spot.columns].mean() / contrast for spot in spots]
-    return float(np.mean(kept))
-
-
-@dataclass(frozen=True)
-class Rods:
-    """The plastic rods of the CT phantom."""
-
-    interiors: list[tuple[int, Mask]]
-    """(slice, mask (H, W)): the inside of one rod in one slice, 12 pixels from its edge."""
-    rims: list[tuple[int, NDArray[np.float64]]]
-    """(slice, distance (H, W)) of round rods: signed distance from the rod's edge in pixels."""
-
-
-def find_rods(smooth_dhw: Volume) -> Rods:
-    """Find the rods in the smooth-kernel series of the same scan, HU.
-
-    A rod is plastic (-450 to 400 HU) in air, of 600 to 6000 pixels. Interiors where the smooth series itself varies by
-    more than 4 HU hold the end of a rod, not noise, and are left out.
+    The mean over squares of |DFT(noise - its mean)|^2, times the area of a pixel over their number: Siewerdsen et al.,
+    "A framework for noise-power spectrum analysis of multidimensional images", Med. Phys. 29, 2002.
     """
-    interiors, rims = [], []
-    for z, slice_hw in enumerate(smooth_dhw):
-        plastic = ndimage.binary_opening((slice_hw > -450) & (slice_hw < 400), iterations=3)
-        labels, count = ndimage.label(plastic)
-        for label in range(1, count + 1):
-            rod = labels == label
-            area = int(rod.sum())
-            if not 600 < area < 6000:
-                continue
-            interior = ndimage.binary_erosion(rod, iterations=12)
-            if interior.sum() > 150 and slice_hw[interior].std() < 4:
-                interiors.append((z, interior))
-            distance = _distance_from_rim(rod, area)
-            if distance is not None:
-                rims.append((z, distance))
-    return Rods(interiors, rims)
+    squares = []
+    for noise_hw, where_hw in zip(noise_dhw, where_dhw, strict=True):
+        for row in range(0, noise_hw.shape[0] - roi_px + 1, roi_px // 2):
+            for column in range(0, noise_hw.shape[1] - roi_px + 1, roi_px // 2):
+                square = (slice(row, row + roi_px), slice(column, column + roi_px))
+                if where_hw[square].all():
+                    squares.append(noise_hw[square].astype(np.float64))
+    if not squares:
+        return None
+    stacked = np.stack(squares)
+    stacked -= stacked.mean(axis=(1, 2), keepdims=True)
+    power = np.square(np.abs(np.fft.fft2(stacked))).mean(axis=0) * (math.prod(pixel_mm) / roi_px**2)
+    rows, columns = (np.fft.fftfreq(roi_px, step) for step in pixel_mm)
+    return NoiseSpectrum(power, np.hypot(rows[:, None], columns), 1 / (roi_px**2 * math.prod(pixel_mm)))
 
 
-def _distance_from_rim(rod: Mask, area: int) -> NDArray[np.float64] | None:
-    """Distance from the edge of a round rod; None for a rod that is not round."""
-    row, column = ndimage.center_of_mass(rod)
-    rows, columns = np.mgrid[: rod.shape[0], : rod.shape[1]]
-    from_center = np.hypot(rows - row, columns - column)
-    radius = np.sqrt(area / np.pi)
-    return from_center - radius if from_center[rod].max() <= 1.08 * radius else None
+def structure_removed(noisy_dhw: Volume, output_dhw: Volume, slices: slice = slice(None)) -> float:
+    """Correlation of what was removed with the edges of the input: 0 when only noise was removed.
 
-
-def rod_noise(volume_dhw: Volume, rods: Rods) -> tuple[float, float]:
-    """Return the noise sd (median over rods and slices) and the mean in the rods, HU."""
-    deviations = [volume_dhw[z][interior].std() for z, interior in rods.interiors]
-    means = [volume_dhw[z][interior].mean() for z, interior in rods.interiors]
-    return float(np.median(deviations)), float(np.mean(means))
-
-
-def edge_steepness(volume_dhw: Volume, rods: Rods, bin_px: float = 0.5, reach_px: float = 5.0) -> float:
-    """Steepest step of the mean profile across the rods' edges, HU per bin, averaged over rods and slices."""
-    edges = np.arange(-reach_px, reach_px + bin_px, bin_px)
-    profiles = []
-    for z, distance in rods.rims:
-        near = np.abs(distance) < reach_px
-        index = np.digitize(distance[near], edges) - 1
-        sums = np.bincount(index, volume_dhw[z][near], minlength=len(edges) - 1)
-        profiles.append(sums / np.maximum(np.bincount(index, minlength=len(edges) - 1), 1))
-    return float(np.abs(np.diff(np.mean(profiles, axis=0))).max())
+    The edges of a slice are taken from its two neighbors, whose noise is not that of the slice: their mean less its
+    Gaussian mean of 1 pixel. So the correlation of pure noise is 0 and not that of the noise with itself.
+    """
+    sums = np.zeros(5)
+    count = 0
+    first, end, _ = slices.indices(len(noisy_dhw))
+    for z in range(max(first, 1), min(end, len(noisy_dhw) - 1)):
+        neighbors = (noisy_dhw[z - 1].astype(np.float64) + noisy_dhw[z + 1]) / 2
+        edges = neighbors - ndimage.gaussian_filter(neighbors, 1.0)
+        removed = noisy_dhw[z].astype(np.float64) - output_dhw[z]
+        sums += [edges.sum(), removed.sum(), (edges**2).sum(), (removed**2).sum(), (edges * removed).sum()]
+        count += edges.size
+    if not count:
+        return math.nan
+    edge, removed_mean, edge_square, removed_square, product = sums / count
+    spread = (edge_square - edge**2) * (removed_square - removed_mean**2)
+    return float((product - edge * removed_mean) / math.sqrt(spread)) if spread > 0 else 0.0

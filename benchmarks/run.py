@@ -1,235 +1,257 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Quality, time and memory of the presets, in one run on the same input: ``make bench``.
+"""One table of quality, time and memory, presets and peers on the same arrays: ``make bench``, ``make bench-peers``.
 
-    python benchmarks/run.py [--presets default fast paper] [--seed 0] [--data DIR] [--csv FILE]
+    python benchmarks/run.py [--methods ...] [--cases ...] [--size small|full] [--csv FILE [--resume]] [--plot FILE]
 
-Cases on real data need DIR (``../shared/data`` beside the checkout, or the variable NSN2N_TEST_DATA); the phantom's
-case needs nothing. Each line names its input; time is wall time on the machine that the first line names.
+Each method runs in a process of its own with the same number of threads. benchmarks/README.md says what the cases,
+methods and columns are. Cases that need data which are not here are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import fnmatch
+import json
 import logging
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
-import torch
-from measures import (
-    add_spots,
-    contrast_kept,
-    edge_steepness,
-    find_rods,
-    place_spots,
-    psnr,
-    rod_noise,
-)
+from cases import CASES, DATA, Case, MissingData, make_case, slices_of
+from measures import measure
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
+from peers import METHODS, PACKAGES, PEERS, PRESETS
+from plot import save_plot
+from skimage.filters import threshold_otsu
+from table import Results, Row, print_tables
 
-import nsn2n
 from nsn2n.dicom.reader import read_series
-from nsn2n.phantom import make_phantom
+from nsn2n.noise import estimate_noise, noise_sd_slice
 
 Volume = NDArray[np.float32]
-Row = dict[str, str]
 
-# A process of its own starts the measured one: a child's peak memory counts that of the process that it comes from.
-MEASURED = """
-import resource, subprocess, sys, time
-started = time.perf_counter()
-code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-sys.exit(code)
-"""
+GROUPS = {
+    "presets": PRESETS,
+    "peers": tuple(PEERS),
+    "main": ("mr-rician-*", "ct-lowdose-*", "ct-real"),
+    "few": ("mr-rician-5", "ct-lowdose-quarter", "ct-real"),
+}
+"""Words for several methods or cases."""
+SEEDS = {"report": (1,), "tune": (0, 2)}
+CAREAMICS_STEPS = {"tiny": 4, "small": 300, "full": 800}
+"""Bounded, so that CAREamics takes minutes and not hours."""
+CAREAMICS_PYTHON = Path(sys.prefix) / "careamics" / "bin" / "python"
+"""It asks for another PyTorch than ours, so it has an environment of its own within the one of the project."""
+SERIES_CASE = "ct-dicom"
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)  # fmt: skip
 
-SPOT_NOISE_SDS = 5
-TISSUE = 0.08
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="+", default=["default", "fast", "paper"])
-    parser.add_argument("--cases", nargs="+", default=["phantom", "mr", "ct"], choices=["phantom", "mr", "ct"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=default_data())
-    parser.add_argument("--csv", type=Path)
-    arguments = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; 1 if a method failed."""
+    options = parse(arguments)
     logging.basicConfig(level=logging.WARNING)
-    print(f"machine: {cpu_name()}, {torch.get_num_threads()} threads, {platform.platform()}, torch {torch.__version__}")
-    rows: list[Row] = []
-    runners = {"phantom": phantom_rows, "mr": mr_rows, "ct": ct_rows}
-    for case in arguments.cases:
-        rows += show(list(runners[case](arguments)))
-    if arguments.csv is not None:
-        write_csv(arguments.csv, rows)
+    results = Results(options.csv, resume=options.resume)
+    print(machine(options.threads), flush=True)
+    if not options.show:
+        run_all(options, results)
+    print_tables(results.rows)
+    if options.plot is not None:
+        save_plot(results.rows, options.plot)
+    failed = [row for row in results.rows if row.get("failure")]
+    for row in failed:
+        print(f"failed: {row['method']} on {row['case']}, seed {row['seed']}: {row['failure']}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def default_data() -> Path:
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("NSN2N_TEST_DATA", beside))
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = f"patterns of names, or {', '.join(GROUPS)}"
+    parser.add_argument("--methods", nargs="+", default=["presets"], help=f"{known}; default: presets")
+    parser.add_argument("--cases", nargs="+", default=["few", SERIES_CASE], help=f"{known}; default: few {SERIES_CASE}")
+    parser.add_argument("--size", choices=["tiny", "small", "full"], default="small")
+    parser.add_argument("--half", choices=list(SEEDS), default="report", help="tune: even seeds, report: odd ones")
+    parser.add_argument("--seeds", nargs="+", type=int, help="of this half; default: 1, or 0 2 to tune")
+    parser.add_argument("--no-spots", action="store_true", help="leave out the run with spots: half the time")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each method")
+    parser.add_argument("--limit-s", type=float, default=7200, help="a method that takes longer has failed")
+    parser.add_argument("--csv", type=Path, help="gets each row as it is measured")
+    parser.add_argument("--resume", action="store_true", help="go on with the rows that the file has")
+    parser.add_argument("--show", action="store_true", help="measure nothing; show the rows of --csv --resume")
+    parser.add_argument("--plot", type=Path, help="picture of quality over time")
+    parser.add_argument("--list", action="store_true", help="name all cases and methods")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("cases:", *CASES, SERIES_CASE, "\nmethods:", *METHODS)
+        raise SystemExit(0)
+    options.seeds = options.seeds or list(SEEDS[options.half])
+    wrong = [seed for seed in options.seeds if seed % 2 != SEEDS[options.half][0] % 2]
+    if wrong:
+        parser.error(f"seeds to {options.half} must be {'odd' if options.half == 'report' else 'even'}; got {wrong}")
+    options.cases = chosen(parser, "case", options.cases, [*CASES, SERIES_CASE])
+    options.methods = ["noisy", *chosen(parser, "method", options.methods, list(METHODS))]
+    if (options.resume or options.show) and options.csv is None:
+        parser.error("--resume and --show need --csv")
+    options.resume |= options.show
+    return options
 
 
-def cpu_name() -> str:
+def chosen(parser: argparse.ArgumentParser, what: str, patterns: Iterable[str], names: list[str]) -> list[str]:
+    """Names for patterns and words, each once."""
+    found: dict[str, None] = {}
+    for pattern in [part for word in patterns for part in GROUPS.get(word, (word,))]:
+        matching = [name for name in names if fnmatch.fnmatch(name, pattern) and ("/" in pattern or "/" not in name)]
+        if not matching:
+            parser.error(f"there is no {what} {pattern!r}; --list names them all")
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def machine(threads: int) -> str:
+    """The machine, as results name it."""
+    cpu = platform.processor()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+            cpu = line.split(":", 1)[1].strip()
+            break
+    return f"machine: {cpu}, {threads} threads, {platform.platform()}, Python {platform.python_version()}"
 
 
-def phantom_rows(arguments: argparse.Namespace) -> Iterator[Row]:
-    """Low-dose CT phantom with known truth, 24 x 256 x 256."""
-    study = make_phantom(dose=0.25, seed=arguments.seed)
-    soft = study.soft_tissue_mask
-
-    def row(method: str, volume: Volume, seconds: str) -> Row:
-        error = (volume - study.truth_dhw)[soft]
-        return {
-            "case": "phantom, quarter dose",
-            "method": method,
-            "PSNR dB (range 400 HU)": f"{psnr(volume, study.truth_dhw, soft, 400):.2f}",
-            "noise sd HU": f"{error.std():.1f}",
-            "mean error HU": f"{error.mean():+.2f}",
-            "seconds": seconds,
-        }
-
-    yield row("noisy", study.noisy_dhw, "")
-    for preset in arguments.presets:
-        volume, seconds = timed_denoise(study.noisy_dhw, preset, arguments.seed, "CT")
-        yield row(preset, volume, f"{seconds:.1f}")
+def run_all(options: argparse.Namespace, results: Results) -> None:
+    for name in options.cases:
+        for seed in options.seeds:
+            key = {"case": name, "size": options.size, "seed": str(seed), "threads": str(options.threads)}
+            missing = [method for method in options.methods if not results.has({**key, "method": method})]
+            if not missing:
+                continue
+            try:
+                rows = series_rows if name == SERIES_CASE else case_rows
+                for row in rows(name, seed, missing, options):
+                    results.add({**key, "half": options.half, **row})
+            except MissingData as error:
+                print(f"skipped: {error}", flush=True)
+                break
 
 
-def mr_rows(arguments: argparse.Namespace) -> Iterator[Row]:
-    """MR head, slices 60-107, rows 40-199, columns 20-171, Rician noise of 5 %."""
-    path = arguments.data / "mr-t1-head" / "t1.nii.gz"
-    if not path.is_file():
-        print(f"skipped: the MR case needs {path}")
-        return
-    clean = mr_head(path)
-    tissue = clean > TISSUE
-    sigma = 0.05
-    noisy = add_rician(clean, sigma, arguments.seed)
-
-    def row(method: str, volume: Volume, seconds: str, spots: dict[int, str]) -> Row:
-        return {
-            "case": "MR, Rician 5 %",
-            "method": method,
-            "tissue PSNR dB": f"{psnr(volume, clean, tissue):.2f}",
-            "PSNR dB": f"{psnr(volume, clean):.2f}",
-            **{f"{size} px spots kept %": spots.get(size, "100") for size in (3, 5)},
-            "seconds": seconds,
-        }
-
-    yield row("noisy", noisy, "", {})
-    for preset in arguments.presets:
-        volume, seconds = timed_denoise(noisy, preset, arguments.seed, "MR")
-        kept = {}
-        for size in (3, 5):
-            spots = place_spots(tissue, size)
-            contrast = SPOT_NOISE_SDS * sigma
-            with_spots = add_rician(add_spots(clean, spots, contrast), sigma, arguments.seed)
-            output, _ = timed_denoise(with_spots, preset, arguments.seed, "MR")
-            kept[size] = f"{100 * contrast_kept(output, volume, spots, contrast):.0f}"
-        yield row(preset, volume, f"{seconds:.1f}", kept)
-
-
-def ct_rows(arguments: argparse.Namespace) -> Iterator[Row]:
-    """S2030 of the CT phantom study, 40 x 512 x 512, from DICOM to DICOM by the command line."""
-    study = arguments.data / "ct-phantom-study"
-    if not study.is_dir():
-        print(f"skipped: the CT case needs {study}")
-        return
-    noisy = read_series(slices_of(study / "S2030")).volume_dhw
-    rods = find_rods(read_series(slices_of(study / "S2020")).volume_dhw)
-    steepness = edge_steepness(noisy, rods)
-
-    def row(method: str, volume: Volume, seconds: str, memory: str) -> Row:
-        sd, mean = rod_noise(volume, rods)
-        return {
-            "case": "CT, S2030",
-            "method": method,
-            "rod noise sd HU": f"{sd:.2f}",
-            "rod mean HU": f"{mean:.2f}",
-            "edge %": f"{100 * edge_steepness(volume, rods) / steepness:.1f}",
-            "seconds": seconds,
-            "peak MB": memory,
-        }
-
-    yield row("noisy", noisy, "", "")
-    for preset in arguments.presets:
-        volume, seconds, peak_mb = run_command(study / "S2030", preset, arguments.seed)
-        yield row(preset, volume, f"{seconds:.1f}", f"{peak_mb:.0f}")
-
-
-def mr_head(path: Path) -> Volume:
-    """Return the clean MR volume, shape (48, 160, 152), 1 at its 99.9th percentile."""
-    image = nibabel.load(path)
-    values = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-    values /= np.percentile(values, 99.9)
-    axial = values.transpose(2, 1, 0)
-    return np.ascontiguousarray(axial[60:108, 40:200, 20:172], dtype=np.float32)
-
-
-def add_rician(clean: Volume, sigma: float, seed: int) -> Volume:
-    """Return the magnitude of the volume with Gaussian noise in its real and imaginary part."""
-    random = np.random.default_rng(seed)
-    real = clean + sigma * random.standard_normal(clean.shape)
-    imaginary = sigma * random.standard_normal(clean.shape)
-    return np.hypot(real, imaginary).astype(np.float32)
-
-
-def timed_denoise(noisy: Volume, preset: str, seed: int, modality: str) -> tuple[Volume, float]:
-    started = time.perf_counter()
-    result = nsn2n.denoise(noisy, preset=preset, seed=seed, modality=modality)  # type: ignore[arg-type]
-    return result.volume, time.perf_counter() - started
-
-
-def slices_of(folder: Path) -> list[Path]:
-    """The slices of a series folder; its index file is none."""
-    return sorted(path for path in folder.iterdir() if path.name.startswith("I"))
-
-
-def run_command(series: Path, preset: str, seed: int) -> tuple[Volume, float, float]:
-    """Run ``nsn2n denoise`` on a series as a process of its own; return its result, seconds and peak MB."""
+def case_rows(name: str, seed: int, methods: list[str], options: argparse.Namespace) -> Iterator[Row]:
+    """Each method on one case."""
+    case = make_case(name, options.size, seed, with_spots=not options.no_spots)
+    shape = " x ".join(map(str, case.noisy.shape))
+    sigma = estimate_sigma(case.noisy)
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "nsn2n", "denoise", str(series), folder, "--preset", preset, "--seed", str(seed), "--quiet"]
-        report = subprocess.run(
-            [sys.executable, "-c", MEASURED, sys.executable, *command], stdout=subprocess.PIPE, text=True, check=False
-        )
-        if report.returncode != 0:
-            raise SystemExit(f"nsn2n denoise {series} must succeed; got exit status {report.returncode}")
-        seconds, peak_mb = map(float, report.stdout.split())
-        volume = read_series(sorted(Path(folder).rglob("*.dcm")), allow_own_output=True).volume_dhw
-    return volume, seconds, peak_mb
+        for method in methods:
+            known: Row = {"method": method, "shape": shape, "sigma": f"{sigma:.5g}"}
+            try:
+                used, output, with_spots = outputs(case, method, sigma, options, Path(folder))
+            except (subprocess.SubprocessError, OSError) as error:
+                yield {**known, "failure": reason(error)}
+                continue
+            measured = measure(case, output, with_spots)
+            yield {**known, **used, **{key: f"{value:.6g}" for key, value in measured.items()}}
 
 
-def show(rows: list[Row]) -> list[Row]:
-    if rows:
-        table = Table(*rows[0], title=None)
-        for row in rows:
-            table.add_row(*row.values())
-        Console(width=140).print(table)
-    return rows
+def outputs(
+    case: Case, method: str, sigma: float, options: argparse.Namespace, folder: Path
+) -> tuple[Row, Volume, Volume | None]:
+    """What was used, and what a method makes of a case's input, without and with spots."""
+    if method == "noisy":
+        return {}, case.noisy, case.with_spots
+    facts = {
+        "sigma": sigma, "spacing_mm": case.spacing_mm, "modality": case.modality, "seed": case.seed,
+        "steps": CAREAMICS_STEPS[case.size],
+    }  # fmt: skip
+    used, output = run_method(method, case.noisy, facts, options, folder)
+    if case.with_spots is None:
+        return used, output, None
+    facts["sigma"] = estimate_sigma(case.with_spots)
+    return used, output, run_method(method, case.with_spots, facts, options, folder)[1]
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+def run_method(
+    method: str, volume: Volume, facts: dict[str, object], options: argparse.Namespace, folder: Path
+) -> tuple[Row, Volume]:
+    job = {"method": method, "input": f"{folder}/input.npy", "output": f"{folder}/output.npy", "facts": facts}
+    np.save(job["input"], volume)
+    used = run_job(job, options, folder)
+    return used, np.load(job["output"])
+
+
+def run_job(job: dict[str, object], options: argparse.Namespace, folder: Path) -> Row:
+    """Run a process of its own (one.py) and give its seconds and memory."""
+    description, report = folder / "job.json", folder / "report.json"
+    description.write_text(json.dumps({**job, "report": str(report)}))
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(options.threads))}
+    own = PACKAGES.get(str(job.get("method"))) == "careamics"
+    python = CAREAMICS_PYTHON if own else sys.executable
+    command = [str(python), str(Path(__file__).with_name("one.py")), str(description)]
+    with subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            _, errors = process.communicate(timeout=options.limit_s)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
+    used = json.loads(report.read_text())
+    return {name: value if isinstance(value, str) else f"{value:.4g}" for name, value in used.items()}
+
+
+def series_rows(name: str, seed: int, methods: list[str], options: argparse.Namespace) -> Iterator[Row]:
+    """The presets on the scanned series as a user has it: ``nsn2n denoise``, DICOM to DICOM, all of it counted."""
+    case = make_case("ct-real", "full", seed, with_spots=False)
+    shape = " x ".join(map(str, case.noisy.shape))
+    for method in methods:
+        known: Row = {"method": method, "shape": shape}
+        if method == "noisy":
+            yield {**known, **{key: f"{value:.6g}" for key, value in measure(case, case.noisy).items()}}
+        if method not in PRESETS:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            source, result = DATA / "ct-phantom-study" / "S2030", Path(folder) / "denoised"
+            words = ["-m", "nsn2n", "denoise", str(source), str(result), "--preset", method, "--seed", str(seed)]
+            try:
+                used = run_job({"command": [sys.executable, *words, "--quiet"]}, options, Path(folder))
+            except (subprocess.SubprocessError, OSError) as error:
+                yield {**known, "failure": reason(error)}
+                continue
+            output = read_series(slices_of(next(result.iterdir())), allow_own_output=True).volume_dhw
+        yield {**known, **used, **{key: f"{value:.6g}" for key, value in measure(case, output).items()}}
+
+
+def estimate_sigma(volume_dhw: Volume) -> float:
+    """Noise sd as all methods are told: the median of its local estimates (`nsn2n.noise`) where there is an object.
+
+    That is above Otsu's threshold: air has another noise than tissue, in MR as in CT.
+    """
+    blocks = estimate_noise(volume_dhw)
+    noise_sd = np.stack([noise_sd_slice(slice_hw, volume_dhw.shape[1:]) for slice_hw in blocks])
+    object_dhw = volume_dhw > threshold_otsu(volume_dhw)
+    found = noise_sd[object_dhw & (noise_sd > 0)]
+    # A volume without noise: so little that nothing can be removed, but a number that methods can divide by.
+    return float(np.median(found)) if found.size else 1e-6 * float(np.ptp(volume_dhw))
+
+
+def reason(error: Exception) -> str:
+    """One line about a process that did not succeed."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"took more than {error.timeout:.0f} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [line for line in error.stderr.splitlines() if line.strip()]
+        return lines[-1].strip() if lines else f"exit status {error.returncode}"
+    return str(error)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

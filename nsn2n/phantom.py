@@ -227,7 +227,7 @@ def _cut(ellipsoids: list[Ellipsoid], z_mm: float) -> list[Ellipse]:
 def _count_photons(line_integrals: DoubleArray, photons: float, generator: np.random.Generator) -> DoubleArray:
     counts = generator.poisson(photons * np.exp(-line_integrals)).astype(np.float64)
     # A ray that nothing reached is taken as half a photon: the logarithm needs a positive number.
-    return math.log(photons) - np.log(np.maximum(counts, 0.5))
+    return np.asarray(math.log(photons) - np.log(np.maximum(counts, 0.5)), dtype=np.float64)
 
 
 def _to_hu(attenuation: FloatArray) -> FloatArray:
