@@ -25,7 +25,7 @@ from nsn2n.networks import build_network
 from nsn2n.noise import measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import refit
-from nsn2n.restoring import removed_mean
+from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
@@ -42,8 +42,15 @@ BoolArray = NDArray[np.bool_]
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
 
-_FIT_SHARE, _APPLY_SHARE, _AVERAGE_SHARE = 0.6, 0.2, 0.2
-"""Shares of the run that its stages take, for the progress bar."""
+_STAGES = {"fit": 6.0, "apply": 2.0, "average": 2.0, "refit": 8.0, "average again": 2.0}
+"""The stages of a run and about how long each takes, for the progress bar."""
+
+
+_EXCESS_PX = (2.0, 1.0)
+"""Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
+
+_SAMPLE_SLICES = 16
+"""Slices on which the noise of a local mean is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +156,16 @@ def denoise(
         settings.seed,
         compute,
     )
-    run = _Run(noisy, valid, settings, compute, _Clock(progress, started))
-    denoised, loss = run.denoise(modality)
+    stages = _stages(settings, modality)
+    run = _Run(noisy, valid, settings, compute, _Clock(progress, started, stages))
+    denoised, loss = run.denoise(stages, modality)
     measured: dict[str, float | int | str | bool] = {
         "modality": modality or "",
         "noise_sd_median": run.noise.median,
         "matched_fraction": run.matched_fraction,
         "rms_change": _rms_change(noisy, denoised, valid),
         "steps": len(loss),
+        "refit_steps": settings.refit.steps if "refit" in stages and len(loss) else 0,
         "final_loss": float(np.mean(loss[-50:])) if len(loss) else 0.0,
         "compute": str(compute),
         "seconds": round(time.perf_counter() - started, 2),
@@ -204,16 +213,33 @@ _FAR_MM = 4.0
 
 
 class _Clock:
-    """Turns fractions of the fit and of the inference into one fraction and the seconds left."""
+    """Turns the fractions of the stages into one fraction and the seconds left."""
 
-    def __init__(self, progress: Progress | None, started: float) -> None:
+    def __init__(self, progress: Progress | None, started: float, stages: list[str]) -> None:
         self._progress = progress
         self._started = started
+        ends = np.cumsum([0.0, *(_STAGES[stage] for stage in stages)])
+        self._spans = {stage: (ends[i] / ends[-1], ends[i + 1] / ends[-1]) for i, stage in enumerate(stages)}
 
-    def __call__(self, fraction: float) -> None:
-        if self._progress is not None:
-            elapsed = time.perf_counter() - self._started
-            self._progress(fraction, elapsed * (1.0 - fraction) / max(fraction, 1e-6))
+    def stage(self, name: str) -> Callable[[float], None]:
+        """Return what takes the fraction done of that stage."""
+        start, end = self._spans[name]
+
+        def tell(fraction: float) -> None:
+            if self._progress is not None:
+                done = float(start + fraction * (end - start))
+                elapsed = time.perf_counter() - self._started
+                self._progress(done, elapsed * (1.0 - done) / max(done, 1e-6))
+
+        return tell
+
+
+def _stages(settings: Settings, modality: str | None) -> list[str]:
+    """The stages that a run has, in order."""
+    refits = settings.refit.when == "always" or (settings.refit.when == "mr" and modality == "MR")
+    averages = settings.average.reach_px > 0
+    wanted = {"fit": True, "apply": True, "average": averages, "refit": refits, "average again": averages and refits}
+    return [stage for stage in _STAGES if wanted[stage]]
 
 
 class _Run:
@@ -236,21 +262,25 @@ class _Run:
         self.matched_fraction = 0.0
         self.noise = measure_noise(self._filled, valid)
 
-    def denoise(self, modality: str | None) -> tuple[Float32Array, Float32Array]:
-        """Return the denoised volume and the loss at each step."""
+    def denoise(self, stages: list[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
+        """Return the denoised volume and the loss at each step of the first fit."""
         low, high = float(self._filled.min()), float(self._filled.max())
         if self.noise.median <= _NO_NOISE * (high - low):
             logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
             denoised, loss = self._fitted(low, high)
-            self._average(denoised)
-            refitted = self._settings.refit
-            if refitted.when == "always" or (refitted.when == "mr" and modality == "MR"):
+            self._give_back(denoised)
+            if "average" in stages:
+                self._average(denoised, "average")
+            if "refit" in stages:
                 predicted = self._refitted(denoised)
+                self._give_back(predicted)
                 denoised[...] = predicted
-                self._average(denoised)
-                denoised += refitted.share * (predicted - denoised)
+                if "average again" in stages:
+                    self._average(denoised, "average again")
+                for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
+                    averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
         self._restrain(denoised)
         if self._settings.rician and modality == "MR":
             self._take_bias(denoised, low)
@@ -269,15 +299,16 @@ class _Run:
             self._settings,
             self._compute,
             rematch=self._rematcher(problem),
-            progress=lambda fraction: self._clock(_FIT_SHARE * fraction),
+            progress=self._clock.stage("fit"),
         )
         denoised = np.empty_like(self._noisy)
+        tell = self._clock.stage("apply")
         batches = denoised_batches(
             network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
         )
         for part, removed in batches:
             np.subtract(self._filled[part], removed * problem.unit, out=denoised[part])
-            self._clock(_FIT_SHARE + _APPLY_SHARE * part.stop / len(denoised))
+            tell(part.stop / len(denoised))
         return denoised, loss
 
     def _problem(self, low: float, high: float) -> Problem:
@@ -326,21 +357,45 @@ class _Run:
 
         return rematch
 
-    def _average(self, guide: Float32Array) -> None:
-        """Replace the guide by the mean of the noisy voxels that it says are alike, where the settings ask for it."""
-        if self._settings.average.reach_px > 0:
-            guided_mean(
-                self._filled,
-                guide,
-                self.noise.floored,
-                self._settings.average,
-                valid=self._valid,
-                device=self._compute.device,
-            )
+    def _average(self, guide: Float32Array, stage: str) -> None:
+        """Replace the guide by the mean of the noisy voxels that it says are alike."""
+        guided_mean(
+            self._filled,
+            guide,
+            self.noise.floored,
+            self._settings.average,
+            valid=self._valid,
+            device=self._compute.device,
+            progress=self._clock.stage(stage),
+        )
 
     def _refitted(self, guide: Float32Array) -> Float32Array:
         """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""
-        return refit(self._filled, guide, self.noise, self._settings, self._compute, valid=self._valid)
+        return refit(
+            self._filled,
+            guide,
+            self.noise,
+            self._settings,
+            self._compute,
+            valid=self._valid,
+            progress=self._clock.stage("refit"),
+        )
+
+    def _give_back(self, denoised: Float32Array) -> None:
+        """Give back what is too coherent for noise, in place."""
+        threshold = self._settings.excess_sd
+        if threshold is None:
+            return
+        sample = np.unique(np.linspace(0, len(denoised) - 1, min(len(denoised), _SAMPLE_SLICES)).astype(int))
+        for sigma_px in _EXCESS_PX:
+            mean_sd = float(
+                np.median(
+                    [excess_noise(self._filled[i] - denoised[i], self.noise.floored(i), sigma_px) for i in sample]
+                )
+            )
+            for index, denoised_hw in enumerate(denoised):
+                removed = self._filled[index] - denoised_hw
+                denoised_hw += coherent_excess(removed, self.noise.floored(index), sigma_px, mean_sd, threshold)
 
     def _restrain(self, denoised: Float32Array) -> None:
         """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""

@@ -9,6 +9,7 @@ from other slices at the same place, with its spectrum, its local level and its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,9 @@ from nsn2n.settings import Settings
 
 __all__ = ["refit"]
 
+_FIT_SHARE = 0.75
+"""Share of the time that the optimizer takes, for the progress bar."""
+
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
@@ -38,6 +42,7 @@ def refit(
     compute: Compute,
     *,
     valid: BoolArray | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Float32Array:
     """Fit a network to a denoised volume with noise added, and denoise the noisy volume with it.
 
@@ -50,11 +55,18 @@ def refit(
     compute : Compute
     valid : ndarray, same shape, bool, optional
         Voxels that teach; all by default.
+    progress : callable, optional
+        Called with the fraction done.
 
     Returns
     -------
     ndarray, shape (D, H, W), float32
         In the unit of the volume.
+
+    Raises
+    ------
+    VolumeError
+        If the loss stops being finite.
     """
     volume = _Volume(noisy_dhw, target_dhw, noise, valid)
     reach = settings.refit.slices // 2
@@ -75,8 +87,9 @@ def refit(
             huber_delta=settings.loss.huber_delta,
         )
 
-    optimize(network, loss, settings.refit.steps, settings.fit)
-    return _applied(network, volume, reach, settings, compute)
+    tell = progress or (lambda _: None)
+    optimize(network, loss, settings.refit.steps, settings.fit, lambda fraction: tell(_FIT_SHARE * fraction))
+    return _applied(network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +149,16 @@ def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Gen
 
 
 def _applied(
-    network: torch.nn.Module, volume: _Volume, reach: int, settings: Settings, compute: Compute
+    network: torch.nn.Module,
+    volume: _Volume,
+    settings: Settings,
+    compute: Compute,
+    progress: Callable[[float], None],
 ) -> Float32Array:
     """Denoise the noisy volume slice by slice."""
     result = np.empty_like(volume.noisy)
     unit = volume.noise.median
+    reach = settings.refit.slices // 2
     network.eval()
     with torch.inference_mode():
         for index in range(len(result)):
@@ -148,4 +166,5 @@ def _applied(
             window = window.unsqueeze(0).to(compute.device)
             denoised = denoise_flipped(network, window, compute, settings.fit.flips)
             result[index] = denoised[0, 0].cpu().numpy() * unit
+            progress((index + 1) / len(result))
     return result

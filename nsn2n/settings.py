@@ -199,6 +199,9 @@ class Settings:
     mean_px: float | None = 6.0
     """The mean of the removed part under a Gaussian of this sd in the plane is given back, so that no region's mean is
     moved; noise has no such mean. None: not given back, as in the paper."""
+    excess_sd: float | None = 2.5
+    """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
+    a mean of noise: a small structure that the fit erased. None: not given back, as in the paper."""
     match: MatchSettings = field(default_factory=MatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -217,6 +220,7 @@ class Settings:
             "largest_change_sd must be > 0",
             self.largest_change_sd,
         )
+        _require(self.excess_sd is None or self.excess_sd > 0, "excess_sd must be > 0", self.excess_sd)
         _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
 
     @classmethod
@@ -304,6 +308,7 @@ PRESETS: Mapping[str, Settings] = {
         preset="paper",
         largest_change_sd=None,
         mean_px=None,
+        excess_sd=None,
         match=MatchSettings(rule="lowpass", refine_at=1.0),
         loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
         network=NetworkSettings(kind="unet"),

@@ -486,3 +486,48 @@ def test_memory_of_a_large_volume():
     assert finished.returncode == 0, finished.stderr
     peak, volume = map(int, finished.stdout.split())
     assert peak <= 1.2e9 + 4 * volume
+
+
+@pytest.mark.parametrize(("modality", "when", "steps"), [
+    ("MR", "mr", 3), ("CT", "mr", 0), (None, "mr", 0), ("CT", "always", 3), ("MR", "never", 0),
+])  # fmt: skip
+def test_when_there_is_a_second_fit(modality, when, steps):
+    volume = np.random.default_rng(0).normal(100, 5, (4, 24, 24))
+    config = {"fit": {"steps": 3}, "network": {"channels": 4, "layers": 3}, "refit": {"when": when, "steps": 3}}
+    result = denoise(volume, modality=modality, config=config)
+    assert result.measured["refit_steps"] == steps
+
+
+def test_the_mean_of_noise_is_taken_out_of_mr_magnitudes_only():
+    random = np.random.default_rng(0)
+    noise = np.hypot(random.normal(0, 5, (6, 48, 48)), random.normal(0, 5, (6, 48, 48)))
+    config = {"fit": {"steps": 60}, "refit": {"when": "never"}}
+    means = {
+        modality: float(nsn2n.denoise(noise, modality=modality, preset="fast", config=config).volume.mean())
+        for modality in ("MR", "CT")
+    }
+    assert means["CT"] == pytest.approx(5 * np.sqrt(np.pi / 2), rel=0.03)
+    assert means["MR"] < 0.5 * means["CT"]
+
+
+def test_values_below_zero_are_no_magnitudes(caplog):
+    volume = np.random.default_rng(0).normal(0, 5, (4, 32, 32))
+    config = {"fit": {"steps": 20}, "refit": {"when": "never"}}
+    result = nsn2n.denoise(volume, modality="MR", preset="fast", config=config)
+    assert "negative values" in caplog.text
+    assert abs(result.volume.mean() - volume.mean()) < 0.5
+
+
+@pytest.mark.parametrize(("blur_px", "least"), [(0, 0.93), (0.7, 0.75)])
+def test_spots_of_one_slice_survive_in_even_tissue(blur_px, least):
+    """Nothing but the spots differs from one even value: a fit alone erases them."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (12, 96, 96)), (0, blur_px, blur_px))
+    volume = (100 + 10 * noise / noise.std()).astype(np.float32)
+    with_spots = volume.copy()
+    places = [(z, y, x) for z in (3, 6, 9) for y in range(12, 90, 18) for x in range(12, 90, 18)]
+    for z, y, x in places:
+        with_spots[z, y - 1 : y + 2, x - 1 : x + 2] += 50
+    outputs = [denoise(array, preset="fast", modality="CT").volume for array in (with_spots, volume)]
+    kept = [np.mean((outputs[0] - outputs[1])[z, y - 1 : y + 2, x - 1 : x + 2]) / 50 for z, y, x in places]
+    assert np.mean(kept) > least
+    assert (outputs[1] - 100).std() < 3.2

@@ -1,0 +1,101 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The guided nonlocal mean: against its definition, and what it must keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nsn2n.averaging import guided_mean
+from nsn2n.settings import AverageSettings
+
+SD = 2.0
+
+
+def averaged(noisy, guide, settings=None, sd=SD, **options):
+    result = guide.astype(np.float32).copy()
+    noise = np.full(noisy.shape[1:], sd, np.float32)
+    guided_mean(noisy, result, lambda _: noise, settings or AverageSettings(), **options)
+    return result
+
+
+def by_definition(noisy, guide, settings, sd=SD):
+    """The formula, voxel by voxel; the mean over 3x3x3 voxels repeats the border."""
+    mean = ndimage.uniform_filter(guide.astype(np.float64), 3, mode="nearest")
+    depth, height, width = noisy.shape
+    result = np.empty(noisy.shape)
+    for z, y, x in np.ndindex(noisy.shape):
+        total = weights = 0.0
+        for k in range(max(0, z - settings.reach_slices), min(depth, z + settings.reach_slices + 1)):
+            for i in range(max(0, y - settings.reach_px), min(height, y + settings.reach_px + 1)):
+                for j in range(max(0, x - settings.reach_px), min(width, x + settings.reach_px + 1)):
+                    distance = (guide[z, y, x] - guide[k, i, j]) ** 2 + 3 * (mean[z, y, x] - mean[k, i, j]) ** 2
+                    weight = np.exp(-distance / (2 * settings.similarity_sd * sd) ** 2)
+                    total += weight * noisy[k, i, j]
+                    weights += weight
+        result[z, y, x] = total / weights
+    return result
+
+
+@pytest.mark.parametrize(("reach_px", "reach_slices"), [(1, 0), (1, 1), (2, 2), (3, 1)])
+def test_is_the_formula(reach_px, reach_slices):
+    random = np.random.default_rng(0)
+    noisy = random.normal(0, SD, (4, 6, 5)).astype(np.float32)
+    guide = random.normal(0, SD, noisy.shape).astype(np.float32)
+    settings = AverageSettings(reach_px=reach_px, reach_slices=reach_slices, similarity_sd=0.7)
+    np.testing.assert_allclose(averaged(noisy, guide, settings), by_definition(noisy, guide, settings), rtol=1e-4)
+
+
+def test_where_the_guide_is_even_every_voxel_in_reach_counts_alike():
+    noisy = np.random.default_rng(0).normal(0, SD, (5, 20, 20)).astype(np.float32)
+    result = averaged(noisy, np.zeros_like(noisy))
+    assert result[2, 10, 10] == pytest.approx(noisy[1:4, 7:14, 7:14].mean(), abs=1e-5)
+
+
+def test_a_voxel_that_is_like_no_other_keeps_its_noisy_value():
+    noisy = np.random.default_rng(0).normal(0, SD, (3, 15, 15)).astype(np.float32)
+    guide = np.zeros_like(noisy)
+    guide[1, 7, 7] = 100 * SD
+    assert averaged(noisy, guide)[1, 7, 7] == noisy[1, 7, 7]
+
+
+def test_no_value_crosses_an_edge_of_the_guide():
+    noisy = np.zeros((3, 16, 16), np.float32)
+    noisy[:, :, 8:] = 1000.0
+    assert np.array_equal(averaged(noisy, noisy), noisy)
+
+
+def test_invalid_voxels_count_for_none_and_do_not_keep_others_from_counting():
+    random = np.random.default_rng(0)
+    noisy = random.normal(0, SD, (3, 12, 12)).astype(np.float32)
+    valid = np.ones(noisy.shape, bool)
+    valid[:, :, 6:] = False
+    clean = averaged(noisy, np.zeros_like(noisy), valid=valid)
+    other = np.where(valid, noisy, 777).astype(np.float32)
+    assert np.array_equal(averaged(other, np.zeros_like(noisy), valid=valid)[valid], clean[valid])
+    assert clean[1, 6, 5] == pytest.approx(noisy[:, 3:10, 2:6].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 2, 3), (2, 3, 40), (7, 9, 4)])
+def test_volumes_smaller_than_the_reach(shape):
+    noisy = np.random.default_rng(0).normal(0, SD, shape).astype(np.float32)
+    guide = np.zeros_like(noisy)
+    settings = AverageSettings(reach_px=3, reach_slices=2)
+    np.testing.assert_allclose(averaged(noisy, guide, settings), by_definition(noisy, guide, settings), atol=1e-5)
+
+
+def test_the_unit_does_not_matter():
+    random = np.random.default_rng(0)
+    noisy = random.normal(0, SD, (3, 12, 12)).astype(np.float32)
+    guide = ndimage.gaussian_filter(noisy, 1)
+    np.testing.assert_allclose(
+        averaged(1024 * noisy, 1024 * guide, sd=1024 * SD), 1024 * averaged(noisy, guide), rtol=1e-5
+    )
+
+
+def test_progress_ends_at_one():
+    fractions = []
+    averaged(np.zeros((4, 8, 8), np.float32), np.zeros((4, 8, 8)), progress=fractions.append)
+    assert fractions == [0.25, 0.5, 0.75, 1.0]
