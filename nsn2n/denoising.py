@@ -64,7 +64,7 @@ class DenoiseResult:
     settings: Settings
     """The settings that were used, the seed among them."""
     measured: Mapping[str, float | int | str | bool]
-    """What was measured: noise, matched fraction, change, loss, seconds."""
+    """What was measured: noise, matched fraction, change, loss, seconds; which of the stages were taken."""
     loss: Float32Array
     """Shape (steps,), float32: the loss at each step."""
 
@@ -90,6 +90,7 @@ class DenoiseResult:
             f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
             f"rms change {measured['rms_change']:.4g}"
+            f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
         )
 
 
@@ -163,6 +164,7 @@ def denoise(
         "modality": modality or "",
         "noise_sd_median": run.noise.median,
         "matched_fraction": run.matched_fraction,
+        "rician_bias_taken": run.bias_taken,
         "rms_change": _rms_change(noisy, denoised, valid),
         "steps": len(loss),
         "refit_steps": settings.refit.steps if "refit" in stages and len(loss) else 0,
@@ -260,6 +262,7 @@ class _Run:
         self._clock = clock
         self._filled = noisy if valid is None else fill_invalid(noisy, valid)
         self.matched_fraction = 0.0
+        self.bias_taken = False
         self.noise = measure_noise(self._filled, valid)
 
     def denoise(self, stages: list[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
@@ -283,7 +286,7 @@ class _Run:
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
         self._restrain(denoised)
         if self._settings.rician and modality == "MR":
-            self._take_bias(denoised, low)
+            self.bias_taken = self._take_bias(denoised, low)
         if self._valid is not None:
             denoised[~self._valid] = self._noisy[~self._valid]
         return denoised, loss
@@ -410,11 +413,12 @@ class _Run:
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._filled[part], removed, out=denoised[part])
 
-    def _take_bias(self, denoised: Float32Array, low: float) -> None:
-        """Take the mean of the noise out of magnitudes."""
+    def _take_bias(self, denoised: Float32Array, low: float) -> bool:
+        """Take the mean of the noise out of magnitudes; False if the volume is none."""
         if low < 0:
             logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
-            return
+            return False
         channel_sd = channel_noise(self.noise.blocks, denoised)
         for index, blocks_hw in enumerate(channel_sd):
             denoised[index] = without_bias(denoised[index], noise_sd_slice(blocks_hw, denoised.shape[1:]))
+        return True

@@ -502,18 +502,18 @@ def test_the_mean_of_noise_is_taken_out_of_mr_magnitudes_only():
     random = np.random.default_rng(0)
     noise = np.hypot(random.normal(0, 5, (6, 48, 48)), random.normal(0, 5, (6, 48, 48)))
     config = {"fit": {"steps": 60}, "refit": {"when": "never"}}
-    means = {
-        modality: float(nsn2n.denoise(noise, modality=modality, preset="fast", config=config).volume.mean())
-        for modality in ("MR", "CT")
-    }
+    results = {modality: denoise(noise, modality=modality, preset="fast", config=config) for modality in ("MR", "CT")}
+    means = {modality: float(result.volume.mean()) for modality, result in results.items()}
     assert means["CT"] == pytest.approx(5 * np.sqrt(np.pi / 2), rel=0.03)
     assert means["MR"] < 0.5 * means["CT"]
+    assert results["MR"].summary().endswith("mean of Rician noise taken away")
+    assert "Rician" not in results["CT"].summary()
 
 
 def test_values_below_zero_are_no_magnitudes(caplog):
     volume = np.random.default_rng(0).normal(0, 5, (4, 32, 32))
     config = {"fit": {"steps": 20}, "refit": {"when": "never"}}
-    result = nsn2n.denoise(volume, modality="MR", preset="fast", config=config)
+    result = denoise(volume, modality="MR", preset="fast", config=config)
     assert "negative values" in caplog.text
     assert abs(result.volume.mean() - volume.mean()) < 0.5
 
