@@ -13,6 +13,7 @@ import traceback as tracebacks
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,14 @@ class Device(str, enum.Enum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Modality(str, enum.Enum):
+    """What a file without such a field holds."""
+
+    CT = "CT"
+    MR = "MR"
+    PT = "PT"
 
 
 Traceback = Annotated[
@@ -94,6 +103,9 @@ def denoise(
         typer.Option(help="SeriesInstanceUID of a series to denoise, in place of the rules; repeatable."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file of settings that differ.")] = None,
+    modality: Annotated[
+        Modality | None, typer.Option(help="What a NIfTI file holds; MR: magnitudes. DICOM files say it themselves.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
     traceback: Traceback = False,
 ) -> None:
@@ -106,10 +118,12 @@ def denoise(
     with _reported(traceback):
         run = _with_settings(_settings(preset_name, seed, config), device)
         if source.is_dir() or not (source.is_file() or source.name.endswith((".nii", ".nii.gz"))):
+            if modality is not None:
+                raise SettingsError("--modality is for NIfTI files; DICOM files say what they hold. Leave it out.")
             raise typer.Exit(_denoise_series(source, target, run, tuple(series or ()), quiet))
         if series:
             raise SettingsError("--series chooses among DICOM series; a NIfTI file has none. Leave it out.")
-        _denoise_file(source, target, run, quiet)
+        _denoise_file(source, target, partial(run, modality=modality.value) if modality else run, quiet)
 
 
 @app.command()

@@ -185,6 +185,26 @@ def test_a_nifti_file_is_never_overwritten(nsn2n, nifti, tmp_path, target, what)
     assert {path: path.read_bytes() for path in tmp_path.glob("*.nii*")} == before
 
 
+def test_a_nifti_file_of_magnitudes_loses_the_mean_of_their_noise(nsn2n, tmp_path, brief_config):
+    random = np.random.default_rng(0)
+    noise = np.hypot(random.normal(0, 50, (40, 40, 4)), random.normal(0, 50, (40, 40, 4)))
+    nib.save(nib.Nifti1Image(noise.astype(np.int16), np.eye(4)), tmp_path / "noise.nii")
+    means = []
+    for options in ([], ["--modality", "MR"]):
+        target = tmp_path / f"new{len(options)}.nii"
+        result = nsn2n("denoise", tmp_path / "noise.nii", target, "--config", brief_config, *options)
+        assert result.code == 0, result.stderr
+        means.append(float(nib.load(target).get_fdata().mean()))
+    assert means[0] == pytest.approx(noise.mean(), rel=0.02)
+    assert means[1] < 0.7 * means[0]
+
+
+def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
+    result = nsn2n("denoise", tmp_path, tmp_path / "out", "--modality", "MR")
+    assert result.code == 1
+    assert "--modality is for NIfTI files" in result.stderr
+
+
 def test_series_of_a_nifti_file_are_refused(nsn2n, nifti, tmp_path):
     result = nsn2n("denoise", nifti, tmp_path / "out", "--series", "1.2")
 
