@@ -92,7 +92,7 @@ def test_environment(environment):
 def test_paths(run, image):
     files = ["/etc/holoscan/app.json", "/etc/holoscan/pkg.json", "/var/holoscan/app.config"]
     files += ["/opt/holoscan/app/__main__.py", "/opt/holoscan/docs/LICENSE"]
-    files += ["/opt/holoscan/models/nsn2n/configs/selection_rules.json"]
+    files += [f"/opt/holoscan/models/nsn2n/configs/{name}.json" for name in ("selection_rules", "metadata")]
     folders = ["/var/holoscan/input", "/var/holoscan/output"]
     checks = [f"test -r {path}" for path in files] + [f"test -d {path}" for path in folders]
 
