@@ -18,9 +18,12 @@ RUN python3 -m venv --without-pip /opt/nsn2n \
 RUN /opt/nsn2n/bin/python -c pass \
     && LD_LIBRARY_PATH="$(echo /opt/nsn2n/lib/python3*/site-packages/nvidia/cu13/lib)" \
         /opt/nsn2n/bin/python -c 'import torch, monai.deploy.core, skimage.restoration, highdicom, yaml'
+COPY map/licenses.py /build/
+RUN /opt/nsn2n/bin/python /build/licenses.py /third-party
 
 FROM ${BASE_IMAGE}
 COPY --from=dependencies /opt/nsn2n /opt/nsn2n
+COPY --from=dependencies /third-party /opt/holoscan/docs/third-party
 
 # HOME and USER: PyTorch asks for both, and a user id that only the container knows has neither.
 ENV PATH=/opt/nsn2n/bin:$PATH \

@@ -7,6 +7,7 @@ Needs an engine that `docker` reaches and the image of `make map`; NSN2N_MAP_IMA
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -132,6 +133,28 @@ def test_extract_gives_what_the_checkout_holds(tmp_path, folders, run, image):
     assert (export / "config" / "app.yaml").read_bytes() == (ROOT / "app.yaml").read_bytes()
     assert {path.name for path in (export / "config").iterdir()} == {"app.json", "pkg.json", "app.yaml"}
     assert (export / "docs" / "LICENSE").is_file()
+
+
+def test_extract_gives_the_licenses_of_all_that_is_installed(folders, run, image):
+    _, export = folders
+    (export / "docs").mkdir()
+    (export / "docs").chmod(0o777)
+    code = "from importlib.metadata import distributions\nfor one in distributions(): print(one.name, one.version)"
+    installed = run("--entrypoint", "python3", image, "-c", code).stdout.splitlines()
+
+    result = run("-v", f"{export}/docs:/var/run/holoscan/export/docs", image, "extract")
+
+    assert result.returncode == 0, result.stderr
+    folder = export / "docs" / "third-party"
+    with (folder / "licenses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(f"{row['name']} {row['version']}" for row in rows) == sorted(installed)
+    assert len(installed) > 30
+    for row in rows:
+        texts = [path for path in (folder / f"{row['name']}-{row['version']}").rglob("*") if path.is_file()]
+        assert len(texts) == int(row["files"]), row
+        assert all(path.stat().st_size for path in texts), row
+        assert row["license"], row
 
 
 def test_confined_as_an_unknown_user_it_denoises(folders, run, image):
