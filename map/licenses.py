@@ -43,6 +43,12 @@ def stated_license(distribution: Distribution) -> str:
     return "; ".join(line.split(" :: ")[-1] for line in classifiers if line.startswith("License :: "))
 
 
+def home(distribution: Distribution) -> str:
+    """Return the address of the project, where the text is if its package leaves it out."""
+    urls = [str(line).split(",", 1)[-1].strip() for line in distribution.metadata.get_all("Project-URL") or []]
+    return str(distribution.metadata.get("Home-page") or "") or next(iter(urls), "")
+
+
 def collect(installed: Iterable[Distribution], target: Path) -> list[dict[str, str]]:
     """Copy the license files below a folder and write the table into it.
 
@@ -55,26 +61,29 @@ def collect(installed: Iterable[Distribution], target: Path) -> list[dict[str, s
     Returns
     -------
     list of dict
-        Rows of the table: name, version, license, files (their number).
+        Rows of the table: name, version, license, files (their number), home.
 
     Raises
     ------
     ValueError
-        If a distribution neither states a license nor brings one.
+        If a distribution neither states a license nor brings one, and is more than a list of requirements.
     """
     rows = []
     target.mkdir(parents=True, exist_ok=True)
     for distribution in sorted(installed, key=lambda one: one.name.lower()):
         folder = target / f"{distribution.name}-{distribution.version}"
+        files = distribution.files or []
         count = 0
-        for file in distribution.files or []:
+        for file in files:
             source = Path(str(file.locate()))
             if is_license(file) and ".." not in file.parts and source.is_file():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, folder / file)
                 count += 1
-        stated = stated_license(distribution)
-        if not stated and not count:
+        stated = stated_license(distribution) or ("see its files" if count else "")
+        if not stated and files and all(".dist-info" in file.parts[0] for file in files):
+            stated = "none: a list of requirements only"
+        if not stated:
             raise ValueError(
                 f"every distribution must state its license or bring it; {distribution.name} {distribution.version}"
                 " does neither. Find it out before it is shipped."
@@ -83,12 +92,13 @@ def collect(installed: Iterable[Distribution], target: Path) -> list[dict[str, s
             {
                 "name": distribution.name,
                 "version": distribution.version,
-                "license": stated or "see its files",
+                "license": stated,
                 "files": str(count),
+                "home": home(distribution),
             }
         )
     with (target / TABLE).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["name", "version", "license", "files"])
+        writer = csv.DictWriter(file, ["name", "version", "license", "files", "home"])
         writer.writeheader()
         writer.writerows(rows)
     return rows

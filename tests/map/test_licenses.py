@@ -33,7 +33,8 @@ def test_license_files_and_the_table(tmp_path):
     packages, target = tmp_path / "site-packages", tmp_path / "third-party"
     in_info = "two-1.0.dist-info/licenses/vendored/AUTHORS"
     _install(packages, "two", "License-Expression: MIT", [in_info, "two/_lib/LICENSE.txt", "two/code.py"])
-    _install(packages, "One", "License: BSD-3-Clause", ["One-1.0.dist-info/NOTICE", "one/licenses.py"])
+    homes = "Project-URL: Source, https://one.example\nProject-URL: Issues, https://issues.example"
+    _install(packages, "One", f"License: BSD-3-Clause\n{homes}", ["One-1.0.dist-info/NOTICE", "one/licenses.py"])
 
     _collect(packages, target)
 
@@ -43,8 +44,8 @@ def test_license_files_and_the_table(tmp_path):
     assert (target / "two-1.0" / in_info).read_text() == f"text of {in_info}"
     with (target / "licenses.csv").open(newline="") as file:
         assert [list(row.values()) for row in csv.DictReader(file)] == [
-            ["One", "1.0", "BSD-3-Clause", "1"],
-            ["two", "1.0", "MIT", "2"],
+            ["One", "1.0", "BSD-3-Clause", "1", "https://one.example"],
+            ["two", "1.0", "MIT", "2", ""],
         ]
 
 
@@ -79,6 +80,14 @@ def test_neither_statement_nor_file_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"one 1\.0 does neither"):
         _collect(tmp_path, tmp_path / "third-party")
+
+
+def test_a_list_of_requirements_needs_none(tmp_path):
+    _install(tmp_path, "meta", "Requires-Dist: one", [])
+
+    (row,) = _collect(tmp_path, tmp_path / "third-party")
+
+    assert row["license"] == "none: a list of requirements only"
 
 
 @pytest.mark.parametrize(
