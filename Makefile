@@ -95,6 +95,10 @@ map: ## the container image (needs Docker; the build itself no network)
 	  --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
 	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
 
+.PHONY: bench-map
+bench-map: setup ## memory, time and start-up of the container that make map built
+	$(PY) benchmarks/container.py --image $(MAP_IMAGE) $(BENCH_ARGS)
+
 # Options of `monai-deploy package`, for example --source FILE where the list of base images cannot be fetched.
 PACKAGE_ARGS ?=
 

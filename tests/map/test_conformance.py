@@ -30,7 +30,7 @@ CONFINED = (
 )
 FAST = "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
 ENDLESS = "nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}\n"
-LARGEST_BYTES = 2_000_000_000
+LARGEST_BYTES = {"cpu": 2_000_000_000, "gpu": 6_000_000_000}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,10 @@ def run(docker):
     return confined
 
 
-def test_size(inspected):
-    assert inspected["Size"] <= LARGEST_BYTES
+def test_size(inspected, run, image):
+    resources = json.loads(run(image, "show", "pkg").stdout)["resources"]
+
+    assert inspected["Size"] <= LARGEST_BYTES["gpu" if resources["gpu"] else "cpu"]
 
 
 def test_labels(inspected, image):

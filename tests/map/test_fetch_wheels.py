@@ -92,6 +92,16 @@ def test_the_gpu_build_brings_its_libraries(tmp_path, monkeypatch):
     assert _names(tmp_path / "wheels") == {"torch-2.13.0", "cudart-1.5", "other-1.5", "pip-1.5"}
 
 
+def test_a_cpu_build_is_refused_for_a_gpu(index, tmp_path, monkeypatch, capfd):
+    """Where the CPU build can be had too, pip prefers it."""
+    _publish(index, "torch", "2.13.0+cpu")
+
+    assert _fetch(monkeypatch, tmp_path / "wheels", "--gpu") != 0
+
+    assert "needs the CUDA build of PyTorch" in capfd.readouterr().err
+    assert not (tmp_path / "wheels").exists()
+
+
 @pytest.mark.usefixtures("cpu_builds")
 def test_a_failure_is_told_and_what_was_there_stays(index, tmp_path, monkeypatch, capfd):
     (tmp_path / "wheels").mkdir()
