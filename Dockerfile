@@ -18,9 +18,12 @@ RUN python3 -m venv --without-pip /opt/nsn2n \
 RUN /opt/nsn2n/bin/python -c pass \
     && LD_LIBRARY_PATH="$(echo /opt/nsn2n/lib/python3*/site-packages/nvidia/cu13/lib)" \
         /opt/nsn2n/bin/python -c 'import torch, monai.deploy.core, skimage.restoration, highdicom, yaml'
+COPY map/licenses.py /build/
+RUN /opt/nsn2n/bin/python /build/licenses.py /third-party
 
 FROM ${BASE_IMAGE}
 COPY --from=dependencies /opt/nsn2n /opt/nsn2n
+COPY --from=dependencies /third-party /opt/holoscan/docs/third-party
 
 # HOME and USER: PyTorch asks for both, and a user id that only the container knows has neither.
 ENV PATH=/opt/nsn2n/bin:$PATH \
@@ -51,7 +54,7 @@ WORKDIR /var/holoscan
 
 COPY LICENSE README.md CITATION.cff /opt/holoscan/docs/
 COPY docs/ /opt/holoscan/docs/docs/
-COPY map/entrypoint.py map/manifests.py /opt/holoscan/map/
+COPY map/entrypoint.py map/manifests.py map/require_cuda.py /opt/holoscan/map/
 COPY app.yaml /var/holoscan/app.yaml
 COPY models/ /opt/holoscan/models/
 COPY nsn2n/ /opt/holoscan/lib/nsn2n/
@@ -59,6 +62,7 @@ COPY operators/ /opt/holoscan/lib/nsn2n/operators/
 COPY app/ /opt/holoscan/app/
 ARG GPU=0
 ARG GPU_MEMORY=
+RUN test "${GPU}" != 1 || python3 /opt/holoscan/map/require_cuda.py
 # The names under which pyproject.toml installs the folders. With bytecode, since nothing can be written later.
 RUN ln -s /opt/holoscan/app /opt/holoscan/lib/nsn2n/app \
     && ln -s /opt/holoscan/models/nsn2n /opt/holoscan/lib/nsn2n/bundle \

@@ -63,6 +63,10 @@ def fetch(folder: Path, python_version: str, gpu: bool, options: list[str]) -> i
     code = pip_download(folder, python_version, [torch, "--no-deps", *options])
     if code and not gpu:
         code = pip_download(folder, python_version, [torch, "--no-deps", "--index-url", CPU_BUILDS_OF_TORCH, *options])
+    if gpu and not code and list(folder.glob("torch-*+cpu-*")):
+        # Of builds of one version pip takes that with a suffix, so it must not see the CPU build.
+        print("error: the GPU image needs the CUDA build of PyTorch; pip found a CPU build.", file=sys.stderr)
+        return 1
     # pip installs the rest in an image that has no installer.
     return code or pip_download(folder, python_version, ["--requirement", str(requirements), torch, "pip", *options])
 

@@ -34,6 +34,7 @@ MAKE_COMMANDS = {
     "make test": ".venv/bin/python -m pytest",
     "make map": "docker build --network none --tag nsn2n:",
     "make map-official": ".venv/bin/monai-deploy package build/map-official/app --platform x86_64",
+    "make bench-map": ".venv/bin/python benchmarks/container.py --image nsn2n:",
     "make lint": ".venv/bin/python -m ruff check .",
 }
 

@@ -7,6 +7,7 @@ Needs an engine that `docker` reaches and the image of `make map`; NSN2N_MAP_IMA
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -29,7 +30,7 @@ CONFINED = (
 )
 FAST = "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
 ENDLESS = "nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}\n"
-LARGEST_BYTES = 2_000_000_000
+LARGEST_BYTES = {"cpu": 2_000_000_000, "gpu": 6_000_000_000}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,10 @@ def run(docker):
     return confined
 
 
-def test_size(inspected):
-    assert inspected["Size"] <= LARGEST_BYTES
+def test_size(inspected, run, image):
+    resources = json.loads(run(image, "show", "pkg").stdout)["resources"]
+
+    assert inspected["Size"] <= LARGEST_BYTES["gpu" if resources["gpu"] else "cpu"]
 
 
 def test_labels(inspected, image):
@@ -92,7 +95,7 @@ def test_environment(environment):
 def test_paths(run, image):
     files = ["/etc/holoscan/app.json", "/etc/holoscan/pkg.json", "/var/holoscan/app.config"]
     files += ["/opt/holoscan/app/__main__.py", "/opt/holoscan/docs/LICENSE"]
-    files += ["/opt/holoscan/models/nsn2n/configs/selection_rules.json"]
+    files += [f"/opt/holoscan/models/nsn2n/configs/{name}.json" for name in ("selection_rules", "metadata")]
     folders = ["/var/holoscan/input", "/var/holoscan/output"]
     checks = [f"test -r {path}" for path in files] + [f"test -d {path}" for path in folders]
 
@@ -132,6 +135,28 @@ def test_extract_gives_what_the_checkout_holds(tmp_path, folders, run, image):
     assert (export / "config" / "app.yaml").read_bytes() == (ROOT / "app.yaml").read_bytes()
     assert {path.name for path in (export / "config").iterdir()} == {"app.json", "pkg.json", "app.yaml"}
     assert (export / "docs" / "LICENSE").is_file()
+
+
+def test_extract_gives_the_licenses_of_all_that_is_installed(folders, run, image):
+    _, export = folders
+    (export / "docs").mkdir()
+    (export / "docs").chmod(0o777)
+    code = "from importlib.metadata import distributions\nfor one in distributions(): print(one.name, one.version)"
+    installed = run("--entrypoint", "python3", image, "-c", code).stdout.splitlines()
+
+    result = run("-v", f"{export}/docs:/var/run/holoscan/export/docs", image, "extract")
+
+    assert result.returncode == 0, result.stderr
+    folder = export / "docs" / "third-party"
+    with (folder / "licenses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(f"{row['name']} {row['version']}" for row in rows) == sorted(installed)
+    assert len(installed) > 30
+    for row in rows:
+        texts = [path for path in (folder / f"{row['name']}-{row['version']}").rglob("*") if path.is_file()]
+        assert len(texts) == int(row["files"]), row
+        assert all(path.stat().st_size for path in texts), row
+        assert row["license"], row
 
 
 def test_confined_as_an_unknown_user_it_denoises(folders, run, image):
