@@ -27,6 +27,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from nsn2n.dicom.attributes import series_number, text, values
+from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups
 from nsn2n.dicom.transcode import raw_element, to_explicit_little_endian
@@ -202,6 +203,7 @@ def derive_dataset(
     _set_equipment(target, scanner, derivation)
     _set_derivation(target, source, derivation)
     _set_dates(target, series)
+    _set_lossy_compression(target, source, pixels)
     _set_pixels(target, stored_hw, pixels)
     target.file_meta = FileMetaDataset()
     target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
@@ -307,6 +309,20 @@ def _time_zone(offset: str) -> timezone | None:
         return None
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
+
+
+def _set_lossy_compression(target: Dataset, source: Dataset, pixels: PixelFormat) -> None:
+    """Say that values were lost before, which no later step can undo (PS3.3 C.7.6.1.1.5).
+
+    What the source says of it stays, but a source may be silent about the step that compressed it last.
+    """
+    lossy = lossy_compression(source, pixels.byte_count)
+    if lossy is None:
+        return
+    target.LossyImageCompression = "01"
+    if not (values(target, "LossyImageCompressionRatio") and values(target, "LossyImageCompressionMethod")):
+        target.LossyImageCompressionRatio = f"{lossy.ratio:.4g}"
+        target.LossyImageCompressionMethod = lossy.method
 
 
 def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelFormat) -> None:

@@ -22,6 +22,7 @@ from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, text, values
 from nsn2n.dicom.checks import SliceFacts
+from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
 from nsn2n.dicom.geometry import VolumeGeometry
 from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
@@ -43,7 +44,7 @@ COPIED_KEYWORDS = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PhotometricInterpretation", "SpecificCharacterSet", "Modality", "SOPClassUID"),
-    *("WindowCenter", "WindowWidth", "BurnedInAnnotation", "LossyImageCompression"),
+    *("WindowCenter", "WindowWidth", "BurnedInAnnotation"),
 )
 """Attributes whose values the finished file must have from its source."""
 
@@ -242,8 +243,11 @@ def _check_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: Slice
     """Read a file back: pixels must be those that were meant, patient and geometry those of the source."""
     written = pydicom.dcmread(file)
     pixels = pixel_format(written, file)
+    lossy = lossy_compression(source, pixels.byte_count) is not None
     wrong = [keyword for keyword in COPIED_KEYWORDS if text(written, keyword) != text(source, keyword)]
     wrong += [key for key in PATIENT_KEYWORDS if raw_value(written, key) != raw_value(source, key)]
+    if text(written, "LossyImageCompression") != ("01" if lossy else text(source, "LossyImageCompression")):
+        wrong.append("LossyImageCompression")
     if values(written, "ImageType")[:1] != ("DERIVED",):
         wrong.append("ImageType")
     if text(written, "SOPInstanceUID") != text(written.file_meta, "MediaStorageSOPInstanceUID"):
