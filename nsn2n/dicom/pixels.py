@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored pixel values of one slice: how they are coded, and the way from them to values of the modality.
 
-A stored value s stands for the value ``s * slope + intercept`` (PS3.3 C.11.1): HU in CT. Values are
-computed in float64 and kept in float32, each slice with its own slope and intercept.
+A stored value s stands for the value ``s * slope + intercept`` (PS3.3 C.11.1): HU in CT, mostly Bq/ml in PET.
+Values are computed in float64 and kept in float32, each slice with its own slope and intercept.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, integer, numbers, refusal, tag_text, text, values
@@ -70,6 +71,8 @@ class PixelFormat:
     intercept: float
     padding: tuple[int, int] | None
     """Lowest and highest stored value that marks a pixel outside the image (PS3.3 C.7.5.1.1.2)."""
+    slope_may_change: bool = False
+    """Whether a new slope may be chosen where values no longer fit: in PET each slice has its own (C.8.9.4.1.7)."""
 
     @property
     def stored_range(self) -> tuple[int, int]:
@@ -157,6 +160,7 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
         slope=slope,
         intercept=intercept,
         padding=_padding_range(header, allocated, bool(signed), path),
+        slope_may_change=text(header, "SOPClassUID") == PositronEmissionTomographyImageStorage and intercept == 0,
     )
 
 

@@ -265,7 +265,7 @@ REFUSED = {
     ),
     "localizer": (assign("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]), r"has LOCALIZER: a localizer"),
     "phase": (assign("ImageType", ["ORIGINAL", "PRIMARY", "P", "ND"]), r"has P: a phase image"),
-    "PET": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.128"), r"got Positron Emission .* not supported"),
+    "enhanced PET": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.130"), r"got Enhanced PET .* not supported"),
     "enhanced": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"), r"got Enhanced CT .* not supported"),
     "SC": (
         assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"),
