@@ -31,6 +31,8 @@ SAME_IN_ALL_SLICES = (
     "BitsStored",
     "PixelRepresentation",
     "PhotometricInterpretation",
+    "Units",
+    "DecayCorrection",
 )
 """Differences in these mean that files of different images came together."""
 
@@ -98,7 +100,7 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
     reason = why_not_a_volume(header)
     if reason:
         raise refusal(
-            f"a series to denoise must hold slices of a CT or MR volume; {reason}",
+            f"a series to denoise must hold slices of a CT, MR or PET volume; {reason}",
             "Choose another series.",
             path=path,
             header=header,
@@ -106,7 +108,7 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
     sop_class = UID(text(header, "SOPClassUID"))
     if sop_class not in SINGLE_FRAME_CLASSES:
         raise refusal(
-            f"must be CT Image Storage or MR Image Storage; got {sop_class.name}, which is not supported",
+            f"must be CT, MR or PET Image Storage, single-frame; got {sop_class.name}, which is not supported",
             "Choose another series, or export this one as single-frame images.",
             keyword="SOPClassUID",
             path=path,

@@ -24,9 +24,11 @@ from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
 
 from nsn2n.dicom.attributes import series_number, text, values
+from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups
 from nsn2n.dicom.transcode import raw_element, to_explicit_little_endian
@@ -180,7 +182,7 @@ def derive_dataset(
     stored_hw : array, shape (H, W)
         New stored values, within the range of `pixels`.
     pixels : PixelFormat
-        Coding of the source, which the derived slice keeps.
+        Coding of the derived slice: that of the source, but perhaps for another slope.
     derivation, series
         What all slices share.
 
@@ -202,6 +204,7 @@ def derive_dataset(
     _set_equipment(target, scanner, derivation)
     _set_derivation(target, source, derivation)
     _set_dates(target, series)
+    _set_lossy_compression(target, source, pixels)
     _set_pixels(target, stored_hw, pixels)
     target.file_meta = FileMetaDataset()
     target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
@@ -295,8 +298,11 @@ def _code_item(code: Code) -> Dataset:
 
 
 def _set_dates(target: Dataset, series: DerivedSeries) -> None:
+    # In PET, decay and frame times count from the time of the series: a new one would falsify uptake values
+    # (PS3.3 C.8.9.1.1.5, C.8.9.4).
+    keeps_series_time = text(target, "SOPClassUID") == PositronEmissionTomographyImageStorage
     moment = series.created.astimezone(_time_zone(text(target, "TimezoneOffsetFromUTC")))
-    for name in ("InstanceCreation", "Content", "Series"):
+    for name in ("InstanceCreation", "Content", *(() if keeps_series_time else ("Series",))):
         setattr(target, f"{name}Date", moment.strftime("%Y%m%d"))
         setattr(target, f"{name}Time", moment.strftime("%H%M%S.%f"))
 
@@ -309,10 +315,28 @@ def _time_zone(offset: str) -> timezone | None:
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
 
 
+def _set_lossy_compression(target: Dataset, source: Dataset, pixels: PixelFormat) -> None:
+    """Say that values were lost before, which no later step can undo (PS3.3 C.7.6.1.1.5).
+
+    What the source says of it stays, but a source may be silent about the step that compressed it last.
+    """
+    lossy = lossy_compression(source, pixels.byte_count)
+    if lossy is None:
+        return
+    target.LossyImageCompression = "01"
+    if not (values(target, "LossyImageCompressionRatio") and values(target, "LossyImageCompressionMethod")):
+        target.LossyImageCompressionRatio = f"{lossy.ratio:.4g}"
+        target.LossyImageCompressionMethod = lossy.method
+
+
 def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelFormat) -> None:
     data = stored_hw.astype(pixels.dtype).tobytes()
     vr = "OW" if pixels.bits_allocated == 16 else "OB"
     target.add_new(Tag("PixelData"), vr, data + b"\0" * (len(data) % 2))
+    if pixels.slope_may_change and pixels.slope != float(target.RescaleSlope):
+        target.RescaleSlope = DSfloat(pixels.slope, auto_format=True)
+        # It maps the stored values of the old slope; the new ones stand for the same Units by RescaleSlope.
+        target.pop("RealWorldValueMappingSequence", None)
     for keyword, value in (
         ("SmallestImagePixelValue", stored_hw.min()),
         ("LargestImagePixelValue", stored_hw.max()),

@@ -29,12 +29,11 @@ OWN_MODEL_NAME = "nsn2n"
 """Manufacturer and ManufacturerModelName of every series that we write: the mark by which we know our own
 output. (A private derivation code would tell the same but costs two validator warnings per file.)"""
 
-SINGLE_FRAME_CLASSES = frozenset({CTImageStorage, MRImageStorage})
+SINGLE_FRAME_CLASSES = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
 """SOP classes that the reader takes."""
 
 LATER_CLASSES = frozenset(
     {
-        PositronEmissionTomographyImageStorage,
         EnhancedCTImageStorage,
         EnhancedMRImageStorage,
         EnhancedMRColorImageStorage,

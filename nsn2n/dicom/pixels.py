@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored pixel values of one slice: how they are coded, and the way from them to values of the modality.
 
-A stored value s stands for the value ``s * slope + intercept`` (PS3.3 C.11.1): HU in CT. Values are
-computed in float64 and kept in float32, each slice with its own slope and intercept.
+A stored value s stands for the value ``s * slope + intercept`` (PS3.3 C.11.1): HU in CT, mostly Bq/ml in PET.
+Values are computed in float64 and kept in float32, each slice with its own slope and intercept.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
-    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, integer, numbers, refusal, tag_text, text, values
+from nsn2n.dicom.compression import CODECS, decode_frame, transfer_syntax
 from nsn2n.errors import DicomError
 
 __all__ = ["PIXEL_TAGS", "PixelFormat", "embedded_overlay_groups", "pixel_format", "stored_values"]
@@ -70,6 +71,8 @@ class PixelFormat:
     intercept: float
     padding: tuple[int, int] | None
     """Lowest and highest stored value that marks a pixel outside the image (PS3.3 C.7.5.1.1.2)."""
+    slope_may_change: bool = False
+    """Whether a new slope may be chosen where values no longer fit: in PET each slice has its own (C.8.9.4.1.7)."""
 
     @property
     def stored_range(self) -> tuple[int, int]:
@@ -113,12 +116,12 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
     Raises
     ------
     DicomError
-        If the coding is not that of an uncompressed single-frame grayscale image of 8 to 16 bits whose values
-        are linear in the stored values.
+        If the coding is not that of a single-frame grayscale image of 8 to 16 bits whose values are linear in
+        the stored values, or no decoder for its transfer syntax is at hand.
     """
-    _check_transfer_syntax(header, path)
     rows, columns = integer(header, "Rows", path), integer(header, "Columns", path)
     allocated, stored = integer(header, "BitsAllocated", path), integer(header, "BitsStored", path)
+    _check_transfer_syntax(header, stored, path)
     signed = integer(header, "PixelRepresentation", path)
     high_bit, samples = integer(header, "HighBit", path), integer(header, "SamplesPerPixel", path)
     photometric = text(header, "PhotometricInterpretation")
@@ -157,20 +160,24 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
         slope=slope,
         intercept=intercept,
         padding=_padding_range(header, allocated, bool(signed), path),
+        slope_may_change=text(header, "SOPClassUID") == PositronEmissionTomographyImageStorage and intercept == 0,
     )
 
 
-def _check_transfer_syntax(header: Dataset, path: Path) -> None:
-    syntax = UID(text(header.file_meta, "TransferSyntaxUID")) if hasattr(header, "file_meta") else UID("")
-    if syntax not in NATIVE_TRANSFER_SYNTAXES:
-        known = f"{syntax.name} ({syntax})" if syntax.name != syntax else (str(syntax) or "no value")
-        raise refusal(
-            f"must be an uncompressed one; got {known}",
-            "Write the series uncompressed first, for example with gdcmconv --raw.",
-            keyword="TransferSyntaxUID",
-            path=path,
-            header=header,
-        )
+def _check_transfer_syntax(header: Dataset, bits_stored: int, path: Path) -> None:
+    syntax = transfer_syntax(header)
+    if syntax in NATIVE_TRANSFER_SYNTAXES:
+        return
+    if syntax in CODECS and bits_stored <= CODECS[syntax].most_bits:
+        return
+    known = f"{syntax.name} ({syntax})" if syntax.name != syntax else (str(syntax) or "no value")
+    raise refusal(
+        f"must be one that can be decoded; got {known}" + (f" with {bits_stored} bits" if syntax in CODECS else ""),
+        "Write the series uncompressed first, for example with dcmdjpeg or gdcmconv --raw.",
+        keyword="TransferSyntaxUID",
+        path=path,
+        header=header,
+    )
 
 
 def _rescale(header: Dataset, path: Path) -> tuple[float, float]:
@@ -223,8 +230,17 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
     Raises
     ------
     DicomError
-        If there are no pixels, or fewer bytes than needed; more are allowed, but no second frame.
+        If there are no pixels, or fewer bytes than needed (more are allowed, but no second frame), or a
+        codestream is damaged or does not hold what the attributes say.
     """
+    if transfer_syntax(dataset) in CODECS:
+        decoded = _decompressed(dataset, pixels, path)
+    else:
+        decoded = _native(dataset, pixels, path)
+    return decoded.astype(np.int32)
+
+
+def _native(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[np.generic]:
     found, expected = len(dataset.get("PixelData") or b""), pixels.byte_count
     if not expected <= found < 2 * expected + 2:
         raise refusal(
@@ -240,9 +256,21 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
     try:
         decoded = pixel_array(dataset)
     except PARSE_ERRORS as error:
-        raise _undecodable(error, path, dataset) from error
+        raise _undecodable(type(error).__name__, path, dataset) from error
     _check_padding_fits(dataset, pixels, path)
-    return decoded.astype(np.int32)
+    return decoded
+
+
+def _decompressed(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[np.generic]:
+    try:
+        decoded = decode_frame(dataset)
+    except DicomError as error:
+        raise _undecodable(str(error), path, dataset) from error
+    (low, high), found = pixels.stored_range, (int(decoded.min()), int(decoded.max()))
+    if decoded.shape != pixels.shape_hw or found[0] < low or found[1] > high:
+        shape = " x ".join(map(str, decoded.shape))
+        raise _undecodable(f"{shape} pixels of {found[0]}..{found[1]} in its codestream", path, dataset)
+    return decoded
 
 
 def _check_padding_fits(dataset: Dataset, pixels: PixelFormat, path: Path) -> None:
@@ -262,9 +290,9 @@ def _check_padding_fits(dataset: Dataset, pixels: PixelFormat, path: Path) -> No
         )
 
 
-def _undecodable(error: Exception, path: Path, dataset: Dataset) -> DicomError:
+def _undecodable(found: str, path: Path, dataset: Dataset) -> DicomError:
     return refusal(
-        f"must be decodable; got {type(error).__name__}",
+        f"must be decodable as Rows, Columns and BitsStored say; got {found}",
         EXPORT_AGAIN,
         keyword="PixelData",
         path=path,

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads one single-frame CT or MR series as a float32 volume with its geometry.
+"""Reads one single-frame CT, MR or PET series as a float32 volume with its geometry.
 
 Two passes: the headers of all slices, which are checked and put in order; then the pixels, into one array.
 Nothing about the volume is inferred from its first slice.
@@ -48,7 +48,7 @@ class SeriesVolume:
     """A series in memory, slices in geometric order."""
 
     volume_dhw: NDArray[np.float32] = field(repr=False)
-    """Shape (D, H, W), in units of the modality (HU in CT); padded pixels keep the value that they had."""
+    """Shape (D, H, W), in units of the modality (HU in CT, Units in PET); padded pixels keep their values."""
     geometry: VolumeGeometry
     files: tuple[Path, ...] = field(repr=False)
     """Source file of each slice."""
@@ -59,7 +59,7 @@ class SeriesVolume:
 
     @property
     def modality(self) -> str:
-        """CT or MR."""
+        """CT, MR or PT (PET)."""
         return text(self.headers[0], "Modality")
 
     @property
@@ -98,6 +98,7 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False) -> Ser
         `nsn2n.dicom.geometry`), or memory does not suffice.
     """
     slices, geometry = plan_series(files, allow_own_output=allow_own_output)
+    _warn_of_uncorrected_counts(slices[0])
     volume_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)
     mask_dhw = np.zeros(geometry.shape_dhw, dtype=bool)
     for index, facts in enumerate(slices):
@@ -186,6 +187,23 @@ def _warn_of_overlays(slices: Sequence[SliceFacts]) -> None:
             "%d slices hold an overlay in unused bits of their pixels (first: %s); it is not kept",
             len(concerned),
             concerned[0].path,
+        )
+
+
+def _warn_of_uncorrected_counts(first: SliceFacts) -> None:
+    if text(first.header, "Modality") != "PT":
+        return
+    units, correction = text(first.header, "Units"), text(first.header, "DecayCorrection")
+    series = text(first.header, "SeriesInstanceUID")
+    if units == "CNTS":
+        logger.warning(
+            "series %s holds counts (Units CNTS): factors to uptake values in private attributes are not copied",
+            series,
+        )
+    if correction in ("", "NONE"):
+        logger.warning(
+            "series %s is not corrected for decay: neighboring slices acquired at other times may differ by that",
+            series,
         )
 
 

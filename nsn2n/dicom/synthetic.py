@@ -15,7 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 from pydicom.valuerep import DSfloat
 
 from nsn2n.errors import DicomError
@@ -25,6 +31,8 @@ __all__ = ["write_synthetic_series"]
 CT_INTERCEPT_HU = -1024.0
 """CT stored value 0; with 12 bits stored the range is -1024..3071 HU, as on most scanners."""
 
+SOP_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
+
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """Row then column direction cosines of axial slices of a patient lying head first, face up."""
 
@@ -33,7 +41,7 @@ def write_synthetic_series(
     volume_dhw: NDArray[Any],
     folder: Path | str,
     *,
-    modality: Literal["CT", "MR"] = "CT",
+    modality: Literal["CT", "MR", "PT"] = "CT",
     spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
     origin_mm: Sequence[float] = (0.0, 0.0, 0.0),
     orientation: Sequence[float] = AXIAL,
@@ -43,16 +51,17 @@ def write_synthetic_series(
     study_uid: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a volume as a single-frame CT or MR series, one file per slice.
+    """Write a volume as a single-frame CT, MR or PET series, one file per slice.
 
     Parameters
     ----------
     volume_dhw : array, shape (D, H, W)
-        Values in units of the modality: HU for CT, arbitrary signal for MR. Rounded to the nearest stored
-        value and clipped to the stored range (CT -1024..3071 HU in 12 bits, MR 0..65535 in 16 bits).
+        Values in units of the modality: HU for CT, arbitrary signal for MR, Bq/ml for PET. Rounded to the
+        nearest stored value and clipped to the stored range (CT -1024..3071 HU in 12 bits, MR 0..65535 in 16
+        bits; a PET slice in 16 bits with a sign has a slope of its own, by which all its values fit).
     folder : path
         Made if absent. Files are named ``S<series number>_I<slice>.dcm``.
-    modality : {"CT", "MR"}
+    modality : {"CT", "MR", "PT"}
     spacing_mm : (dz, dy, dx)
         Distance between slices, between rows, between columns.
     origin_mm : (x, y, z)
@@ -105,6 +114,9 @@ def write_synthetic_series(
         header.SliceThickness = DSfloat(float(spacing_mm[0]), auto_format=True)
         header.ImageOrientationPatient = _decimal_strings(orientation)
         header.ImagePositionPatient = _decimal_strings(np.asarray(origin_mm) + index * step_mm)
+        if modality == "PT":
+            header.ImageIndex, header.NumberOfSlices = index + 1, len(volume)
+            header.RescaleSlope = str(DSfloat(float(np.abs(slice_hw).max()) / 32767 or 1.0, auto_format=True))
         _apply_overrides(header, overrides or {}, index)
         _set_pixels(header, slice_hw)
         path = folder / f"{stem}{index + 1:04d}.dcm"
@@ -127,8 +139,8 @@ def _uuid_of(name: str) -> uuid.UUID:
 def _series_header(modality: str, study_uid: str, series_uid: str, number: int, description: str) -> Dataset:
     """Everything that the slices of one series share: modules Patient, Study, Series, Equipment, Image."""
     header = Dataset()
-    header.SOPClassUID = {"CT": CTImageStorage, "MR": MRImageStorage}[modality]
-    header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL" if modality == "CT" else "OTHER"]
+    header.SOPClassUID = SOP_CLASSES[modality]
+    header.ImageType = ["ORIGINAL", "PRIMARY", *{"CT": ["AXIAL"], "MR": ["OTHER"], "PT": []}[modality]]
     header.StudyDate = header.SeriesDate = header.ContentDate = header.AcquisitionDate = "20260101"
     header.StudyTime = header.SeriesTime = header.ContentTime = header.AcquisitionTime = "120000"
     header.AccessionNumber = ""
@@ -160,6 +172,9 @@ def _series_header(modality: str, study_uid: str, series_uid: str, number: int, 
         header.RescaleIntercept = DSfloat(CT_INTERCEPT_HU, auto_format=True)
         header.RescaleSlope = "1"
         header.RescaleType = "HU"
+    elif modality == "PT":
+        header.update(_pet_attributes())
+        del header.PatientPosition  # PatientOrientationCodeSequence takes its place
     else:
         header.BitsStored, header.HighBit = 16, 15
         header.ScanningSequence = "GR"
@@ -169,6 +184,35 @@ def _series_header(modality: str, study_uid: str, series_uid: str, number: int, 
         header.RepetitionTime = "8"
         header.EchoTime = "3"
         header.EchoTrainLength = "1"
+    return header
+
+
+def _pet_attributes() -> Dataset:
+    """Modules PET Series, Isotope, Image and Patient Orientation (PS3.3 C.8.9, C.8.4.6)."""
+    header = Dataset()
+    header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 15, 1
+    header.RescaleIntercept = "0"
+    header.Units = "BQML"
+    header.CountsSource = "EMISSION"
+    header.SeriesType = ["WHOLE BODY", "IMAGE"]
+    header.CorrectedImage = ["DECY", "ATTN", "SCAT", "RAN", "NORM"]
+    header.DecayCorrection = "START"
+    header.CollimatorType = "NONE"
+    header.RandomsCorrectionMethod = "DLYD"
+    header.AttenuationCorrectionMethod = "none, synthetic"
+    header.ScatterCorrectionMethod = "none, synthetic"
+    header.FrameReferenceTime = "60000"
+    header.ActualFrameDuration = "120000"
+    header.DecayFactor = "1.01"
+    header.PatientOrientationCodeSequence = DicomSequence()
+    header.PatientGantryRelationshipCodeSequence = DicomSequence()
+    isotope = Dataset()
+    isotope.RadionuclideCodeSequence = DicomSequence()
+    isotope.RadiopharmaceuticalStartTime = "110000"
+    isotope.RadionuclideTotalDose = "370000000"
+    isotope.RadionuclideHalfLife = "6586.2"
+    isotope.RadionuclidePositronFraction = "0.97"
+    header.RadiopharmaceuticalInformationSequence = DicomSequence([isotope])
     return header
 
 

@@ -43,7 +43,7 @@ def to_explicit_little_endian(
     Parameters
     ----------
     source : Dataset
-        In any uncompressed transfer syntax; values may have been accessed before.
+        In any transfer syntax; values may have been accessed before. Compressed pixels stay compressed.
     drop : callable
         Tells of each tag, on all levels, whether to leave it out.
     parent_encoding

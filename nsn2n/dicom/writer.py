@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.valuerep import DSfloat
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, text, values
 from nsn2n.dicom.checks import SliceFacts
+from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
 from nsn2n.dicom.geometry import VolumeGeometry
 from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
@@ -40,10 +42,19 @@ COPIED_KEYWORDS = (
     "StudyInstanceUID",
     *("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "SpacingBetweenSlices", "SliceLocation", "InstanceNumber", "AcquisitionNumber"),
-    *("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *(
+        "RescaleIntercept",
+        "RescaleType",
+        "Units",
+        "DecayCorrection",
+        "DecayFactor",
+        "FrameReferenceTime",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+    ),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PhotometricInterpretation", "SpecificCharacterSet", "Modality", "SOPClassUID"),
-    *("WindowCenter", "WindowWidth", "BurnedInAnnotation", "LossyImageCompression"),
+    *("WindowCenter", "WindowWidth", "BurnedInAnnotation"),
 )
 """Attributes whose values the finished file must have from its source."""
 
@@ -73,6 +84,8 @@ class WrittenSeries:
     """Voxels whose value lay outside the range of BitsStored."""
     voxels_moved_off_padding: int
     """Voxels whose new value would have read as padding, and got the nearest one that does not."""
+    rescaled_slices: int = 0
+    """Slices of PET whose values no longer fitted their RescaleSlope, and got a new one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +95,8 @@ class EncodedSlice:
     stored_hw: NDArray[np.int32]
     clipped: int
     moved_off_padding: int
+    pixels: PixelFormat
+    """Coding of the source, perhaps with another slope."""
 
 
 def write_series(
@@ -122,7 +137,7 @@ def write_series(
     _check_volume(volume, sources, slices, geometry)
     series = new_series(slices[0].header, derivation, options.taken_series_numbers)
     folder = output / series.SeriesInstanceUID
-    clipped = moved = 0
+    clipped = moved = rescaled = 0
     try:
         output.mkdir(parents=True, exist_ok=True)
         with hidden_folder(output) as hidden:
@@ -131,6 +146,7 @@ def write_series(
                 encoded = _write_slice(hidden / name, facts, values_hw, derivation, series)
                 clipped += encoded.clipped
                 moved += encoded.moved_off_padding
+                rescaled += encoded.pixels != facts.pixels
             _check_series([hidden / name for name in names], geometry, series)
             hidden.rename(folder)
     except OSError as error:
@@ -141,6 +157,10 @@ def write_series(
             f"the output folder must be writable and have room; got {reason} at {output}. "
             "No series was written; make room or choose another folder."
         ) from error
+    if rescaled:
+        logger.info(
+            "%d of %d slices got a new RescaleSlope, since their values no longer fitted", rescaled, len(slices)
+        )
     _report(clipped, moved, volume.size, options, folder)
     return WrittenSeries(
         folder=folder,
@@ -149,6 +169,7 @@ def write_series(
         files=tuple(folder / name for name in names),
         clipped_voxels=clipped,
         voxels_moved_off_padding=moved,
+        rescaled_slices=rescaled,
     )
 
 
@@ -186,7 +207,7 @@ def _write_slice(
             f"a source file must stay readable; got {type(error).__name__}", "Run again.", path=facts.path
         ) from error
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
-    target = derive_dataset(source, encoded.stored_hw, facts.pixels, derivation, series)
+    target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
     target.save_as(file, enforce_file_format=True)
     _check_file(file, source, encoded, facts)
     return encoded
@@ -207,10 +228,15 @@ def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], p
     Returns
     -------
     EncodedSlice
-        Within the range of BitsStored; a pixel reads as padding if and only if it does in the source.
+        Within the range of BitsStored; a pixel reads as padding if and only if it does in the source. In PET
+        the slope is a new one, and no value but padding is kept, if the values do not fit the slope of the source.
     """
     padding = pixels.is_padding(source_stored_hw)
     kept = padding | (values_hw.astype(np.float32) == pixels.to_values(source_stored_hw))
+    if pixels.slope_may_change:
+        fitting = _fitting_slope(values_hw[~padding], pixels)
+        if fitting != pixels.slope:
+            kept, pixels = padding, replace(pixels, slope=fitting)
     exact = (values_hw.astype(np.float64) - pixels.intercept) / pixels.slope
     low, high = pixels.stored_range
     outside = ~kept & ((np.rint(exact) < low) | (np.rint(exact) > high))
@@ -222,7 +248,22 @@ def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], p
         stored_hw=np.where(kept, source_stored_hw, stored),
         clipped=int(np.count_nonzero(outside)),
         moved_off_padding=int(np.count_nonzero(collides)),
+        pixels=pixels,
     )
+
+
+def _fitting_slope(values: NDArray[Any], pixels: PixelFormat) -> float:
+    """The slope of the source where all values fit it, else the smallest that they do fit.
+
+    Values below 0 cannot be had without a sign, by no slope.
+    """
+    if not values.size:
+        return pixels.slope
+    low, high = pixels.stored_range
+    needed = max(float(values.max()) / high, float(values.min()) / low if low else 0.0)
+    if np.rint(needed / pixels.slope * high) <= high:
+        return pixels.slope
+    return float(str(DSfloat(needed, auto_format=True)))  # as the file will hold it
 
 
 def _nearest_outside(
@@ -242,8 +283,16 @@ def _check_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: Slice
     """Read a file back: pixels must be those that were meant, patient and geometry those of the source."""
     written = pydicom.dcmread(file)
     pixels = pixel_format(written, file)
+    lossy = lossy_compression(source, pixels.byte_count) is not None
     wrong = [keyword for keyword in COPIED_KEYWORDS if text(written, keyword) != text(source, keyword)]
     wrong += [key for key in PATIENT_KEYWORDS if raw_value(written, key) != raw_value(source, key)]
+    same_slope = encoded.pixels.slope == facts.pixels.slope
+    if pixels.slope != encoded.pixels.slope or (
+        same_slope and text(written, "RescaleSlope") != text(source, "RescaleSlope")
+    ):
+        wrong.append("RescaleSlope")
+    if text(written, "LossyImageCompression") != ("01" if lossy else text(source, "LossyImageCompression")):
+        wrong.append("LossyImageCompression")
     if values(written, "ImageType")[:1] != ("DERIVED",):
         wrong.append("ImageType")
     if text(written, "SOPInstanceUID") != text(written.file_meta, "MediaStorageSOPInstanceUID"):

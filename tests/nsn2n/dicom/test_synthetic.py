@@ -12,7 +12,7 @@ import SimpleITK
 from nsn2n.errors import DicomError
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
 def test_series_is_valid(make_series, dciodvfy_messages, modality):
     assert not dciodvfy_messages(make_series(modality=modality))
 

@@ -32,7 +32,7 @@ def errors_of(messages: Counter[str]) -> Counter[str]:
 # --- the identity -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -296,7 +296,7 @@ def test_own_output_is_not_denoised_again_unless_allowed(make_series, tmp_path, 
     assert twice.SeriesNumber == 2001
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
 def test_validators_have_nothing_new_to_say(
     make_series, tmp_path, derivation, dciodvfy_messages, find_program, modality
 ):
