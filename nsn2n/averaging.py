@@ -21,13 +21,19 @@ from torch import Tensor
 
 from nsn2n.settings import AverageSettings
 
-__all__ = ["guided_mean"]
+__all__ = ["guided_mean", "step_for"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
+
+_CORRELATED = 0.2
+"""Lag-one correlation of noise from which neighbors are passed over; a fit makes that of white noise some -0.1."""
+
+_LARGEST_SD = 3.0
+"""Removed values count up to this many noise sd in the correlation: edges are not noise."""
 
 _INVALID = 1e15
 """Guide of voxels without a measurement: unlike any other, and finite when squared."""
@@ -41,6 +47,7 @@ def guided_mean(
     noise_sd: Callable[[int], Float32Array],
     settings: AverageSettings,
     *,
+    step_px: int = 1,
     valid: BoolArray | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -58,6 +65,9 @@ def guided_mean(
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     settings : AverageSettings
+        Reach and similarity.
+    step_px : int
+        Pixels in a step, as :func:`step_for` finds them.
     valid : ndarray, same shape, bool, optional
         Voxels that count; the others keep their noisy value.
     device : torch.device, optional
@@ -77,12 +87,30 @@ def guided_mean(
             sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(position)).to(device)).square()
             window.append(_Slice(noisy, guide, mean, sharpness))
         current = window.pop(0)
-        _accumulate(current, current, _half_plane(settings.reach_px))
+        _accumulate(current, current, _half_plane(settings.reach, step_px))
         for other in window:
-            _accumulate(current, other, _plane(settings.reach_px))
+            _accumulate(current, other, _plane(settings.reach, step_px))
         guide_dhw[index] = (current.total / current.weight).cpu().numpy()
         if progress is not None:
             progress((index + 1) / depth)
+
+
+def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) -> int:
+    """Return the pixels in a step: 2 where the noise of neighboring pixels is correlated, 1 elsewhere.
+
+    Parameters
+    ----------
+    removed_hw, noise_sd_hw : list of ndarray, shape (H, W), float32
+        Noisy minus denoised, and the noise sd > 0, of some slices.
+    """
+    correlations = []
+    for removed, noise_sd in zip(removed_hw, noise_sd_hw, strict=True):
+        noise = np.clip(removed / noise_sd, -_LARGEST_SD, _LARGEST_SD)
+        power = float(np.square(noise).mean())
+        for pair in (noise[1:] * noise[:-1], noise[:, 1:] * noise[:, :-1]):
+            if power > 0 and pair.size:
+                correlations.append(float(pair.mean()) / power)
+    return 2 if correlations and float(np.median(correlations)) > _CORRELATED else 1
 
 
 class _Slice:
@@ -133,14 +161,14 @@ def _accumulate(first: _Slice, second: _Slice, offsets: list[tuple[int, int]]) -
         second.weight[there].add_(weight)
 
 
-def _plane(reach: int) -> list[tuple[int, int]]:
-    span = range(-reach, reach + 1)
+def _plane(reach: int, step: int) -> list[tuple[int, int]]:
+    span = range(-reach * step, reach * step + 1, step)
     return [(row, column) for row in span for column in span]
 
 
-def _half_plane(reach: int) -> list[tuple[int, int]]:
+def _half_plane(reach: int, step: int) -> list[tuple[int, int]]:
     """One of each two opposite offsets."""
-    return [offset for offset in _plane(reach) if offset > (0, 0)]
+    return [offset for offset in _plane(reach, step) if offset > (0, 0)]
 
 
 def _overlap(offset: tuple[int, int], shape: tuple[int, ...]) -> tuple[Box, Box]:

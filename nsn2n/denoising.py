@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from nsn2n._version import __version__
-from nsn2n.averaging import guided_mean
+from nsn2n.averaging import guided_mean, step_for
 from nsn2n.errors import VolumeError
 from nsn2n.fitting import Problem, fit
 from nsn2n.inference import Compute, choose_compute, denoised_batches, reproducible
@@ -50,7 +50,7 @@ _EXCESS_PX = (2.0, 1.0)
 """Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
 
 _SAMPLE_SLICES = 16
-"""Slices on which the noise of a local mean is measured."""
+"""Slices on which the noise of a local mean, and its correlation, are measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +239,7 @@ class _Clock:
 def _stages(settings: Settings, modality: str | None) -> list[str]:
     """The stages that a run has, in order."""
     refits = settings.refit.when == "always" or (settings.refit.when == "mr" and modality == "MR")
-    averages = settings.average.reach_px > 0
+    averages = settings.average.reach > 0
     wanted = {"fit": True, "apply": True, "average": averages, "refit": refits, "average again": averages and refits}
     return [stage for stage in _STAGES if wanted[stage]]
 
@@ -263,6 +263,7 @@ class _Run:
         self._filled = noisy if valid is None else fill_invalid(noisy, valid)
         self.matched_fraction = 0.0
         self.bias_taken = False
+        self._step_px = settings.average.step_px
         self.noise = measure_noise(self._filled, valid)
 
     def denoise(self, stages: list[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
@@ -362,11 +363,18 @@ class _Run:
 
     def _average(self, guide: Float32Array, stage: str) -> None:
         """Replace the guide by the mean of the noisy voxels that it says are alike."""
+        if self._step_px is None:
+            sample = self._sample()
+            self._step_px = step_for(
+                [self._filled[index] - guide[index] for index in sample],
+                [self.noise.floored(index) for index in sample],
+            )
         guided_mean(
             self._filled,
             guide,
             self.noise.floored,
             self._settings.average,
+            step_px=self._step_px,
             valid=self._valid,
             device=self._compute.device,
             progress=self._clock.stage(stage),
@@ -389,7 +397,7 @@ class _Run:
         threshold = self._settings.excess_sd
         if threshold is None:
             return
-        sample = np.unique(np.linspace(0, len(denoised) - 1, min(len(denoised), _SAMPLE_SLICES)).astype(int))
+        sample = self._sample()
         for sigma_px in _EXCESS_PX:
             mean_sd = float(
                 np.median(
@@ -399,6 +407,11 @@ class _Run:
             for index, denoised_hw in enumerate(denoised):
                 removed = self._filled[index] - denoised_hw
                 denoised_hw += coherent_excess(removed, self.noise.floored(index), sigma_px, mean_sd, threshold)
+
+    def _sample(self) -> list[int]:
+        """Indices of some slices, evenly spread, on which something is measured."""
+        count = min(len(self._noisy), _SAMPLE_SLICES)
+        return sorted({int(index) for index in np.linspace(0, len(self._noisy) - 1, count)})
 
     def _restrain(self, denoised: Float32Array) -> None:
         """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""

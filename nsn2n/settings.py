@@ -151,15 +151,19 @@ class FitSettings:
 class AverageSettings:
     """The nonlocal mean of the noisy slices that the fit guides. Not in the paper."""
 
-    reach_px: int = 3
-    """Voxels up to this many pixels away, along each axis of the plane, can count; 0: no such mean is taken."""
+    reach: int = 3
+    """Steps along each axis of the plane within which voxels can count; 0: no such mean is taken."""
+    step_px: int | None = None
+    """Pixels in a step. None: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel makes
+    it, since such neighbors tell little new; 1 elsewhere."""
     reach_slices: int = 1
     """Voxels up to this many slices away can count."""
     similarity_sd: float = 0.4
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
 
     def __post_init__(self) -> None:
-        _require(0 <= self.reach_px <= 16, "average.reach_px must be in 0..16", self.reach_px)
+        _require(0 <= self.reach <= 16, "average.reach must be in 0..16", self.reach)
+        _require(self.step_px is None or 1 <= self.step_px <= 16, "average.step_px must be in 1..16", self.step_px)
         _require(0 <= self.reach_slices <= 4, "average.reach_slices must be in 0..4", self.reach_slices)
         _require(self.similarity_sd > 0, "average.similarity_sd must be > 0", self.similarity_sd)
 
@@ -316,7 +320,7 @@ PRESETS: Mapping[str, Settings] = {
             steps=None, epochs=10, pairs_per_step=4, crop_px=256, learning_rate=2e-4, schedule="constant",
             gradient_norm=None,
         ),
-        average=AverageSettings(reach_px=0),
+        average=AverageSettings(reach=0),
         refit=RefitSettings(when="never"),
         rician=False,
     ),

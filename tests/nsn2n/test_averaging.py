@@ -8,29 +8,31 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.averaging import guided_mean
+from nsn2n.averaging import guided_mean, step_for
 from nsn2n.settings import AverageSettings
 
 SD = 2.0
 
 
 def averaged(noisy, guide, settings=None, sd=SD, **options):
+    """The guided mean, with a step of one pixel unless told."""
     result = guide.astype(np.float32).copy()
     noise = np.full(noisy.shape[1:], sd, np.float32)
     guided_mean(noisy, result, lambda _: noise, settings or AverageSettings(), **options)
     return result
 
 
-def by_definition(noisy, guide, settings, sd=SD):
+def by_definition(noisy, guide, settings, sd=SD, step_px=1):
     """The formula, voxel by voxel; the mean over 3x3x3 voxels repeats the border."""
     mean = ndimage.uniform_filter(guide.astype(np.float64), 3, mode="nearest")
     depth, height, width = noisy.shape
     result = np.empty(noisy.shape)
+    steps = range(-settings.reach, settings.reach + 1)
     for z, y, x in np.ndindex(noisy.shape):
         total = weights = 0.0
         for k in range(max(0, z - settings.reach_slices), min(depth, z + settings.reach_slices + 1)):
-            for i in range(max(0, y - settings.reach_px), min(height, y + settings.reach_px + 1)):
-                for j in range(max(0, x - settings.reach_px), min(width, x + settings.reach_px + 1)):
+            for i in (y + step_px * step for step in steps if 0 <= y + step_px * step < height):
+                for j in (x + step_px * step for step in steps if 0 <= x + step_px * step < width):
                     distance = (guide[z, y, x] - guide[k, i, j]) ** 2 + 3 * (mean[z, y, x] - mean[k, i, j]) ** 2
                     weight = np.exp(-distance / (2 * settings.similarity_sd * sd) ** 2)
                     total += weight * noisy[k, i, j]
@@ -39,13 +41,14 @@ def by_definition(noisy, guide, settings, sd=SD):
     return result
 
 
-@pytest.mark.parametrize(("reach_px", "reach_slices"), [(1, 0), (1, 1), (2, 2), (3, 1)])
-def test_is_the_formula(reach_px, reach_slices):
+@pytest.mark.parametrize(("reach", "reach_slices", "step_px"), [(1, 0, 1), (1, 1, 2), (2, 2, 1), (3, 1, 1)])
+def test_is_the_formula(reach, reach_slices, step_px):
     random = np.random.default_rng(0)
     noisy = random.normal(0, SD, (4, 6, 5)).astype(np.float32)
     guide = random.normal(0, SD, noisy.shape).astype(np.float32)
-    settings = AverageSettings(reach_px=reach_px, reach_slices=reach_slices, similarity_sd=0.7)
-    np.testing.assert_allclose(averaged(noisy, guide, settings), by_definition(noisy, guide, settings), rtol=1e-4)
+    settings = AverageSettings(reach=reach, reach_slices=reach_slices, similarity_sd=0.7)
+    result = averaged(noisy, guide, settings, step_px=step_px)
+    np.testing.assert_allclose(result, by_definition(noisy, guide, settings, step_px=step_px), rtol=1e-4)
 
 
 def test_where_the_guide_is_even_every_voxel_in_reach_counts_alike():
@@ -82,7 +85,7 @@ def test_invalid_voxels_count_for_none_and_do_not_keep_others_from_counting():
 def test_volumes_smaller_than_the_reach(shape):
     noisy = np.random.default_rng(0).normal(0, SD, shape).astype(np.float32)
     guide = np.zeros_like(noisy)
-    settings = AverageSettings(reach_px=3, reach_slices=2)
+    settings = AverageSettings(reach=3, reach_slices=2)
     np.testing.assert_allclose(averaged(noisy, guide, settings), by_definition(noisy, guide, settings), atol=1e-5)
 
 
@@ -99,3 +102,17 @@ def test_progress_ends_at_one():
     fractions = []
     averaged(np.zeros((4, 8, 8), np.float32), np.zeros((4, 8, 8)), progress=fractions.append)
     assert fractions == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(("blur_px", "step"), [(0, 1), (0.3, 1), (0.7, 2), (1.5, 2)])
+def test_neighbors_with_the_same_noise_are_passed_over(blur_px, step):
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, SD, (3, 40, 40)), (0, blur_px, blur_px))
+    noise *= SD / noise.std()
+    # A few edges that were removed too are no noise.
+    noise[:, 20] += 50 * SD
+    assert step_for(list(noise.astype(np.float32)), [np.full((40, 40), SD, np.float32)] * 3) == step
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (8, 8)])
+def test_where_nothing_was_removed_the_step_is_one(shape):
+    assert step_for([np.zeros(shape, np.float32)], [np.ones(shape, np.float32)]) == 1
