@@ -38,7 +38,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="nsn2n",
-    help="Denoise CT and MR volumes, each by a network fitted to that volume alone (NS-N2N). For research only.",
+    help="Denoise CT, MR and PET volumes, each by a network fitted to that volume alone (NS-N2N). For research only.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -109,7 +109,7 @@ def denoise(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """Denoise the CT and MR series of a folder, or one NIfTI file.
+    """Denoise the CT, MR and PET series of a folder, or one NIfTI file.
 
     Prints the path of each new series or file. Exits with 0 if all went well, 3 if some series failed, 1 if all
     did or there was nothing to do.
