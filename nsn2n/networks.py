@@ -51,6 +51,8 @@ class ResidualCNN(nn.Module):
         self.convolutions = nn.Sequential(*stack[:-1])
         self.register_buffer("kernel", _gaussian(detail_px), persistent=False)
         self.kernel: Tensor
+        self.reach_px = self.kernel.numel() // 2 + layers
+        """How far from a pixel the network sees, at most."""
 
     def forward(self, slices: Tensor) -> Tensor:
         """Denoise slices, shape (B, slices, H, W), float32, in noise units; the result has shape (B, 1, H, W)."""
