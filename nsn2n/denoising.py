@@ -14,21 +14,23 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from nsn2n._version import __version__
 from nsn2n.averaging import guided_mean, step_for
 from nsn2n.errors import VolumeError
-from nsn2n.fitting import Problem, fit
+from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, choose_compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
 from nsn2n.noise import measure_noise, noise_sd_slice
-from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
+from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import refit
+from nsn2n.rematching import Rematch
 from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
+from nsn2n.start import load_start, starts_from_bundle
 from nsn2n.volume import checked_volume, fill_invalid
 
 __all__ = ["DenoiseResult", "denoise"]
@@ -166,6 +168,7 @@ def denoise(
         "matched_fraction": run.matched_fraction,
         "rician_bias_taken": run.bias_taken,
         "rms_change": _rms_change(noisy, denoised, valid),
+        "start": "bundle" if starts_from_bundle(settings.network) else "none",
         "steps": len(loss),
         "refit_steps": settings.refit.steps if "refit" in stages and len(loss) else 0,
         "final_loss": float(np.mean(loss[-50:])) if len(loss) else 0.0,
@@ -296,13 +299,15 @@ class _Run:
         """Fit a network, and return the volume that it denoised, and the loss at each step."""
         problem = self._problem(low, high)
         network = build_network(self._settings.network).to(self._compute.device)
+        if starts_from_bundle(self._settings.network):
+            load_start(network, slices=1)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        loss = fit(
+        loss, self.matched_fraction = fit(
             network,
             problem,
             self._settings,
             self._compute,
-            rematch=self._rematcher(problem),
+            rematch=self._rematcher(),
             progress=self._clock.stage("fit"),
         )
         denoised = np.empty_like(self._noisy)
@@ -327,39 +332,24 @@ class _Run:
             matched = pairs_by_noise(self._filled, self.noise, settings)
         else:
             matched = pairs_by_low_pass(self._filled, low, high, settings.tau)
+        if self._valid is not None:
+            matched &= self._valid[1:] & self._valid[:-1]
         device = self._compute.device
         return Problem(
             slices=torch.from_numpy(self._filled).to(device),
             offset=0.0 if by_noise else low,
             unit=self.noise.median if by_noise else high - low,
             error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
-            matched=self._usable_pairs(matched),
+            matched=torch.from_numpy(matched).to(device),
+            valid=None if self._valid is None else torch.from_numpy(self._valid).to(device),
         )
 
-    def _usable_pairs(self, matched: BoolArray) -> Tensor:
-        """Take pairs with an invalid voxel out of W_i, and note how much is matched."""
-        if self._valid is not None:
-            matched &= self._valid[1:] & self._valid[:-1]
-        self.matched_fraction = float(matched.mean())
-        logger.debug("matched regions: %.1f %% of the pairs", 100 * self.matched_fraction)
-        return torch.from_numpy(matched).to(self._compute.device)
-
-    def _rematcher(self, problem: Problem) -> Callable[[nn.Module], Tensor] | None:
+    def _rematcher(self) -> Callable[[nn.Module], Judge] | None:
         """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
         settings = self._settings.match
         if settings.rule != "noise" or settings.refine_at >= 1:
             return None
-
-        def rematch(network: nn.Module) -> Tensor:
-            batches = denoised_batches(network, problem.slices, problem.offset, problem.unit, self._compute)
-            denoised = (
-                self._filled[index] - removed_hw * problem.unit
-                for part, removed in batches
-                for index, removed_hw in zip(range(part.start, part.stop), removed, strict=True)
-            )
-            return self._usable_pairs(pairs_by_denoised(denoised, self.noise, settings))
-
-        return rematch
+        return lambda network: Rematch(network, settings, self._compute)
 
     def _average(self, guide: Float32Array, stage: str) -> None:
         """Replace the guide by the mean of the noisy voxels that it says are alike."""

@@ -24,6 +24,7 @@ from nsn2n.losses import prediction_loss
 from nsn2n.networks import ResidualCNN
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import Settings
+from nsn2n.start import START_SLICES, load_start, starts_from_bundle
 
 __all__ = ["refit"]
 
@@ -73,6 +74,8 @@ def refit(
     network = ResidualCNN(
         settings.network.channels, settings.network.layers, settings.network.detail_px, settings.refit.slices
     )
+    if starts_from_bundle(settings.network) and settings.refit.slices in START_SLICES:
+        load_start(network, settings.refit.slices)
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(settings.seed)
 
@@ -88,7 +91,7 @@ def refit(
         )
 
     tell = progress or (lambda _: None)
-    optimize(network, loss, settings.refit.steps, settings.fit, lambda fraction: tell(_FIT_SHARE * fraction))
+    optimize(network, loss, settings.refit.steps, settings.fit, progress=lambda fraction: tell(_FIT_SHARE * fraction))
     return _applied(network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction))
 
 
