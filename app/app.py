@@ -63,6 +63,7 @@ class NSN2NApp(Application):
             self,
             preset=settings.preset,
             seed=settings.seed,
+            strength=settings.strength,
             device=settings.device,
             config=settings.config,
             progress=ProgressLog(),

@@ -38,6 +38,8 @@ class AppSettings:
     """Settings of the method to start from."""
     seed: int | None = None
     """In place of that of the method's settings; the one used is recorded in the new series."""
+    strength: float | None = None
+    """How much of the noise to remove, 0..1; in place of that of the method's settings."""
     device: str = "auto"
     """Where to compute: auto, cpu or cuda."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,8 @@ class AppSettings:
         Settings.from_mapping(self.config, base=preset(self.preset))
         if self.seed is not None:
             Settings(seed=self.seed)
+        if self.strength is not None:
+            Settings(strength=self.strength)
         Derivation(
             description="-",
             software_version=__version__,
@@ -82,6 +86,7 @@ class AppSettings:
 KINDS: Mapping[str, tuple[type, ...]] = {
     "preset": (str,),
     "seed": (int, type(None)),
+    "strength": (float, int, type(None)),
     "device": (str,),
     "config": (dict,),
     "selection_rules": (str, type(None)),

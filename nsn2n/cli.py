@@ -97,6 +97,9 @@ def denoise(
         str | None, typer.Option("--preset", help=f"Settings to start from: {', '.join(PRESETS)}. [default: default]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and crops: 0 or more. [default: 0]")] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="How much of the noise to remove: 0 (none) to 1. [default: 1]")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     series: Annotated[
         list[str] | None,
@@ -116,7 +119,7 @@ def denoise(
     """
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
-        run = _with_settings(_settings(preset_name, seed, config), device)
+        run = _with_settings(_settings(preset_name, config, seed=seed, strength=strength), device)
         if source.is_dir() or not (source.is_file() or source.name.endswith((".nii", ".nii.gz"))):
             if modality is not None:
                 raise SettingsError("--modality is for NIfTI files; DICOM files say what they hold. Leave it out.")
@@ -171,14 +174,15 @@ def _reported(traceback: bool) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _settings(preset_name: str | None, seed: int | None, config: Path | None) -> Settings:
+def _settings(preset_name: str | None, config: Path | None, **options: Any) -> Settings:
     """Settings of preset, file and options, checked before anything else is done."""
     mapping = _read_config(config) if config else {}
     in_file = mapping.get("preset")
     if preset_name is not None and in_file is not None and preset_name != in_file:
         raise SettingsError(f"--preset {preset_name} and preset {in_file!r} in {config} must agree. Leave one out.")
     base = None if in_file is not None else preset(preset_name or "default")
-    return Settings.from_mapping({**mapping, **({} if seed is None else {"seed": seed})}, base)
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings.from_mapping({**mapping, **given}, base)
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:

@@ -55,6 +55,7 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
         preset=base.preset,
         config=base.config,
         seed=11,
+        strength=0.25,
         series_uids=(uid,),
         series_description_suffix="clean",
         series_number_offset=20,
@@ -70,6 +71,7 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
     assert reader.GetMetaData("0020|0011").strip() == "23"
     assert reader.GetMetaData("0008|103e").strip() == "number 3 clean"
     assert "seed 11" in reader.GetMetaData("0008|2111")
+    assert "blended, 0.25 denoised + 0.75 source" in reader.GetMetaData("0008|2111")
 
 
 def _uids(study, number):

@@ -87,6 +87,19 @@ def test_denoise_a_series(nsn2n, good_study, tmp_path, brief_config):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+def test_strength_0_gives_every_stored_bit_of_the_source(nsn2n, tmp_path, brief_config, modality):
+    write_synthetic_series(np.abs(_volume()), tmp_path / "study", modality=modality, seed="cli")
+
+    result = nsn2n("denoise", tmp_path / "study", tmp_path / "out", "--config", brief_config, "--strength", 0)
+
+    assert result.code == 0, result.stderr
+    before, after = (sorted(path.rglob("*.dcm")) for path in (tmp_path / "study", tmp_path / "out"))
+    for source, derived in zip(map(pydicom.dcmread, before), map(pydicom.dcmread, after), strict=True):
+        assert derived.PixelData == source.PixelData
+        assert "blended, 0 denoised + 1 source" in derived.DerivationDescription
+
+
 def test_a_series_that_fails_does_not_stop_the_others(nsn2n, study, tmp_path, brief_config):
     result = nsn2n("denoise", study, tmp_path / "out", "--config", brief_config)
 
