@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from nsn2n._version import __version__
-from nsn2n.dicom.derive import Derivation
+from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.rules import load_rules
 from nsn2n.errors import SettingsError
 from nsn2n.settings import Settings, preset
@@ -48,10 +47,14 @@ class AppSettings:
     """File with the rules that choose series, relative to ``app.yaml``; by default that of the model."""
     series_uids: tuple[str, ...] = ()
     """SeriesInstanceUID of the series to denoise, in place of rules."""
-    series_description_suffix: str = Derivation.series_description_suffix
+    series_description_suffix: str = OutputOptions.series_description_suffix
     """Appended to the SeriesDescription of the source."""
-    series_number_offset: int = Derivation.series_number_offset
+    series_number_offset: int = OutputOptions.series_number_offset
     """Added to the SeriesNumber of the source."""
+    research_mark: bool = OutputOptions.research_mark
+    """Mark the new series as for research only."""
+    compression: str = OutputOptions.compression
+    """How pixels are stored: none, rle, jpeg-ls or jpeg-2000; all without loss."""
 
     def __post_init__(self) -> None:
         """Let those check the values that use them later."""
@@ -60,14 +63,13 @@ class AppSettings:
             Settings(seed=self.seed)
         if self.strength is not None:
             Settings(strength=self.strength)
-        Derivation(
-            description="-",
-            software_version=__version__,
-            series_description_suffix=self.series_description_suffix,
-            series_number_offset=self.series_number_offset,
-        )
+        self.output_options()
         if self.selection_rules is not None:
             load_rules(self.selection_rules)
+
+    def output_options(self) -> OutputOptions:
+        """Names and encoding of the new series."""
+        return OutputOptions(**{entry.name: getattr(self, entry.name) for entry in fields(OutputOptions)})
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AppSettings:
@@ -93,13 +95,15 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "series_uids": (list,),
     "series_description_suffix": (str,),
     "series_number_offset": (int,),
+    "research_mark": (bool,),
+    "compression": (str,),
 }
 """Types that YAML gives to the values."""
 
 
 def _checked(key: str, value: Any) -> Any:
     kinds = KINDS[key]
-    if not issubclass(type(value), kinds) or isinstance(value, bool):
+    if not issubclass(type(value), kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
         raise SettingsError(f"nsn2n.{key} must be of type {wanted}; got {value!r}. Correct it in app.yaml.")
     if key == "selection_rules" and value is not None:

@@ -43,7 +43,7 @@ def test_values_are_taken(tmp_path):
     settings = _load(
         tmp_path,
         "nsn2n: {preset: fast, seed: 3, strength: 0.5, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
-        " series_description_suffix: clean, series_number_offset: 7}",
+        " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle}",
     )
 
     assert settings == AppSettings(
@@ -55,6 +55,8 @@ def test_values_are_taken(tmp_path):
         series_uids=("2.25.1",),
         series_description_suffix="clean",
         series_number_offset=7,
+        research_mark=True,
+        compression="rle",
     )
 
 
@@ -79,6 +81,8 @@ def test_what_is_absent_is_as_in_the_class(tmp_path, text):
         ("nsn2n: {series_uids: [1.2]}", "must be a list of UIDs in quotes"),
         ("nsn2n: {series_number_offset: 0}", "series_number_offset must be in 1"),
         ("nsn2n: {series_description_suffix: ''}", "series_description_suffix must be 1 to 64"),
+        ("nsn2n: {research_mark: 1}", "nsn2n.research_mark must be of type bool"),
+        ("nsn2n: {compression: zip}", "compression must be one of none, rle, jpeg-ls, jpeg-2000; got 'zip'"),
         ("nsn2n: {selection_rules: none.json}", "selection rules must be a readable JSON file"),
         ("nsn2n: [", "must be a readable YAML file"),
         ("- nsn2n", "must be mappings"),
