@@ -18,6 +18,7 @@ from torch import nn
 
 from nsn2n._version import __version__
 from nsn2n.averaging import guided_mean, step_for
+from nsn2n.blending import blend
 from nsn2n.errors import VolumeError
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, choose_compute, denoised_batches, reproducible
@@ -93,7 +94,12 @@ class DenoiseResult:
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
             f"rms change {measured['rms_change']:.4g}"
             f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
+            f"{self._blending()}"
         )
+
+    def _blending(self) -> str:
+        strength = self.settings.strength
+        return "" if strength == 1 else f"; blended, {strength:.4g} denoised + {1 - strength:.4g} source"
 
 
 def denoise(
@@ -103,6 +109,7 @@ def denoise(
     modality: Literal["CT", "MR", "PT"] | None = None,
     preset: str = "default",
     seed: int | None = None,
+    strength: float | None = None,
     device: str = "auto",
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -123,6 +130,8 @@ def denoise(
         Where the settings start from.
     seed : int, optional
         0 or more; by default the settings', which is 0.
+    strength : float, optional
+        How much of the noise to remove, 0 (none) to 1; by default the settings', which is 1.
     device : {"auto", "cpu", "cuda"}
     config : mapping, optional
         Settings that differ from the preset's, as :meth:`Settings.from_mapping` takes them.
@@ -148,7 +157,7 @@ def denoise(
     :mod:`nsn2n.settings` says field by field.
     """
     started = time.perf_counter()
-    settings = _resolve_settings(preset, seed, config)
+    settings = _resolve_settings(preset, seed, strength, config)
     _check_hints(spacing_mm, modality)
     noisy, valid = checked_volume(volume, exclude)
     compute = choose_compute(device)
@@ -162,6 +171,7 @@ def denoise(
     stages = _stages(settings, modality)
     run = _Run(noisy, valid, settings, compute, _Clock(progress, started, stages))
     denoised, loss = run.denoise(stages, modality)
+    denoised = blend(noisy, denoised, settings.strength)
     measured: dict[str, float | int | str | bool] = {
         "modality": modality or "",
         "noise_sd_median": run.noise.median,
@@ -180,10 +190,14 @@ def denoise(
     return DenoiseResult(volume=denoised, noise_sd=run.noise.sd, settings=settings, measured=measured, loss=loss)
 
 
-def _resolve_settings(preset: str, seed: int | None, config: Mapping[str, Any] | None) -> Settings:
+def _resolve_settings(
+    preset: str, seed: int | None, strength: float | None, config: Mapping[str, Any] | None
+) -> Settings:
     settings = preset_settings(preset)
     if config:
         settings = Settings.from_mapping(config, base=None if "preset" in config else settings)
+    if strength is not None:
+        settings = replace(settings, strength=float(strength))
     # NumPy's integers count as integers, but JSON cannot hold them.
     return settings if seed is None else replace(settings, seed=int(seed) if hasattr(seed, "__index__") else seed)
 

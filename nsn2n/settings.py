@@ -208,6 +208,8 @@ class Settings:
     """The preset these settings started from; a name for logs and records."""
     seed: int = 0
     """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
+    strength: float = 1.0
+    """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume (:mod:`nsn2n.blending`)."""
     largest_change_sd: float | None = 5.0
     """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
     mean_px: float | None = 6.0
@@ -229,6 +231,7 @@ class Settings:
         _require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed must be an integer in 0..2**63-1", self.seed
         )
+        _require(0 <= self.strength <= 1, "strength must be in 0..1", self.strength)
         _require(
             self.largest_change_sd is None or self.largest_change_sd > 0,
             "largest_change_sd must be > 0",

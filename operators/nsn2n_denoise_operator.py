@@ -41,6 +41,7 @@ class NSN2NDenoiseOperator(Operator):
         *args: Any,
         preset: str = "default",
         seed: int | None = None,
+        strength: float | None = None,
         device: str = "auto",
         config: Mapping[str, Any] | None = None,
         progress: Callable[[float, float], None] | None = None,
@@ -55,6 +56,8 @@ class NSN2NDenoiseOperator(Operator):
         preset : str
         seed : int, optional
             In place of that of the settings.
+        strength : float, optional
+            How much of the noise to remove, 0..1; in place of that of the settings.
         device : str
         config : mapping, optional
             Settings that differ from those of the preset.
@@ -66,6 +69,7 @@ class NSN2NDenoiseOperator(Operator):
         """
         self.preset = preset
         self.seed = seed
+        self.strength = strength
         self.device = device
         self.config = dict(config or {})
         self.progress = progress
@@ -85,6 +89,7 @@ class NSN2NDenoiseOperator(Operator):
                 image,
                 preset=self.preset,
                 seed=self.seed,
+                strength=self.strength,
                 device=self.device,
                 config=self.config,
                 progress=self.progress,
@@ -97,6 +102,7 @@ def denoise_image(
     *,
     preset: str = "default",
     seed: int | None = None,
+    strength: float | None = None,
     device: str = "auto",
     config: Mapping[str, Any] | None = None,
     progress: Callable[[float, float], None] | None = None,
@@ -115,6 +121,7 @@ def denoise_image(
         modality=known_modality(metadata),
         preset=preset,
         seed=seed,
+        strength=strength,
         device=device,
         config=config,
         progress=progress,

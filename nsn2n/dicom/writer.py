@@ -24,11 +24,12 @@ from pydicom.valuerep import DSfloat
 from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, text, values
 from nsn2n.dicom.checks import SliceFacts
 from nsn2n.dicom.compression import lossy_compression
-from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
+from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset
+from nsn2n.dicom.encoding import compress, encoding
 from nsn2n.dicom.geometry import VolumeGeometry
+from nsn2n.dicom.numbering import claimed_series
 from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
 from nsn2n.dicom.reader import plan_series
-from nsn2n.dicom.unfinished import hidden_folder
 from nsn2n.errors import DicomError, VolumeError
 
 __all__ = ["EncodedSlice", "WriteOptions", "WrittenSeries", "encode_slice", "write_series"]
@@ -64,11 +65,17 @@ class WriteOptions:
     """Choices of a run."""
 
     taken_series_numbers: frozenset[int] = frozenset()
-    """Series numbers in use in the study, which the new series must not get."""
+    """Series numbers in use in the study, besides those in the output folder; the new series gets none of them."""
+    compression: str = "none"
+    """How pixels are stored: a key of `nsn2n.dicom.encoding.ENCODINGS`; none of them loses anything."""
     clipped_fraction_to_warn: float = 1e-3
     """Warn if more than this fraction of the voxels had to be clipped to the range of BitsStored."""
     allow_own_output: bool = False
     """Derive from a series that this program wrote."""
+
+    def __post_init__(self) -> None:
+        """Check what is a name."""
+        encoding(self.compression)
 
 
 @dataclass(frozen=True)
@@ -135,15 +142,15 @@ def write_series(
     volume = np.asarray(volume_dhw)
     slices, geometry = plan_series(sources, allow_own_output=options.allow_own_output)
     _check_volume(volume, sources, slices, geometry)
-    series = new_series(slices[0].header, derivation, options.taken_series_numbers)
-    folder = output / series.SeriesInstanceUID
     clipped = moved = rescaled = 0
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with hidden_folder(output) as hidden:
+        claim = claimed_series(output, slices[0].header, derivation, options.taken_series_numbers)
+        with claim as (series, hidden):
+            folder = output / series.SeriesInstanceUID
             names = [f"IM{index + 1:04d}.dcm" for index in range(len(slices))]
             for name, facts, values_hw in zip(names, slices, volume, strict=True):
-                encoded = _write_slice(hidden / name, facts, values_hw, derivation, series)
+                encoded = _write_slice(hidden / name, facts, values_hw, derivation, series, options.compression)
                 clipped += encoded.clipped
                 moved += encoded.moved_off_padding
                 rescaled += encoded.pixels != facts.pixels
@@ -197,7 +204,12 @@ def _check_volume(
 
 
 def _write_slice(
-    file: Path, facts: SliceFacts, values_hw: NDArray[Any], derivation: Derivation, series: DerivedSeries
+    file: Path,
+    facts: SliceFacts,
+    values_hw: NDArray[Any],
+    derivation: Derivation,
+    series: DerivedSeries,
+    compression: str,
 ) -> EncodedSlice:
     """Derive one instance from its source file, save it and check what was saved."""
     try:
@@ -208,6 +220,7 @@ def _write_slice(
         ) from error
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
     target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
+    compress(target, compression)
     target.save_as(file, enforce_file_format=True)
     _check_file(file, source, encoded, facts)
     return encoded
