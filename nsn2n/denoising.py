@@ -7,8 +7,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from nsn2n.inference import Compute, choose_compute, denoised_batches, reproduci
 from nsn2n.networks import build_network
 from nsn2n.noise import measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
+from nsn2n.parts import checked_parts, denoise_parts, spacings_of_parts
 from nsn2n.refitting import refit
 from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 from nsn2n.rician import channel_noise, without_bias
@@ -36,6 +38,7 @@ __all__ = ["DenoiseResult", "denoise"]
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], None]
+Spacing = tuple[float, float, float]
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
@@ -66,7 +69,9 @@ class DenoiseResult:
     measured: Mapping[str, float | int | str | bool]
     """What was measured: noise, matched fraction, change, loss, seconds; which of the stages were taken."""
     loss: Float32Array
-    """Shape (steps,), float32: the loss at each step."""
+    """Shape (steps,), float32: the loss at each step, of one part after the other."""
+    parts: tuple[Mapping[str, Any], ...] = ()
+    """Of a volume in parts: what was measured on each that was denoised, and its ``slices``."""
 
     @property
     def seed(self) -> int:
@@ -80,6 +85,7 @@ class DenoiseResult:
             "version": __version__,
             "settings": self.settings.to_mapping(),
             "measured": dict(self.measured),
+            **({"parts": [dict(part) for part in self.parts]} if self.parts else {}),
         }
 
     def summary(self) -> str:
@@ -91,13 +97,21 @@ class DenoiseResult:
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
             f"rms change {measured['rms_change']:.4g}"
             f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
+            f"{self._summary_of_parts()}"
         )
+
+    def _summary_of_parts(self) -> str:
+        if not self.parts:
+            return ""
+        alone = self.measured["slices_alone"]
+        unchanged = f" ({alone} slices without neighbor unchanged)" if alone else ""
+        return f"; {self.measured['parts']} parts, each fitted alone{unchanged}"
 
 
 def denoise(
     volume: ArrayLike,
     *,
-    spacing_mm: tuple[float, float, float] | None = None,
+    spacing_mm: Spacing | Sequence[Spacing] | None = None,
     modality: Literal["CT", "MR", "PT"] | None = None,
     preset: str = "default",
     seed: int | None = None,
@@ -105,6 +119,7 @@ def denoise(
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     exclude: ArrayLike | None = None,
+    parts: Sequence[int] | None = None,
 ) -> DenoiseResult:
     """Denoise a volume by a network that is fitted to this volume alone (NS-N2N).
 
@@ -113,7 +128,7 @@ def denoise(
     volume : array_like, shape (D, H, W), real numbers
         D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are.
     spacing_mm : tuple of 3 floats, optional
-        (slice, row, column) spacing in mm; a large slice spacing is remarked on.
+        (slice, row, column) spacing in mm; a large slice spacing is remarked on. One for all parts, or one for each.
     modality : {"CT", "MR", "PT"}, optional
         Kept in the record. With MR the values are taken as magnitudes, of whose noise the mean is removed
         (``rician`` in the settings).
@@ -128,6 +143,9 @@ def denoise(
         Called with (fraction done, seconds left).
     exclude : array_like, shape (D, H, W), bool, optional
         Voxels that hold no measurement, such as padding: they come back as they are and teach nothing.
+    parts : sequence of int, optional
+        Slices of each part, in order, where the volume is not one stack of neighbors: each part is denoised apart,
+        and one of a single slice stays as it is.
 
     Returns
     -------
@@ -145,9 +163,16 @@ def denoise(
     Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs in what
     :mod:`nsn2n.settings` says field by field.
     """
+    slices = np.shape(volume)[0] if np.ndim(volume) else 0
+    counts = checked_parts(parts, slices)
+    spacings_mm = spacings_of_parts(spacing_mm, len(counts))
+    if len(counts) > 1:
+        alone = partial(denoise, modality=modality, preset=preset, seed=seed, device=device, config=config)
+        array = np.asarray(volume)
+        return denoise_parts(alone, array, counts, spacings_mm=spacings_mm, exclude=exclude, progress=progress)
     started = time.perf_counter()
     settings = _resolve_settings(preset, seed, config)
-    _check_hints(spacing_mm, modality)
+    _check_hints(spacings_mm[0], modality)
     noisy, valid = checked_volume(volume, exclude)
     compute = choose_compute(device)
     logger.info(
@@ -196,7 +221,7 @@ def _rms_change(noisy: Float32Array, denoised: Float32Array, valid: BoolArray | 
     return math.sqrt(total / count) if count else 0.0
 
 
-def _check_hints(spacing_mm: tuple[float, float, float] | None, modality: str | None) -> None:
+def _check_hints(spacing_mm: Spacing | None, modality: str | None) -> None:
     if modality not in (None, "CT", "MR", "PT"):
         raise VolumeError(f"modality must be CT, MR, PT or None; got {modality!r}.")
     if spacing_mm is None:

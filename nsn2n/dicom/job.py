@@ -27,7 +27,7 @@ __all__ = ["Outcome", "denoise_folder"]
 logger = logging.getLogger(__name__)
 
 Denoise = Callable[..., "DenoiseResult"]
-"""Takes the volume and the keywords `spacing_mm`, `modality`, `exclude` and `progress` of `nsn2n.denoise`."""
+"""Takes the volume and the keywords `spacing_mm`, `parts`, `modality`, `exclude` and `progress` of `nsn2n.denoise`."""
 
 SeriesProgress = Callable[[SeriesRecord, float, float], None]
 """Takes the series in work, the fraction of it that is done, and the seconds left."""
@@ -122,7 +122,8 @@ def _denoise_series(
         keywords["progress"] = lambda fraction, seconds_left: progress(record, fraction, seconds_left)
     result = denoise(
         series.volume_dhw,
-        spacing_mm=series.geometry.spacing_mm,
+        spacing_mm=series.geometry.spacings_mm,
+        parts=series.parts,
         modality=series.modality,
         exclude=series.padding_mask_dhw,
         **keywords,

@@ -25,9 +25,9 @@ from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, t
 from nsn2n.dicom.checks import SliceFacts
 from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
-from nsn2n.dicom.geometry import VolumeGeometry
+from nsn2n.dicom.geometry import SeriesGeometry
 from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
-from nsn2n.dicom.reader import plan_series
+from nsn2n.dicom.plan import plan_series
 from nsn2n.dicom.unfinished import hidden_folder
 from nsn2n.errors import DicomError, VolumeError
 
@@ -133,7 +133,8 @@ def write_series(
     options = options or WriteOptions()
     sources, output = [Path(path) for path in source_files], Path(output_folder)
     volume = np.asarray(volume_dhw)
-    slices, geometry = plan_series(sources, allow_own_output=options.allow_own_output)
+    plan = plan_series(sources, allow_own_output=options.allow_own_output)
+    slices, geometry = plan.slices, plan.geometry
     _check_volume(volume, sources, slices, geometry)
     series = new_series(slices[0].header, derivation, options.taken_series_numbers)
     folder = output / series.SeriesInstanceUID
@@ -174,7 +175,7 @@ def write_series(
 
 
 def _check_volume(
-    volume: NDArray[Any], sources: list[Path], slices: list[SliceFacts], geometry: VolumeGeometry
+    volume: NDArray[Any], sources: list[Path], slices: Sequence[SliceFacts], geometry: SeriesGeometry
 ) -> None:
     if volume.shape != geometry.shape_dhw:
         raise VolumeError(
@@ -308,9 +309,10 @@ def _check_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: Slice
         )
 
 
-def _check_series(files: list[Path], geometry: VolumeGeometry, series: DerivedSeries) -> None:
+def _check_series(files: list[Path], geometry: SeriesGeometry, series: DerivedSeries) -> None:
     """Read the written headers as a series: same grid and order as the source, one series, UIDs all new."""
-    slices, found = plan_series(files, allow_own_output=True)
+    plan = plan_series(files, allow_own_output=True)
+    slices, found = plan.slices, plan.geometry
     uids = {text(facts.header, "SOPInstanceUID") for facts in slices}
     source_uids = {text(facts.header.SourceImageSequence[0], "ReferencedSOPInstanceUID") for facts in slices}
     of_series = {(text(facts.header, "SeriesInstanceUID"), text(facts.header, "SeriesNumber")) for facts in slices}

@@ -338,7 +338,9 @@ def test_simpleitk_opens_the_derived_series_with_the_geometry_of_the_source(
     image = SimpleITK.ReadImage([str(file) for file in written.files])
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), series.volume_dhw + 3)
     direction = np.array(image.GetDirection()).reshape(3, 3)
-    np.testing.assert_allclose(direction * np.array(image.GetSpacing()), series.geometry.affine_lps[:3, :3], atol=1e-6)
+    np.testing.assert_allclose(
+        direction * np.array(image.GetSpacing()), series.geometry.parts[0].affine_lps[:3, :3], atol=1e-6
+    )
     np.testing.assert_allclose(image.GetOrigin(), (-12.5, 3.25, 700.0), atol=1e-9)
 
 
