@@ -18,6 +18,7 @@ from nsn2n.dicom.geometry import Arrangement, SeriesGeometry, Verdict, arrange_s
 from nsn2n.dicom.pixels import embedded_overlay_groups
 from nsn2n.dicom.runs import tolerance_mm
 from nsn2n.dicom.scan import read_header
+from nsn2n.dicom.volumes import split_volumes
 from nsn2n.errors import DicomError
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
@@ -30,7 +31,6 @@ BYTES_PER_VOXEL = 5
 NEXT_STEPS = {
     Verdict.VARIABLE: "Without a run of some evenly spaced slices a series is no volume.",
     Verdict.GAP: "Copy the missing slices too; a gap is never filled.",
-    Verdict.MULTI_VOLUME: "Split the series into single volumes first.",
     Verdict.SINGLE_SLICE: "At least 2 slices are needed.",
 }
 
@@ -86,26 +86,62 @@ def plan_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
     checked = [check_slice(read_header(path), path, allow_own_output=allow_own_output) for path in files]
     slices = _without_copies(checked)
     check_same_series(slices)
-    slices, arrangement = _arranged(slices, refuse_gaps)
-    assert arrangement.geometry is not None
-    _check_memory(arrangement.geometry, slices[0])
+    stacks, told = _stacks(slices, refuse_gaps)
+    slices = [facts for stack, _ in stacks for facts in stack]
+    geometry = SeriesGeometry(tuple(part for _, stack in stacks for part in stack.parts))
+    _check_memory(geometry, slices[0])
     return SeriesPlan(
         slices=tuple(slices),
-        geometry=arrangement.geometry,
-        warnings=(*_part_warnings(slices, arrangement), *_overlay_warnings(slices), *_pet_warnings(slices[0])),
-        remarks=(*_tilt_remarks(arrangement.geometry), *_overlap_remarks(slices[0], arrangement.geometry)),
+        geometry=geometry,
+        warnings=(*told.warnings, *_overlay_warnings(slices), *_pet_warnings(slices[0])),
+        remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
 
 
-def _arranged(slices: Sequence[SliceFacts], refuse_gaps: bool) -> tuple[list[SliceFacts], Arrangement]:
-    """Slices in order, and the grids that they form."""
-    arrangement = arrange_slices(
+@dataclass(frozen=True)
+class _Told:
+    """What is to be said about the stacks of a series."""
+
+    warnings: list[str]
+    remarks: list[str]
+
+
+def _stacks(
+    slices: Sequence[SliceFacts], refuse_gaps: bool
+) -> tuple[list[tuple[list[SliceFacts], SeriesGeometry]], _Told]:
+    """The one stack of a series, or one for each of its volumes: slices in order, and the grids that they form."""
+    arrangement = _arrange(slices)
+    remarks = []
+    volumes: Sequence[Sequence[SliceFacts]] = [slices]
+    if arrangement.verdict is Verdict.MULTI_VOLUME:
+        split = split_volumes(slices)
+        volumes = split.volumes
+        remarks = [f"{len(volumes)} volumes of {len(volumes[0])} slices, by {split.ordered_by}; each is denoised apart"]
+    stacks, warnings = [], []
+    for volume in volumes:
+        if len(volumes) > 1:
+            arrangement = _arrange(volume)
+        geometry = _accepted(volume, arrangement, refuse_gaps)
+        ordered = [volume[index] for index in arrangement.order]
+        warnings.append(_part_warnings(ordered, arrangement, geometry))
+        stacks.append((ordered, geometry))
+    # The volumes of a series lie at the same positions: what is said of one holds for all.
+    return stacks, _Told(warnings[0], remarks)
+
+
+def _arrange(slices: Sequence[SliceFacts]) -> Arrangement:
+    return arrange_slices(
         [facts.position_mm for facts in slices],
         [facts.orientation for facts in slices],
         [facts.pixel_spacing_mm for facts in slices],
         slices[0].pixels.shape_hw,
     )
-    if arrangement.geometry is None or (refuse_gaps and len(arrangement.geometry.parts) > 1):
+
+
+def _accepted(slices: Sequence[SliceFacts], arrangement: Arrangement, refuse_gaps: bool) -> SeriesGeometry:
+    """The grids of an arrangement, unless it is none that can be taken."""
+    geometry = arrangement.geometry
+    if geometry is None or (refuse_gaps and len(geometry.parts) > 1):
         culprit = slices[arrangement.culprit or 0]
         raise refusal(
             f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
@@ -114,7 +150,7 @@ def _arranged(slices: Sequence[SliceFacts], refuse_gaps: bool) -> tuple[list[Sli
             path=culprit.path,
             header=culprit.header,
         )
-    return [slices[index] for index in arrangement.order], arrangement
+    return geometry
 
 
 def _without_copies(slices: Sequence[SliceFacts]) -> list[SliceFacts]:
@@ -141,10 +177,9 @@ def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement) -> list[str]:
+def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geometry: SeriesGeometry) -> list[str]:
     """Say where a stack is not even, and what follows from that."""
-    assert arrangement.geometry is not None
-    parts = arrangement.geometry.parts
+    parts = geometry.parts
     if len(parts) == 1:
         return []
     ends = np.cumsum([part.shape_dhw[0] for part in parts])

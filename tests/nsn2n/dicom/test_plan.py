@@ -12,6 +12,7 @@ import pytest
 
 from nsn2n.dicom.plan import inspect_series, plan_series
 from nsn2n.dicom.reader import read_series, sdk_metadata
+from nsn2n.dicom.scan import scan_folder
 from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
 
@@ -138,3 +139,13 @@ def test_a_gap_in_a_tilted_stack(make_series, volume_dhw):
     )
     assert plan.geometry.slice_counts == (4, 2)
     assert plan.remarks == ("the stack is sheared by 26.6 degrees (gantry tilt); it is denoised on its own grid",)
+
+
+def test_scanned_series_with_slices_taken_out(ct_phantom_folder):
+    (record,) = scan_folder(ct_phantom_folder / "S2020").series
+    whole = read_series(record.files)
+    assert whole.parts == (len(record.files),)
+    without = read_series([file for index, file in enumerate(whole.files) if index not in (7, 8, 20)])
+    assert without.parts == (7, 11, len(whole.files) - 21)
+    np.testing.assert_array_equal(without.volume_dhw[7:18], whole.volume_dhw[9:20])
+    assert without.geometry.parts[1].position_mm == tuple(whole.headers[9].ImagePositionPatient)
