@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nsn2n.dicom.attributes import refusal, text, values
-from nsn2n.dicom.checks import SliceFacts, check_same_series, check_slice
+from nsn2n.dicom.checks import SliceFacts, check_file, check_same_series
 from nsn2n.dicom.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
 from nsn2n.dicom.pixels import embedded_overlay_groups
 from nsn2n.dicom.runs import tolerance_mm
@@ -83,8 +83,8 @@ def plan_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
     """
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
-    checked = [check_slice(read_header(path), path, allow_own_output=allow_own_output) for path in files]
-    slices = _without_copies(checked)
+    checked = [check_file(read_header(path), path, allow_own_output=allow_own_output) for path in files]
+    slices = [facts for of_file in _without_copies(checked) for facts in of_file]
     check_same_series(slices)
     stacks, told = _stacks(slices, refuse_gaps)
     slices = [facts for stack, _ in stacks for facts in stack]
@@ -147,18 +147,19 @@ def _accepted(slices: Sequence[SliceFacts], arrangement: Arrangement, refuse_gap
             f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
             NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive."),
             keyword=KEYWORDS.get(arrangement.verdict, "ImagePositionPatient"),
-            path=culprit.path,
+            path=culprit.label,
             header=culprit.header,
         )
     return geometry
 
 
-def _without_copies(slices: Sequence[SliceFacts]) -> list[SliceFacts]:
+def _without_copies(files: Sequence[list[SliceFacts]]) -> list[list[SliceFacts]]:
     """Drop files that are byte for byte a copy of another; refuse different files with one SOPInstanceUID."""
-    seen: dict[str, SliceFacts] = {}
-    for facts in slices:
+    seen: dict[str, list[SliceFacts]] = {}
+    for slices in files:
+        facts = slices[0]
         uid = text(facts.header, "SOPInstanceUID")
-        original = seen.setdefault(uid, facts)
+        original = seen.setdefault(uid, slices)[0]
         if original is facts:
             continue
         if _digest(original.path) != _digest(facts.path):
@@ -183,7 +184,7 @@ def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geome
     if len(parts) == 1:
         return []
     ends = np.cumsum([part.shape_dhw[0] for part in parts])
-    places = [f"{slices[end - 1].path.name} and {slices[end].path.name}" for end in ends[:-1]]
+    places = [f"{slices[end - 1].label.name} and {slices[end].label.name}" for end in ends[:-1]]
     more = f" and {len(places) - NAMED_PLACES} more" if len(places) > NAMED_PLACES else ""
     sizes = ", ".join(f"{part.shape_dhw[0]} at {part.spacing_mm[0]:.4g} mm" for part in parts[: NAMED_PLACES + 1])
     alone = sum(part.shape_dhw[0] == 1 for part in parts)
@@ -232,7 +233,7 @@ def _pet_warnings(first: SliceFacts) -> list[str]:
     found = []
     if text(first.header, "Units") == "CNTS":
         found.append("holds counts (Units CNTS): factors to uptake values in private attributes are not copied")
-    if text(first.header, "DecayCorrection") in ("", "NONE"):
+    if text(first.header, "DecayCorrection") in ("", "NONE") and text(first.header, "DecayCorrected") != "YES":
         found.append("is not corrected for decay: neighboring slices acquired at other times may differ by that")
     return found
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads one single-frame CT, MR or PET series as a float32 volume with its geometry.
+"""Reads one CT, MR or PET series, single-frame or enhanced, as a float32 volume with its geometry.
 
 Two passes: the headers of all slices, which are checked and put in order; then the pixels, into one array.
 Nothing about the volume is inferred from its first slice.
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, series_number, text
+from nsn2n.dicom.attributes import series_number, text
 from nsn2n.dicom.geometry import SeriesGeometry
-from nsn2n.dicom.pixels import PIXEL_TAGS, stored_values
 from nsn2n.dicom.plan import plan_series
+from nsn2n.dicom.stored_pixels import read_stored
 
 __all__ = ["SeriesVolume", "read_series", "sdk_metadata"]
 
@@ -37,9 +36,9 @@ class SeriesVolume:
     """Shape (D, H, W), in units of the modality (HU in CT, Units in PET); padded pixels keep their values."""
     geometry: SeriesGeometry
     files: tuple[Path, ...] = field(repr=False)
-    """Source file of each slice."""
+    """Source file of each slice; an enhanced image is there for each of its frames."""
     headers: tuple[Dataset, ...] = field(repr=False)
-    """All attributes but the pixels, of each slice."""
+    """All attributes but the pixels, of each slice; for a frame those of its image and of the frame, laid out flat."""
     padding_mask_dhw: NDArray[np.bool_] | None = field(repr=False)
     """True where a pixel is padding (PixelPaddingValue); None if none is."""
     warnings: tuple[str, ...] = ()
@@ -89,10 +88,9 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
     plan.log()
     volume_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)
     mask_dhw = np.zeros(geometry.shape_dhw, dtype=bool)
-    for index, facts in enumerate(slices):
-        stored_hw = stored_values(_read_pixels(facts.path), facts.pixels, facts.path)
-        volume_dhw[index] = facts.pixels.to_values(stored_hw)
-        mask_dhw[index] = facts.pixels.is_padding(stored_hw)
+    for index, stored_hw in read_stored(slices):
+        volume_dhw[index] = slices[index].pixels.to_values(stored_hw)
+        mask_dhw[index] = slices[index].pixels.is_padding(stored_hw)
     padded = int(np.count_nonzero(mask_dhw))
     logger.info(
         "read series %s: %s voxels in %d parts, %d padded",
@@ -109,15 +107,6 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
         padding_mask_dhw=mask_dhw if padded else None,
         warnings=plan.warnings,
     )
-
-
-def _read_pixels(path: Path) -> Dataset:
-    try:
-        return pydicom.dcmread(path, specific_tags=list(PIXEL_TAGS))
-    except (OSError, *PARSE_ERRORS) as error:
-        raise refusal(
-            f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path
-        ) from error
 
 
 def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str, Any]:

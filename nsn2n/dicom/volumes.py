@@ -24,6 +24,7 @@ __all__ = ["VolumeSplit", "split_volumes"]
 
 CONSTANT_KEYWORDS = (
     "EchoTime",
+    "EffectiveEchoTime",
     "DiffusionBValue",
     "DiffusionGradientOrientation",
     "TemporalPositionIdentifier",
@@ -34,10 +35,19 @@ CONSTANT_KEYWORDS = (
     "KVP",
     "ConvolutionKernel",
     "ImageType",
+    "FrameType",
+    "StackID",
 )
 """Attributes that make other images of the same slice: slices that differ in one are never of one volume."""
 
-RANKED_KEYWORDS = ("TriggerTime", "AcquisitionDateTime", "AcquisitionTime", "AcquisitionNumber", "InstanceNumber")
+RANKED_KEYWORDS = (
+    "TriggerTime",
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "FrameAcquisitionDateTime",
+    "AcquisitionNumber",
+    "InstanceNumber",
+)
 """Times and numbers that may differ within a volume, but put the slices of one position in order."""
 
 NAMED_VALUES = 4
@@ -176,4 +186,4 @@ def _varying(volume: Sequence[SliceFacts]) -> str:
 
 
 def _refused(rule: str, next_step: str, facts: SliceFacts) -> Exception:
-    return refusal(rule, next_step, keyword="ImagePositionPatient", path=facts.path, header=facts.header)
+    return refusal(rule, next_step, keyword="ImagePositionPatient", path=facts.label, header=facts.header)

@@ -53,6 +53,17 @@ def test_what_lies_beyond_a_gap_is_denoised_apart(make_series, volume_dhw, tmp_p
     assert "2 parts, each fitted alone" in derived.headers[0].DerivationDescription
 
 
+def test_an_enhanced_image_becomes_one(make_enhanced, volume_dhw, tmp_path):
+    file = make_enhanced(volume_dhw)
+
+    (outcome,) = denoise_folder(file.parent, tmp_path / "out", run)
+
+    expected = run(volume_dhw, modality="CT", spacing_mm=(1.0, 1.0, 1.0)).volume
+    derived = read_series(outcome.written.files, allow_own_output=True)
+    assert len(outcome.written.files) == 1
+    np.testing.assert_allclose(derived.volume_dhw, expected, atol=0.5)
+
+
 def test_series_numbers_are_new_in_the_study(make_series, volume_dhw, tmp_path):
     # 1001 is taken by a series that is not denoised, 1002 by the derived one of series 1.
     make_series(volume_dhw, series_number=1)

@@ -268,8 +268,15 @@ REFUSED = {
     ),
     "localizer": (assign("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]), r"has LOCALIZER: a localizer"),
     "phase": (assign("ImageType", ["ORIGINAL", "PRIMARY", "P", "ND"]), r"has P: a phase image"),
-    "enhanced PET": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.130"), r"got Enhanced PET .* not supported"),
-    "enhanced": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"), r"got Enhanced CT .* not supported"),
+    "legacy PET": (
+        assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.128.1"),
+        r"got Legacy Converted Enhanced PET .* not supported",
+    ),
+    "color MR": (assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.4.3"), r"got Enhanced MR Color .* not supported"),
+    "enhanced without frames": (
+        assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2.1"),
+        r"NumberOfFrames \(0028,0008\) must hold 1",
+    ),
     "SC": (
         assign("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"),
         r"Secondary Capture .* no CT, MR or PET image",
