@@ -25,12 +25,13 @@ from nsn2n.inference import Compute, choose_compute, denoised_batches, reproduci
 from nsn2n.networks import build_network
 from nsn2n.noise import measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
-from nsn2n.parts import checked_parts, denoise_parts, spacings_of_parts
+from nsn2n.parts import checked_parts, denoise_parts, for_each_part
 from nsn2n.refitting import refit
 from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
+from nsn2n.shear import denoise_sheared, layout_of
 from nsn2n.volume import checked_volume, fill_invalid
 
 __all__ = ["DenoiseResult", "denoise"]
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], None]
 Spacing = tuple[float, float, float]
+Shear = tuple[float, float]
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
@@ -120,6 +122,7 @@ def denoise(
     progress: Progress | None = None,
     exclude: ArrayLike | None = None,
     parts: Sequence[int] | None = None,
+    shear_px: Shear | Sequence[Shear] | None = None,
 ) -> DenoiseResult:
     """Denoise a volume by a network that is fitted to this volume alone (NS-N2N).
 
@@ -146,6 +149,10 @@ def denoise(
     parts : sequence of int, optional
         Slices of each part, in order, where the volume is not one stack of neighbors: each part is denoised apart,
         and one of a single slice stays as it is.
+    shear_px : tuple of 2 floats, optional
+        (rows, columns) by which each slice lies displaced in its plane against the one before, as a tilted gantry
+        leaves it; slices are moved onto each other by whole pixels while they are denoised. One for all parts, or one
+        for each.
 
     Returns
     -------
@@ -165,11 +172,18 @@ def denoise(
     """
     slices = np.shape(volume)[0] if np.ndim(volume) else 0
     counts = checked_parts(parts, slices)
-    spacings_mm = spacings_of_parts(spacing_mm, len(counts))
+    spacings_mm = for_each_part("spacing_mm", spacing_mm, 3, len(counts))
+    shears_px = for_each_part("shear_px", shear_px, 2, len(counts))
+    chosen = partial(denoise, modality=modality, preset=preset, seed=seed, device=device, config=config)
     if len(counts) > 1:
-        alone = partial(denoise, modality=modality, preset=preset, seed=seed, device=device, config=config)
-        array = np.asarray(volume)
-        return denoise_parts(alone, array, counts, spacings_mm=spacings_mm, exclude=exclude, progress=progress)
+        hints = [
+            {"spacing_mm": spacing, "shear_px": shear} for spacing, shear in zip(spacings_mm, shears_px, strict=True)
+        ]
+        return denoise_parts(chosen, np.asarray(volume), counts, hints=hints, exclude=exclude, progress=progress)
+    layout = layout_of(np.shape(volume), shears_px[0])
+    if layout is not None:
+        moved = partial(chosen, spacing_mm=spacings_mm[0], progress=progress)
+        return denoise_sheared(moved, np.asarray(volume), layout, exclude)
     started = time.perf_counter()
     settings = _resolve_settings(preset, seed, config)
     _check_hints(spacings_mm[0], modality)

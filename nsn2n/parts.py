@@ -23,11 +23,10 @@ from nsn2n.errors import VolumeError
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
 
-__all__ = ["checked_parts", "denoise_parts", "spacings_of_parts"]
+__all__ = ["checked_parts", "denoise_parts", "for_each_part"]
 
 logger = logging.getLogger(__name__)
 
-Spacing = tuple[float, float, float]
 Progress = Callable[[float, float], None]
 
 _SLICES_PER_FIT = 20.0
@@ -58,19 +57,30 @@ def checked_parts(parts: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     return tuple(int(count) for count in counts)
 
 
-def spacings_of_parts(spacing_mm: Spacing | Sequence[Spacing] | None, count: int) -> tuple[Spacing | None, ...]:
-    """Return the spacing of each part: those given, or the given one for all.
+def for_each_part(name: str, value: Sequence[Any] | None, length: int, count: int) -> tuple[Any, ...]:
+    """Return an argument for each part: those given, or the given one for all.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for messages.
+    value : sequence of ``length`` numbers, or a sequence of those, or None
+    length : int
+    count : int
+        Of the parts.
 
     Raises
     ------
     VolumeError
         If there are several, but not one for each part.
     """
-    if spacing_mm is None or not any(isinstance(entry, (tuple, list)) for entry in spacing_mm):
-        return (spacing_mm,) * count  # type: ignore[return-value]
-    if len(spacing_mm) != count:
-        raise VolumeError(f"spacing_mm must be one triple, or one for each of {count} parts; got {len(spacing_mm)}.")
-    return tuple(spacing_mm)  # type: ignore[arg-type]
+    if value is None or not any(isinstance(entry, (tuple, list)) for entry in value):
+        return (value,) * count
+    if len(value) != count:
+        raise VolumeError(
+            f"{name} must be {length} numbers, or such for each of {count} parts; got {len(value)} of them."
+        )
+    return tuple(value)
 
 
 def denoise_parts(
@@ -78,7 +88,7 @@ def denoise_parts(
     volume: NDArray[Any],
     parts: Sequence[int],
     *,
-    spacings_mm: Sequence[Spacing | None],
+    hints: Sequence[Mapping[str, Any]],
     exclude: ArrayLike | None = None,
     progress: Progress | None = None,
 ) -> DenoiseResult:
@@ -87,12 +97,12 @@ def denoise_parts(
     Parameters
     ----------
     denoise : callable
-        Denoises one part; takes it, and the keywords ``spacing_mm``, ``exclude`` and ``progress``.
+        Denoises one part; takes it, and the keywords ``exclude``, ``progress`` and those of its hints.
     volume : ndarray, shape (D, H, W)
     parts : sequence of int
         Slices of each part, as :func:`checked_parts` returns them; several. A part of one slice stays as it is.
-    spacings_mm : sequence
-        (slice, row, column) spacing of each part, or None.
+    hints : sequence of mapping
+        Further keywords for each part.
     exclude : array_like, shape (D, H, W), bool, optional
     progress : callable, optional
         Called with (fraction done, seconds left).
@@ -109,7 +119,7 @@ def denoise_parts(
     noise_sd = np.zeros(volume.shape, np.float32)
     results: list[tuple[int, DenoiseResult]] = []
     clock = _Clock(progress, parts)
-    for number, (place, spacing_mm) in enumerate(zip(_places(parts), spacings_mm, strict=True), start=1):
+    for number, (place, hint) in enumerate(zip(_places(parts), hints, strict=True), start=1):
         slices = place.stop - place.start
         if slices == 1:
             denoised[place] = volume[place]
@@ -117,7 +127,7 @@ def denoise_parts(
         logger.info("part %d of %d: %d slices", number, len(parts), slices)
         result = denoise(
             volume[place],
-            spacing_mm=spacing_mm,
+            **hint,
             exclude=None if mask is None else mask[place],
             progress=clock.part(number - 1),
         )

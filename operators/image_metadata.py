@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 __all__ = [
     "PADDING_MASK",
     "PARTS",
+    "PART_SHEARS",
     "PART_SPACINGS",
     "RECORD",
     "SERIES_NUMBERS",
@@ -32,6 +33,10 @@ PARTS = "parts"
 
 PART_SPACINGS = "part_spacings_mm"
 """List of [dz, dy, dx] in mm, one for each part; there where ``parts`` is."""
+
+PART_SHEARS = "part_shears_px"
+"""List of [rows, columns] in pixels, one for each part: how far each slice lies displaced against the one before;
+absent if none does."""
 
 SERIES_NUMBERS = "series_numbers_in_study"
 """Sorted list of int: series numbers of the study that are in use, which a new series must not get."""

@@ -14,6 +14,7 @@ from nsn2n import denoise
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import (
     PADDING_MASK,
+    PART_SHEARS,
     PARTS,
     RECORD,
     known_modality,
@@ -35,7 +36,7 @@ class NSN2NDenoiseOperator(Operator):
             used, all optional: ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm),
             ``Modality``, ``padding_mask_dhw`` (bool array: True takes no part and stays as it is), and, where
             not all slices are neighbors, ``parts`` (list of int: slices of each part, which are denoised apart)
-            with ``part_spacings_mm``.
+            with ``part_spacings_mm``; where slices lie displaced, ``part_shears_px``.
 
     Named output:
         image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
@@ -130,5 +131,6 @@ def denoise_image(
         progress=progress,
         exclude=metadata.get(PADDING_MASK),
         parts=metadata.get(PARTS),
+        shear_px=metadata.get(PART_SHEARS),
     )
     return Image(result.volume, {**metadata, RECORD: {**result.record, "summary": result.summary()}})

@@ -78,6 +78,14 @@ class VolumeGeometry:
         return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     @property
+    def shear_px(self) -> tuple[float, float]:
+        """(rows, columns) by which each slice lies displaced in its plane against the one before."""
+        _, between_rows, between_columns = self.spacing_mm
+        rows = float(np.dot(self.column_direction, self.slice_step_mm)) / between_rows
+        columns = float(np.dot(self.row_direction, self.slice_step_mm)) / between_columns
+        return (rows, columns)
+
+    @property
     def is_sheared(self) -> bool:
         """Whether the line through the slices is so far from their normal that it is no rounding."""
         return self.tilt_degrees > SHEAR_TOLERANCE_DEGREES
@@ -122,6 +130,11 @@ class SeriesGeometry:
     def spacings_mm(self) -> tuple[tuple[float, float, float], ...]:
         """(dz, dy, dx) of each part."""
         return tuple(part.spacing_mm for part in self.parts)
+
+    @property
+    def shears_px(self) -> tuple[tuple[float, float], ...]:
+        """(rows, columns) by which the slices of each part lie displaced; (0, 0) where that is but rounding."""
+        return tuple(part.shear_px if part.is_sheared else (0.0, 0.0) for part in self.parts)
 
 
 @dataclass(frozen=True)

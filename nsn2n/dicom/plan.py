@@ -200,7 +200,7 @@ def _tilt_remarks(geometry: SeriesGeometry) -> list[str]:
     angles = sorted({f"{part.tilt_degrees:.1f}" for part in geometry.parts if part.is_sheared})
     if not angles:
         return []
-    return [f"the stack is sheared by {' and '.join(angles)} degrees (gantry tilt); it is denoised on its own grid"]
+    return [f"the stack is sheared by {' and '.join(angles)} degrees (gantry tilt); its slices are not resampled"]
 
 
 def _overlap_remarks(first: SliceFacts, geometry: SeriesGeometry) -> list[str]:

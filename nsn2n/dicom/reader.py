@@ -115,7 +115,8 @@ def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str,
     Same keys and types, but right geometry: the SDK swaps the two values of PixelSpacing in its affines and
     takes BodyPartExamined from another tag. One key more, ``source_files``: the file of each slice in order.
     A series of several parts has ``parts`` (slices of each) and ``part_spacings_mm`` in place of
-    ``depth_pixel_spacing`` and the affines, since no one is right for all of it.
+    ``depth_pixel_spacing`` and the affines, since no one is right for all of it. A sheared one (gantry tilt) has
+    ``part_shears_px``, (rows, columns) by which the slices of each part lie displaced.
 
     Parameters
     ----------
@@ -149,6 +150,8 @@ def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str,
         "selection_name": selection_name,
         "source_files": [str(path) for path in series.files],
     }
+    if any(part.is_sheared for part in series.geometry.parts):
+        metadata["part_shears_px"] = [list(shear_px) for shear_px in series.geometry.shears_px]
     if others:
         metadata["parts"] = list(series.parts)
         metadata["part_spacings_mm"] = [list(spacing_mm) for spacing_mm in series.geometry.spacings_mm]

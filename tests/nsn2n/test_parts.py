@@ -13,7 +13,7 @@ import pytest
 
 from nsn2n import denoise
 from nsn2n.errors import VolumeError
-from nsn2n.parts import checked_parts, spacings_of_parts
+from nsn2n.parts import checked_parts, for_each_part
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
 run = partial(denoise, config=BRIEF, device="cpu", seed=5)
@@ -96,7 +96,7 @@ def test_each_part_has_its_spacing(volume_dhw, caplog):
     run(volume_dhw, parts=(6, 6), spacing_mm=[(1.0, 1.0, 1.0), (7.0, 1.0, 1.0)])
     assert "slices are 7 mm apart" in caplog.text
     assert "slices are 1 mm apart" not in caplog.text
-    with pytest.raises(VolumeError, match="one for each of 2 parts; got 3"):
+    with pytest.raises(VolumeError, match="for each of 2 parts; got 3"):
         run(volume_dhw, parts=(6, 6), spacing_mm=[(1.0, 1.0, 1.0)] * 3)
 
 
@@ -108,6 +108,6 @@ def test_a_mask_of_another_shape_is_refused(volume_dhw):
 def test_helpers_take_what_most_callers_have():
     assert checked_parts(None, 7) == (7,)
     assert checked_parts(np.array([3, 4]), 7) == (3, 4)
-    assert spacings_of_parts(None, 2) == (None, None)
-    assert spacings_of_parts((1.0, 2.0, 3.0), 2) == ((1.0, 2.0, 3.0),) * 2
-    assert spacings_of_parts([(1.0, 2.0, 3.0)], 1) == ((1.0, 2.0, 3.0),)
+    assert for_each_part("x", None, 3, 2) == (None, None)
+    assert for_each_part("x", (1.0, 2.0, 3.0), 3, 2) == ((1.0, 2.0, 3.0),) * 2
+    assert for_each_part("x", [(1.0, 2.0, 3.0)], 3, 1) == ((1.0, 2.0, 3.0),)

@@ -140,6 +140,8 @@ def test_tilt_decides_between_regular_and_sheared(degrees, verdict):
     assert geometry.spacing_mm[0] == pytest.approx(np.hypot(1, shift))  # the 3D step
     assert geometry.tilt_degrees == pytest.approx(degrees)
     assert geometry.is_sheared == (verdict is Verdict.SHEARED)
+    assert geometry.shear_px == pytest.approx((shift / 0.5, 0))  # rows are 0.5 mm apart
+    assert arrangement.geometry.shears_px == (geometry.shear_px if geometry.is_sheared else (0, 0),)
 
 
 def test_stack_with_reversed_column_direction_is_sorted_along_its_own_normal():

@@ -15,6 +15,7 @@ from nsn2n.dicom.reader import read_series, sdk_metadata
 from nsn2n.dicom.scan import scan_folder
 from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
+from nsn2n.shear import Layout
 
 POSITIONS = {
     "tilt": lambda index: [0, 0.3 * index, index],
@@ -57,9 +58,32 @@ def test_identity_keeps_pixels_and_places(placed, volume_dhw, tmp_path, derivati
 def test_tilt_is_logged_and_stays_in_the_affine(placed, caplog):
     caplog.set_level(logging.INFO)
     series = read_series(placed("tilt"))
-    assert "sheared by 16.7 degrees (gantry tilt); it is denoised on its own grid" in caplog.text
+    assert "sheared by 16.7 degrees (gantry tilt); its slices are not resampled" in caplog.text
     assert series.warnings == ()
     np.testing.assert_allclose(sdk_metadata(series)["dicom_affine_transform"][:3, 2], (0, 0.3, 1))
+
+
+@pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.6, 0.8, 0, 0, 0, -1)])
+@pytest.mark.parametrize("shear_px", [(2.0, 0.0), (-3.0, 1.0)])
+def test_the_shear_moves_a_point_of_the_patient_onto_itself(make_series, orientation, shear_px):
+    """One point of the patient, seen in each slice of a stack that leans; rows 0.5 mm, columns 0.25 mm apart."""
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    step = np.cross(row, column) + shear_px[0] * 0.5 * column + shear_px[1] * 0.25 * row
+    volume_dhw = np.zeros((5, 40, 30))
+    for index in range(5):
+        volume_dhw[index, 20 - round(index * shear_px[0]), 15 - round(index * shear_px[1])] = 1000
+    series = read_series(
+        make_series(
+            volume_dhw,
+            orientation=orientation,
+            spacing_mm=(1.0, 0.5, 0.25),
+            overrides={"ImagePositionPatient": lambda index: [float(f"{value:.6f}") for value in index * step]},
+        )
+    )
+    assert series.geometry.shears_px == (pytest.approx(shear_px, abs=1e-4),)
+    assert sdk_metadata(series)["part_shears_px"] == [pytest.approx(list(shear_px), abs=1e-4)]
+    canvas = Layout(volume_dhw.shape, series.geometry.shears_px[0]).spread(volume_dhw, 0)
+    assert len({tuple(place) for place in np.argwhere(canvas == 1000)[:, 1:]}) == 1
 
 
 def test_a_gap_is_warned_of_with_its_place(placed, caplog):
@@ -138,7 +162,7 @@ def test_a_gap_in_a_tilted_stack(make_series, volume_dhw):
         make_series(volume_dhw, overrides={"ImagePositionPatient": lambda index: [0, 0.5 * steps[index], steps[index]]})
     )
     assert plan.geometry.slice_counts == (4, 2)
-    assert plan.remarks == ("the stack is sheared by 26.6 degrees (gantry tilt); it is denoised on its own grid",)
+    assert plan.remarks == ("the stack is sheared by 26.6 degrees (gantry tilt); its slices are not resampled",)
 
 
 def test_scanned_series_with_slices_taken_out(ct_phantom_folder):
