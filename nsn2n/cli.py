@@ -56,7 +56,7 @@ class Device(str, enum.Enum):
 
 
 class Compression(str, enum.Enum):
-    """The keys of `nsn2n.dicom.encoding.ENCODINGS`; a test keeps them equal."""
+    """The keys of `nsn2n.dicom.lossless.ENCODINGS`; a test keeps them equal."""
 
     NONE = "none"
     RLE = "rle"

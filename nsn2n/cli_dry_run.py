@@ -10,12 +10,13 @@ import typer
 import yaml
 from pydicom.dataelem import DataElement, convert_raw_data_element
 
+from nsn2n.cli_series import spacings
 from nsn2n.dicom.derive import new_series, series_description
-from nsn2n.dicom.encoding import encoding
 from nsn2n.dicom.job import select_in, series_numbers_by_study
+from nsn2n.dicom.lossless import encoding
 from nsn2n.dicom.numbering import numbers_in
 from nsn2n.dicom.output import OutputOptions
-from nsn2n.dicom.reader import inspect_series
+from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.scan import SeriesRecord
 from nsn2n.errors import NSN2NError
 from nsn2n.nifti import read_nifti
@@ -62,15 +63,13 @@ def _plan(record: SeriesRecord, target: Path, options: OutputOptions, taken_seri
     derivation = options.derivation("-")
     series = new_series(record.header, derivation, taken_series_numbers)
     taken_series_numbers.add(series.SeriesNumber)
-    size, spacing = (
-        " x ".join(f"{value:.4g}" for value in values) for values in (geometry.shape_dhw, geometry.spacing_mm)
-    )
+    size = " x ".join(map(str, geometry.shape_dhw))
     raw = series_description(record.header, derivation.series_description_end)
     element = convert_raw_data_element(raw, encoding=record.header.original_character_set)
     return (
         f"{record.label}\n"
-        f"  {size} voxels of {spacing} mm (slices, rows, columns)\n"
-        f"  to {target / '<new SeriesInstanceUID>'}, {geometry.shape_dhw[0]} files,"
+        f"  {size} voxels of {spacings(geometry)} mm (slices, rows, columns)\n"
+        f"  to {target / '<new SeriesInstanceUID>'}, {len(record.files)} files,"
         f" {encoding(options.compression).transfer_syntax.name}\n"
         f'  as series {series.SeriesNumber} "{_shown(element)}"'
     )

@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nsn2n.dicom.attributes import values
-from nsn2n.dicom.geometry import VolumeGeometry
-from nsn2n.dicom.reader import inspect_series
+from nsn2n.dicom.geometry import SeriesGeometry
+from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.rules import default_rules, select_series
 from nsn2n.dicom.scan import SeriesRecord, scan_folder
 from nsn2n.errors import NSN2NError
 
-__all__ = ["SeriesLine", "list_series", "print_series"]
+__all__ = ["SeriesLine", "list_series", "print_series", "spacings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def list_series(folder: Path | str) -> list[SeriesLine]:
 
 
 def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
-    geometry: VolumeGeometry | None = None
+    geometry: SeriesGeometry | None = None
     if reason is None:
         try:
             geometry, verdict = inspect_series(record.files), "yes"
@@ -69,18 +69,25 @@ def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
         description=_one_line(record.SeriesDescription),
         image_type=_one_line("\\".join(record.ImageType)),
         size=_size(record, geometry),
-        spacing_mm="-" if geometry is None else " x ".join(f"{step:.4g}" for step in geometry.spacing_mm),
+        spacing_mm="-" if geometry is None else spacings(geometry),
         denoise=_one_line(verdict),
         series_uid=_one_line(record.SeriesInstanceUID),
     )
 
 
-def _size(record: SeriesRecord, geometry: VolumeGeometry | None) -> str:
+def _size(record: SeriesRecord, geometry: SeriesGeometry | None) -> str:
     if geometry is not None:
         return " x ".join(map(str, geometry.shape_dhw))
     rows, columns = values(record.header, "Rows"), values(record.header, "Columns")
     files = f"{len(record.files)} file{'s' if len(record.files) > 1 else ''}"
     return f"{files} of {rows[0]} x {columns[0]}" if rows and columns else files
+
+
+def spacings(geometry: SeriesGeometry) -> str:
+    """Each spacing once, in the order of the parts."""
+    return "; ".join(
+        dict.fromkeys(" x ".join(f"{step:.4g}" for step in spacing_mm) for spacing_mm in geometry.spacings_mm)
+    )
 
 
 def _one_line(text: str) -> str:

@@ -140,7 +140,8 @@ def denoised_batches(
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             removed = noisy - denoise_flipped(network, noisy, compute, flips)
-            yield part, removed.squeeze(1).cpu().numpy()
+        # Outside: the caller's own tensors are none of this mode.
+        yield part, removed.squeeze(1).cpu().numpy()
 
 
 @contextmanager

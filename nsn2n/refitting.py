@@ -9,6 +9,7 @@ from other slices at the same place, with its spectrum, its local level and its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,9 @@ def refit(
     compute: Compute,
     *,
     valid: BoolArray | None = None,
+    deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
-) -> Float32Array:
+) -> tuple[Float32Array, int]:
     """Fit a network to a denoised volume with noise added, and denoise the noisy volume with it.
 
     Parameters
@@ -56,13 +58,17 @@ def refit(
     compute : Compute
     valid : ndarray, same shape, bool, optional
         Voxels that teach; all by default.
+    deadline : float, optional
+        End the fit then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
         Called with the fraction done.
 
     Returns
     -------
-    ndarray, shape (D, H, W), float32
+    denoised : ndarray, shape (D, H, W), float32
         In the unit of the volume.
+    steps : int
+        Steps taken.
 
     Raises
     ------
@@ -91,8 +97,14 @@ def refit(
         )
 
     tell = progress or (lambda _: None)
-    optimize(network, loss, settings.refit.steps, settings.fit, progress=lambda fraction: tell(_FIT_SHARE * fraction))
-    return _applied(network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction))
+    history = optimize(
+        network, loss, settings.refit.steps, settings.fit, deadline=deadline,
+        progress=lambda fraction: tell(_FIT_SHARE * fraction),
+    )  # fmt: skip
+    denoised = _applied(
+        network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction)
+    )
+    return denoised, len(history)
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,9 @@ class Settings:
     excess_sd: float | None = 2.5
     """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
     a mean of noise: a small structure that the fit erased. None: not given back, as in the paper."""
+    budget_s: float | None = None
+    """Seconds that a volume may take: the fits end early to keep to it. Their steps then depend on the machine; to have
+    the same bytes again, set the steps that were taken. None: no limit."""
     match: MatchSettings = field(default_factory=MatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -238,6 +241,7 @@ class Settings:
             self.largest_change_sd,
         )
         _require(self.excess_sd is None or self.excess_sd > 0, "excess_sd must be > 0", self.excess_sd)
+        _require(self.budget_s is None or self.budget_s > 0, "budget_s must be > 0", self.budget_s)
         _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
 
     @classmethod

@@ -10,10 +10,14 @@ from typing import Any, Literal, cast, get_args
 
 __all__ = [
     "PADDING_MASK",
+    "PARTS",
+    "PART_SHEARS",
+    "PART_SPACINGS",
     "RECORD",
     "SERIES_NUMBERS",
     "SOURCE_FILES",
     "known_modality",
+    "part_spacings_mm",
     "series_label",
     "spacing_mm",
 ]
@@ -23,6 +27,16 @@ SOURCE_FILES = "source_files"
 
 PADDING_MASK = "padding_mask_dhw"
 """bool array of the shape of the image, True where a pixel is padding; absent if none is."""
+
+PARTS = "parts"
+"""List of int: slices of each part, where the image is not one stack of neighboring slices; absent if it is."""
+
+PART_SPACINGS = "part_spacings_mm"
+"""List of [dz, dy, dx] in mm, one for each part; there where ``parts`` is."""
+
+PART_SHEARS = "part_shears_px"
+"""List of [rows, columns] in pixels, one for each part: how far each slice lies displaced against the one before;
+absent if none does."""
 
 SERIES_NUMBERS = "series_numbers_in_study"
 """Sorted list of int: series numbers of the study that are in use, which a new series must not get."""
@@ -44,6 +58,12 @@ def spacing_mm(metadata: Mapping[str, Any]) -> tuple[float, float, float] | None
     depth, row, column = (float(value) for value in found)  # type: ignore[arg-type]
     valid = all(math.isfinite(value) and value > 0 for value in (depth, row, column))
     return (depth, row, column) if valid else None
+
+
+def part_spacings_mm(metadata: Mapping[str, Any]) -> list[tuple[float, float, float]] | None:
+    """Distances (dz, dy, dx) in mm of each part of an image in parts; None if it does not name them."""
+    found = metadata.get(PART_SPACINGS)
+    return None if found is None else [(float(dz), float(dy), float(dx)) for dz, dy, dx in found]
 
 
 def known_modality(metadata: Mapping[str, Any]) -> Modality | None:

@@ -12,7 +12,16 @@ from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
 
 from nsn2n import denoise
 from nsn2n.operators.failures import ErrorHandler, series_errors
-from nsn2n.operators.image_metadata import PADDING_MASK, RECORD, known_modality, series_label, spacing_mm
+from nsn2n.operators.image_metadata import (
+    PADDING_MASK,
+    PART_SHEARS,
+    PARTS,
+    RECORD,
+    known_modality,
+    part_spacings_mm,
+    series_label,
+    spacing_mm,
+)
 
 __all__ = ["NSN2NDenoiseOperator", "denoise_image"]
 
@@ -25,7 +34,9 @@ class NSN2NDenoiseOperator(Operator):
     Named input:
         image: Image, shape (D, H, W), any real type, in units of the modality. Of its metadata these are
             used, all optional: ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm),
-            ``Modality``, and ``padding_mask_dhw`` (bool array: True takes no part and stays as it is).
+            ``Modality``, ``padding_mask_dhw`` (bool array: True takes no part and stays as it is), and, where
+            not all slices are neighbors, ``parts`` (list of int: slices of each part, which are denoised apart)
+            with ``part_spacings_mm``; where slices lie displaced, ``part_shears_px``.
 
     Named output:
         image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
@@ -117,7 +128,7 @@ def denoise_image(
     metadata = image.metadata()
     result = denoise(
         np.asarray(image.asnumpy(), dtype=np.float32),
-        spacing_mm=spacing_mm(metadata),
+        spacing_mm=part_spacings_mm(metadata) or spacing_mm(metadata),
         modality=known_modality(metadata),
         preset=preset,
         seed=seed,
@@ -126,5 +137,7 @@ def denoise_image(
         config=config,
         progress=progress,
         exclude=metadata.get(PADDING_MASK),
+        parts=metadata.get(PARTS),
+        shear_px=metadata.get(PART_SHEARS),
     )
     return Image(result.volume, {**metadata, RECORD: {**result.record, "summary": result.summary()}})

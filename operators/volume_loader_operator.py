@@ -38,7 +38,8 @@ class VolumeLoaderOperator(Operator):
         image: Image, float32, shape (D, H, W), slices in geometric order, in units of the modality (HU in
             CT). Metadata: the keys of the SDK's operator (spacings in mm, affine in RAS, ...), and
             ``source_files``, ``series_numbers_in_study`` and, where pixels are padding,
-            ``padding_mask_dhw`` (`nsn2n.operators.image_metadata`).
+            ``padding_mask_dhw`` (`nsn2n.operators.image_metadata`). A series with gaps, or of several volumes,
+            has ``parts`` and ``part_spacings_mm`` in place of ``depth_pixel_spacing`` and the affines.
     """
 
     INPUT_SERIES = "study_selected_series_list"

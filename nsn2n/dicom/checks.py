@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from nsn2n.dicom.attributes import numbers, raw_value, refusal, text
-from nsn2n.dicom.kinds import SINGLE_FRAME_CLASSES, is_own_output, why_not_a_volume
+from nsn2n.dicom.functional_groups import flat_frames, frame_label
+from nsn2n.dicom.kinds import ENHANCED_CLASSES, SINGLE_FRAME_CLASSES, is_own_output, why_not_a_volume
 from nsn2n.dicom.pixels import PixelFormat, pixel_format
 
-__all__ = ["SliceFacts", "check_same_series", "check_slice"]
+__all__ = ["SliceFacts", "check_file", "check_same_series", "check_slice"]
 
 NECESSARY_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 
@@ -43,10 +44,29 @@ class SliceFacts:
 
     path: Path
     header: Dataset
+    """Of the file; in an enhanced image that of the frame, laid out flat."""
     position_mm: tuple[float, ...]
     orientation: tuple[float, ...]
     pixel_spacing_mm: tuple[float, ...]
     pixels: PixelFormat
+    frame: int | None = None
+    """Index of the frame in its file, from 0; None in a single-frame image."""
+
+    @property
+    def label(self) -> Path:
+        """Name of the file, and number of the frame, for messages."""
+        return self.path if self.frame is None else frame_label(self.path, self.frame)
+
+
+def check_file(header: Dataset, path: Path, *, allow_own_output: bool = False) -> list[SliceFacts]:
+    """Check the slices of one file: one, or the frames of an enhanced image; otherwise as `check_slice`."""
+    if UID(text(header, "SOPClassUID")) not in ENHANCED_CLASSES:
+        return [check_slice(header, path, allow_own_output=allow_own_output)]
+    _check_kind(header, path, allow_own_output)
+    return [
+        replace(check_slice(flat, frame_label(path, index), allow_own_output=allow_own_output), path=path, frame=index)
+        for index, flat in enumerate(flat_frames(header, path))
+    ]
 
 
 def check_slice(header: Dataset, path: Path, *, allow_own_output: bool = False) -> SliceFacts:
@@ -106,9 +126,10 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
             header=header,
         )
     sop_class = UID(text(header, "SOPClassUID"))
-    if sop_class not in SINGLE_FRAME_CLASSES:
+    if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES:
         raise refusal(
-            f"must be CT, MR or PET Image Storage, single-frame; got {sop_class.name}, which is not supported",
+            f"must be CT, MR or PET Image Storage, single-frame or enhanced; got {sop_class.name}, "
+            "which is not supported",
             "Choose another series, or export this one as single-frame images.",
             keyword="SOPClassUID",
             path=path,
@@ -138,10 +159,10 @@ def check_same_series(slices: Sequence[SliceFacts]) -> None:
         for keyword in SAME_IN_ALL_SLICES:
             here, there = text(other.header, keyword), text(first.header, keyword)
             if here != there:
-                raise _differs(keyword, f"{here} beside {there} in {first.path.name}", other)
+                raise _differs(keyword, f"{here} beside {there} in {first.label.name}", other)
         # Compared as bytes: an identifier in a broken character set still tells two patients apart.
         if raw_value(other.header, "PatientID") != raw_value(first.header, "PatientID"):
-            raise _differs("PatientID", f"two patients, the other in {first.path.name}", other)
+            raise _differs("PatientID", f"two patients, the other in {first.label.name}", other)
 
 
 def _differs(keyword: str, found: str, other: SliceFacts) -> Exception:
@@ -149,6 +170,6 @@ def _differs(keyword: str, found: str, other: SliceFacts) -> Exception:
         f"must be the same in all slices of a series; got {found}",
         "Take the files that do not belong to the series out of the folder.",
         keyword=keyword,
-        path=other.path,
+        path=other.label,
         header=other.header,
     )

@@ -126,12 +126,14 @@ def lossy_compression(dataset: Dataset, native_bytes: int) -> LossyCompression |
     dataset : Dataset
         With PixelData and file meta information.
     native_bytes : int
-        Length of the uncompressed pixels.
+        Length of the uncompressed pixels, of all frames.
     """
     codec = CODECS.get(transfer_syntax(dataset))
     if codec is None or not codec.lossy_method:
         return None
-    return LossyCompression(codec.lossy_method, native_bytes / len(_codestream(dataset)))
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    encoded_bytes = sum(len(frame) for frame in generate_frames(dataset.PixelData, number_of_frames=frames))
+    return LossyCompression(codec.lossy_method, native_bytes / encoded_bytes)
 
 
 def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:

@@ -11,7 +11,7 @@ ContributingEquipmentSequence as acquisition equipment (PS3.3 C.7.5.1). The deri
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -34,7 +34,19 @@ from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups
 from nsn2n.dicom.transcode import raw_element, to_explicit_little_endian
 from nsn2n.errors import SettingsError
 
-__all__ = ["Derivation", "DerivedSeries", "derive_dataset", "new_series", "series_description"]
+__all__ = [
+    "Derivation",
+    "DerivedSeries",
+    "code_item",
+    "derive_dataset",
+    "derived_type",
+    "describe",
+    "dropped",
+    "new_series",
+    "series_description",
+    "set_lossy_compression",
+    "source_reference",
+]
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.159885078256520337914654049507870583811")
 """Names this program in file meta information; a fixed UID under the root that needs no registration."""
@@ -205,7 +217,21 @@ def derive_dataset(
     Dataset
         With file meta information, for explicit VR little endian.
     """
-    target = to_explicit_little_endian(source, _drop_everywhere)
+    target = describe(source, derivation, series, dropped)
+    _set_derivation(target, source, derivation)
+    set_lossy_compression(target, source, pixels.byte_count)
+    _set_pixels(target, stored_hw, pixels)
+    return target
+
+
+def describe(
+    source: Dataset, derivation: Derivation, series: DerivedSeries, drop: Callable[[BaseTag], bool]
+) -> Dataset:
+    """Copy a source with the identity, equipment, dates and file meta information of a derived image.
+
+    Pixels, and what was done to them, are for the caller; so are attributes that `drop` leaves out on all levels.
+    """
+    target = to_explicit_little_endian(source, drop)
     for group in embedded_overlay_groups(target):
         for tag in [tag for tag in target.keys() if tag.group == group]:  # noqa: SIM118
             del target[tag]
@@ -213,13 +239,9 @@ def derive_dataset(
     for keyword in REMOVED_KEYWORDS:
         if keyword in target:
             del target[keyword]
-
     _set_identity(target, source, series, derivation)
     _set_equipment(target, scanner, derivation)
-    _set_derivation(target, source, derivation)
     _set_dates(target, series)
-    _set_lossy_compression(target, source, pixels)
-    _set_pixels(target, stored_hw, pixels)
     target.file_meta = FileMetaDataset()
     target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
     target.file_meta.MediaStorageSOPInstanceUID = target.SOPInstanceUID
@@ -229,7 +251,7 @@ def derive_dataset(
     return target
 
 
-def _drop_everywhere(tag: BaseTag) -> bool:
+def dropped(tag: BaseTag) -> bool:
     """Private attributes (meaning unknown, may hold identity or old pixels), curves, group lengths."""
     curve = 0x5000 <= tag.group <= 0x50FF
     return tag.is_private or curve or tag.element == 0 or tag == 0xFFFAFFFA or tag == 0xFFFCFFFC
@@ -276,7 +298,7 @@ def _scanner_item(target: Dataset) -> Dataset | None:
     item.set_original_encoding(False, True, target.original_character_set)
     if not text(target, "Manufacturer"):
         item.Manufacturer = "unknown"  # type 1 in this sequence
-    item.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.AcquisitionEquipment)]
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.AcquisitionEquipment)]
     return item
 
 
@@ -290,20 +312,31 @@ def _set_equipment(target: Dataset, scanner: Dataset | None, derivation: Derivat
 
 
 def _set_derivation(target: Dataset, source: Dataset, derivation: Derivation) -> None:
-    image_type = [str(value) for value in values(source, "ImageType")]
-    target.ImageType = ["DERIVED", *(image_type[1:] or ["PRIMARY"])]
+    target.ImageType = derived_type(source, "ImageType")
     target.DerivationDescription = derivation.description
     if derivation.research_mark:
         target.ContentQualification = "RESEARCH"
-    target.DerivationCodeSequence = [_code_item(codes.DCM.Smoothing)]
+    target.DerivationCodeSequence = [code_item(codes.DCM.Smoothing)]
+    target.SourceImageSequence = [source_reference(source)]
+
+
+def derived_type(dataset: Dataset, keyword: str) -> list[str]:
+    """ImageType or FrameType with DERIVED in its first place."""
+    return ["DERIVED", *([str(value) for value in values(dataset, keyword)][1:] or ["PRIMARY"])]
+
+
+def source_reference(source: Dataset, frame: int | None = None) -> Dataset:
+    """SourceImageSequence item for an image, or for the frame of it with that index (PS3.3 C.12.4.1.2)."""
     reference = Dataset()
     reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
     reference.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
-    reference.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.SourceImageForImageProcessingOperation)]
-    target.SourceImageSequence = [reference]
+    if frame is not None:
+        reference.ReferencedFrameNumber = frame + 1
+    reference.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.SourceImageForImageProcessingOperation)]
+    return reference
 
 
-def _code_item(code: Code) -> Dataset:
+def code_item(code: Code) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
         code.value,
@@ -331,12 +364,12 @@ def _time_zone(offset: str) -> timezone | None:
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
 
 
-def _set_lossy_compression(target: Dataset, source: Dataset, pixels: PixelFormat) -> None:
+def set_lossy_compression(target: Dataset, source: Dataset, native_bytes: int) -> None:
     """Say that values were lost before, which no later step can undo (PS3.3 C.7.6.1.1.5).
 
     What the source says of it stays, but a source may be silent about the step that compressed it last.
     """
-    lossy = lossy_compression(source, pixels.byte_count)
+    lossy = lossy_compression(source, native_bytes)
     if lossy is None:
         return
     target.LossyImageCompression = "01"

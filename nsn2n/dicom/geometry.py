@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the voxels of a series lie in the patient, and whether its slices form a regular grid.
+"""Where the voxels of a series lie in the patient, and which regular grids its slices form.
 
 Coordinates are those of the patient (LPS, mm: x to the left, y to the back, z to the head).
 `row_direction` is the direction along a row, in which the column index grows; `column_direction` is that
@@ -12,22 +12,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrangement", "Verdict", "VolumeGeometry", "arrange_slices"]
+from nsn2n.dicom.runs import MOST_RUNS, PAIR_LIMIT, is_even, split_runs, tolerance_mm
 
-STEP_TOLERANCE_MM = 0.05
-"""How far a slice-to-slice vector may be from the mean one: rounding of positions in headers is smaller, and
-a twentieth of a millimeter is far below a pixel."""
-
-STEP_TOLERANCE_FRACTION = 0.01
-"""The same as a fraction of the slice distance; the larger of the two holds."""
-
-STEP_TOLERANCE_LIMIT = 0.1
-"""Never more than this fraction, so that very thin slices do not pass whatever their distance."""
+__all__ = ["Arrangement", "SeriesGeometry", "Verdict", "VolumeGeometry", "arrange_slices"]
 
 ORIENTATION_TOLERANCE = 1e-4
 """How far the direction cosines of two slices of one volume may differ (about 0.006 degrees)."""
@@ -44,9 +36,12 @@ SPACING_TOLERANCE = 1e-4
 SAME_POSITION_MM = 1e-3
 """Slices closer than this along the normal are at one position."""
 
+LONGEST_RUN_LEAST = 3
+"""An uneven stack must have a run of at least so many slices: pairs of slices here and there are no volume."""
+
 
 class Verdict(enum.Enum):
-    """What kind of stack a set of slices is; only REGULAR has a geometry that the reader takes."""
+    """What kind of stack a set of slices is."""
 
     REGULAR = "a regular grid"
     SHEARED = "sheared (gantry tilt): equal steps that are not along the normal of the slices"
@@ -76,6 +71,26 @@ class VolumeGeometry:
     """(dz, dy, dx): length of the slice step, distance between rows, distance between columns."""
 
     @property
+    def tilt_degrees(self) -> float:
+        """Angle between the normal of the slices and the line through them: that of the gantry, where it was tilted."""
+        normal = np.cross(self.row_direction, self.column_direction)
+        cosine = float(normal @ self.slice_step_mm) / self.spacing_mm[0]
+        return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+    @property
+    def shear_px(self) -> tuple[float, float]:
+        """(rows, columns) by which each slice lies displaced in its plane against the one before."""
+        _, between_rows, between_columns = self.spacing_mm
+        rows = float(np.dot(self.column_direction, self.slice_step_mm)) / between_rows
+        columns = float(np.dot(self.row_direction, self.slice_step_mm)) / between_columns
+        return (rows, columns)
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the line through the slices is so far from their normal that it is no rounding."""
+        return self.tilt_degrees > SHEAR_TOLERANCE_DEGREES
+
+    @property
     def affine_lps(self) -> NDArray[np.float64]:
         """4x4 matrix from (column, row, slice) indices to LPS mm: the index order of ITK and NIfTI arrays.
 
@@ -95,14 +110,43 @@ class VolumeGeometry:
 
 
 @dataclass(frozen=True)
+class SeriesGeometry:
+    """The grids of a series, one after the other in the order of its slices; most series have one."""
+
+    parts: tuple[VolumeGeometry, ...]
+
+    @property
+    def shape_dhw(self) -> tuple[int, int, int]:
+        """Shape of the array that holds all slices."""
+        _, height, width = self.parts[0].shape_dhw
+        return (sum(self.slice_counts), height, width)
+
+    @property
+    def slice_counts(self) -> tuple[int, ...]:
+        """Slices of each part."""
+        return tuple(part.shape_dhw[0] for part in self.parts)
+
+    @property
+    def spacings_mm(self) -> tuple[tuple[float, float, float], ...]:
+        """(dz, dy, dx) of each part."""
+        return tuple(part.spacing_mm for part in self.parts)
+
+    @property
+    def shears_px(self) -> tuple[tuple[float, float], ...]:
+        """(rows, columns) by which the slices of each part lie displaced; (0, 0) where that is but rounding."""
+        return tuple(part.shear_px if part.is_sheared else (0.0, 0.0) for part in self.parts)
+
+
+@dataclass(frozen=True)
 class Arrangement:
     """The order of slices along their normal, and what kind of stack they form."""
 
     verdict: Verdict
     order: tuple[int, ...]
     """Indices of the given slices, sorted along the cross product of row and column direction."""
-    geometry: VolumeGeometry | None
-    """For REGULAR and SHEARED stacks."""
+    geometry: SeriesGeometry | None
+    """One part if REGULAR or SHEARED; one for each run of equal steps if VARIABLE or GAP, unless there is no run of
+    `LONGEST_RUN_LEAST` slices; None otherwise. A part of one slice has the distance to its neighbor as step."""
     detail: str
     """What was found, with numbers, for a message."""
     culprit: int | None = None
@@ -147,20 +191,50 @@ def arrange_slices(
     sorted_order = tuple(int(index) for index in order)
     if len(positions) == 1:
         return Arrangement(Verdict.SINGLE_SLICE, sorted_order, None, "1 slice", 0)
-    verdict, detail, place = _judge_steps(positions[order], normal)
+    positions = positions[order]
+    verdict, detail, place, runs = _judge_steps(positions, normal)
     geometry = None
-    if verdict in (Verdict.REGULAR, Verdict.SHEARED):
-        step = (positions[order[-1]] - positions[order[0]]) / (len(positions) - 1)
-        between_rows, between_columns = spacings.mean(axis=0)
-        geometry = VolumeGeometry(
-            shape_dhw=(len(positions), *shape_hw),
-            position_mm=_triple(positions[order[0]]),
+    if runs:
+        in_plane = VolumeGeometry(
+            shape_dhw=(0, *shape_hw),
+            position_mm=(0.0, 0.0, 0.0),
             row_direction=_triple(row),
             column_direction=_triple(column),
-            slice_step_mm=_triple(step),
-            spacing_mm=(float(np.linalg.norm(step)), float(between_rows), float(between_columns)),
+            slice_step_mm=(0.0, 0.0, 0.0),
+            spacing_mm=(0.0, *_pair(spacings.mean(axis=0))),
         )
+        geometry = SeriesGeometry(tuple(_placed(in_plane, positions, part, normal) for part in _parts(runs)))
     return Arrangement(verdict, sorted_order, geometry, detail, None if place is None else sorted_order[place])
+
+
+def _parts(counts: tuple[int, ...]) -> list[slice]:
+    ends = np.cumsum(counts)
+    return [slice(int(end - count), int(end)) for count, end in zip(counts, ends, strict=True)]
+
+
+def _placed(
+    in_plane: VolumeGeometry, positions: NDArray[np.float64], part: slice, normal: NDArray[np.float64]
+) -> VolumeGeometry:
+    """The grid of the slices of one part."""
+    own = positions[part]
+    if len(own) > 1:
+        step = (own[-1] - own[0]) / (len(own) - 1)
+    else:
+        along = positions @ normal
+        others = np.delete(along, part.start)
+        step = normal * np.abs(others - along[part.start]).min()
+    return replace(
+        in_plane,
+        shape_dhw=(len(own), *in_plane.shape_dhw[1:]),
+        position_mm=_triple(own[0]),
+        slice_step_mm=_triple(step),
+        spacing_mm=(float(np.linalg.norm(step)), *in_plane.spacing_mm[1:]),
+    )
+
+
+def _pair(vector: NDArray[np.float64]) -> tuple[float, float]:
+    first, second = (float(value) for value in vector)
+    return (first, second)
 
 
 def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -215,42 +289,52 @@ def _largest_angle_degrees(cosines: NDArray[np.float64], index: int) -> float:
     return float(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)).max()))
 
 
-def _judge_steps(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> tuple[Verdict, str, int | None]:
-    """Verdict for sorted positions, what was found, and the slice at which it was found."""
+Judgment = tuple[Verdict, str, int | None, tuple[int, ...]]
+"""What a sorted stack is, what was found, the slice at which it was found, and the slices of each even run."""
+
+
+def _judge_steps(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> Judgment:
     steps = np.diff(positions, axis=0)
     along = steps @ normal
     closest = int(np.argmin(along))
     if along[closest] < SAME_POSITION_MM:
         places = 1 + int(np.count_nonzero(along >= SAME_POSITION_MM))
-        return Verdict.MULTI_VOLUME, f"{len(positions)} slices at {places} positions", closest + 1
+        return Verdict.MULTI_VOLUME, f"{len(positions)} slices at {places} positions", closest + 1, ()
+    if not is_even(positions):
+        return _judge_uneven(positions, along)
     mean_step = steps.mean(axis=0)
     distance = float(np.linalg.norm(mean_step))
-    off_mean = np.linalg.norm(steps - mean_step, axis=1)
-    drift = np.linalg.norm(positions - positions[0] - np.outer(np.arange(len(positions)), mean_step), axis=1)
-    worst = int(np.argmax(off_mean))
-    if off_mean[worst] > _tolerance_mm(distance) or drift.max() > distance / 2:
-        return _judge_uneven(along)
     angle = float(np.degrees(np.arccos(np.clip(mean_step @ normal / distance, -1, 1))))
+    runs = (len(positions),)
     if angle > SHEAR_TOLERANCE_DEGREES:
-        return Verdict.SHEARED, f"{angle:.1f} degrees off the normal", None
-    return Verdict.REGULAR, f"{len(positions)} slices {distance:.4g} mm apart", None
+        return Verdict.SHEARED, f"{angle:.1f} degrees off the normal", None, runs
+    return Verdict.REGULAR, f"{len(positions)} slices {distance:.4g} mm apart", None, runs
 
 
-def _judge_uneven(along_mm: NDArray[np.float64]) -> tuple[Verdict, str, int]:
+def _judge_uneven(positions: NDArray[np.float64], along_mm: NDArray[np.float64]) -> Judgment:
     """Tell slices missing from an even grid from spacing that is uneven by itself."""
-    usual = float(np.median(along_mm))
+    usual = _grid_step(along_mm) or float(np.median(along_mm))
+    runs = split_runs(positions, usual * float(np.linalg.norm(positions[-1] - positions[0])) / float(along_mm.sum()))
+    found = f"{len(runs)} evenly spaced runs" if runs else f"more than {MOST_RUNS} evenly spaced runs"
+    missing = int(np.sum(np.rint(along_mm / usual) - 1))
     worst = int(np.argmax(np.abs(along_mm - usual)))
-    multiples = np.maximum(np.rint(along_mm / usual), 1)
-    missing = int(np.sum(multiples - 1))
-    if missing and np.all(np.abs(along_mm - multiples * usual) <= _tolerance_mm(usual) * multiples):
-        return (
-            Verdict.GAP,
-            f"{missing} missing, a step of {along_mm.max():.4g} mm among {usual:.4g} mm",
-            worst + 1,
-        )
-    return Verdict.VARIABLE, f"slice distances {along_mm.min():.4g} to {along_mm.max():.4g} mm", worst + 1
+    even = runs if runs and max(runs) >= LONGEST_RUN_LEAST else ()
+    if _grid_step(along_mm) is None or _has_other_step(along_mm, runs or (), usual):
+        detail = f"slice distances {along_mm.min():.4g} to {along_mm.max():.4g} mm, {found}"
+        return Verdict.VARIABLE, detail, worst + 1, even
+    detail = f"{missing} missing, a step of {along_mm.max():.4g} mm among {usual:.4g} mm, {found}"
+    return Verdict.GAP, detail, worst + 1, even
 
 
-def _tolerance_mm(distance_mm: float) -> float:
-    smallest = min(STEP_TOLERANCE_MM, STEP_TOLERANCE_LIMIT * distance_mm)
-    return max(smallest, STEP_TOLERANCE_FRACTION * distance_mm)
+def _grid_step(along_mm: NDArray[np.float64]) -> float | None:
+    """The step of which all are multiples, if there is one: the usual or the smallest of them."""
+    for step in (float(np.median(along_mm)), float(along_mm.min())):
+        multiples = np.maximum(np.rint(along_mm / step), 1)
+        if multiples.max() > 1 and np.all(np.abs(along_mm - multiples * step) <= tolerance_mm(step) * multiples):
+            return step
+    return None
+
+
+def _has_other_step(along_mm: NDArray[np.float64], runs: tuple[int, ...], usual_mm: float) -> bool:
+    """Whether some run is evenly spaced by more than the usual step: then nothing is missing there."""
+    return any(part.stop - part.start > 2 and along_mm[part.start] > PAIR_LIMIT * usual_mm for part in _parts(runs))

@@ -27,7 +27,8 @@ __all__ = ["Outcome", "denoise_folder", "select_in", "series_numbers_by_study"]
 logger = logging.getLogger(__name__)
 
 Denoise = Callable[..., "DenoiseResult"]
-"""Takes the volume and the keywords `spacing_mm`, `modality`, `exclude` and `progress` of `nsn2n.denoise`."""
+"""Takes the volume and the keywords `spacing_mm`, `parts`, `shear_px`, `modality`, `exclude` and `progress` of
+`nsn2n.denoise`."""
 
 SeriesProgress = Callable[[SeriesRecord, float, float], None]
 """Takes the series in work, the fraction of it that is done, and the seconds left."""
@@ -146,7 +147,9 @@ def _denoise_series(
         keywords["progress"] = lambda fraction, seconds_left: progress(record, fraction, seconds_left)
     result = denoise(
         series.volume_dhw,
-        spacing_mm=series.geometry.spacing_mm,
+        spacing_mm=series.geometry.spacings_mm,
+        parts=series.parts,
+        shear_px=series.geometry.shears_px,
         modality=series.modality,
         exclude=series.padding_mask_dhw,
         **keywords,

@@ -22,7 +22,14 @@ from pydicom.uid import (
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, tag_text, text, values
 
-__all__ = ["OWN_MANUFACTURER", "OWN_MODEL_NAME", "SINGLE_FRAME_CLASSES", "is_own_output", "why_not_a_volume"]
+__all__ = [
+    "ENHANCED_CLASSES",
+    "OWN_MANUFACTURER",
+    "OWN_MODEL_NAME",
+    "SINGLE_FRAME_CLASSES",
+    "is_own_output",
+    "why_not_a_volume",
+]
 
 OWN_MANUFACTURER = "The nsn2n authors"
 OWN_MODEL_NAME = "nsn2n"
@@ -30,14 +37,14 @@ OWN_MODEL_NAME = "nsn2n"
 output. (A private derivation code would tell the same but costs two validator warnings per file.)"""
 
 SINGLE_FRAME_CLASSES = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
-"""SOP classes that the reader takes."""
+"""SOP classes of single slices that the reader takes."""
+
+ENHANCED_CLASSES = frozenset({EnhancedCTImageStorage, EnhancedMRImageStorage, EnhancedPETImageStorage})
+"""SOP classes of multi-frame images that the reader takes."""
 
 LATER_CLASSES = frozenset(
     {
-        EnhancedCTImageStorage,
-        EnhancedMRImageStorage,
         EnhancedMRColorImageStorage,
-        EnhancedPETImageStorage,
         LegacyConvertedEnhancedCTImageStorage,
         LegacyConvertedEnhancedMRImageStorage,
         LegacyConvertedEnhancedPETImageStorage,
@@ -91,19 +98,25 @@ PRIVATE_SIGNS = (
 def why_not_a_volume(header: Dataset) -> str | None:
     """Name what makes an image one that must not be denoised, or return None.
 
-    Looks at SOPClassUID, ImageType and ComplexImageComponent; says nothing about geometry.
+    Looks at SOPClassUID, ImageType, ComplexImageComponent and the like, and at FrameType in the header of a frame;
+    says nothing about geometry.
     """
     sop_class = UID(text(header, "SOPClassUID"))
-    if sop_class not in SINGLE_FRAME_CLASSES | LATER_CLASSES:
+    if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES:
         return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no CT, MR or PET image"
-    image_type = [str(value).strip().upper() for value in values(header, "ImageType")]
-    for value in image_type:
-        if value in REFUSED_IMAGE_TYPES:
-            kind = REFUSED_IMAGE_TYPES[value]
-            return f"{tag_text('ImageType')} {text(header, 'ImageType')} has {value}: {kind}"
+    for keyword in ("ImageType", "FrameType"):
+        for value in (str(value).strip().upper() for value in values(header, keyword)):
+            if value in REFUSED_IMAGE_TYPES:
+                return f"{tag_text(keyword)} {text(header, keyword)} has {value}: {REFUSED_IMAGE_TYPES[value]}"
     component = text(header, "ComplexImageComponent").upper()
-    if component in ("PHASE", "REAL", "IMAGINARY", "MIXED"):
+    # The frames of an image with several components are looked at one by one.
+    of_frames = sop_class in ENHANCED_CLASSES and "NumberOfFrames" in header
+    if component in ("PHASE", "REAL", "IMAGINARY") or (component == "MIXED" and not of_frames):
         return f"{tag_text('ComplexImageComponent')} is {component}, not MAGNITUDE"
+    for keyword, usual in (("PixelPresentation", "MONOCHROME"), ("VolumeBasedCalculationTechnique", "NONE")):
+        found = text(header, keyword).upper()
+        if found not in ("", usual) and not (found == "MIXED" and of_frames):
+            return f"{tag_text(keyword)} is {found}, not {usual}"
     return _private_sign(header)
 
 

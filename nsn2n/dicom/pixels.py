@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    EnhancedPETImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -42,6 +43,8 @@ NATIVE_TRANSFER_SYNTAXES = frozenset(
         DeflatedExplicitVRLittleEndian,
     }
 )
+
+PET_CLASSES = (PositronEmissionTomographyImageStorage, EnhancedPETImageStorage)
 
 PIXEL_TAGS = [
     "SamplesPerPixel",
@@ -160,7 +163,7 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
         slope=slope,
         intercept=intercept,
         padding=_padding_range(header, allocated, bool(signed), path),
-        slope_may_change=text(header, "SOPClassUID") == PositronEmissionTomographyImageStorage and intercept == 0,
+        slope_may_change=text(header, "SOPClassUID") in PET_CLASSES and intercept == 0,
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a denoised volume as a new DICOM series, one derived instance per source slice.
+"""Writes a denoised volume as a new DICOM series, one derived instance per source instance.
 
 The series is written into a hidden folder, read back and checked, and only then gets its name; whatever goes
 wrong before that leaves nothing behind.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +19,27 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.valuerep import DSfloat
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, raw_value, refusal, tag_text, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
 from nsn2n.dicom.checks import SliceFacts
-from nsn2n.dicom.compression import lossy_compression
 from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset
-from nsn2n.dicom.encoding import compress, encoding
-from nsn2n.dicom.geometry import VolumeGeometry
+from nsn2n.dicom.derive_enhanced import derive_enhanced
+from nsn2n.dicom.encoding import EncodedSlice, encode_slice
+from nsn2n.dicom.geometry import SeriesGeometry
+from nsn2n.dicom.lossless import compress, encoding
 from nsn2n.dicom.numbering import claimed_series
-from nsn2n.dicom.pixels import PixelFormat, pixel_format, stored_values
-from nsn2n.dicom.reader import plan_series
+from nsn2n.dicom.pixels import stored_values
+from nsn2n.dicom.plan import plan_series
+from nsn2n.dicom.self_check import check_enhanced_file, check_series, check_slice_file
+from nsn2n.dicom.stored_pixels import frame_datasets
 from nsn2n.errors import DicomError, VolumeError
 
-__all__ = ["EncodedSlice", "WriteOptions", "WrittenSeries", "encode_slice", "write_series"]
+__all__ = ["WriteOptions", "WrittenSeries", "write_series"]
+
+DEFERRED_BYTES = 4096
+"""Attributes longer than this, the pixels first of all, are read when they are asked for."""
 
 logger = logging.getLogger(__name__)
-
-PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
-"""Compared as bytes, since decoding a wrong one makes pydicom warn with the value in the message."""
-
-COPIED_KEYWORDS = (
-    "StudyInstanceUID",
-    *("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("SliceThickness", "SpacingBetweenSlices", "SliceLocation", "InstanceNumber", "AcquisitionNumber"),
-    *(
-        "RescaleIntercept",
-        "RescaleType",
-        "Units",
-        "DecayCorrection",
-        "DecayFactor",
-        "FrameReferenceTime",
-        "PixelPaddingValue",
-        "PixelPaddingRangeLimit",
-    ),
-    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("PhotometricInterpretation", "SpecificCharacterSet", "Modality", "SOPClassUID"),
-    *("WindowCenter", "WindowWidth", "BurnedInAnnotation"),
-)
-"""Attributes whose values the finished file must have from its source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +49,7 @@ class WriteOptions:
     taken_series_numbers: frozenset[int] = frozenset()
     """Series numbers in use in the study, besides those in the output folder; the new series gets none of them."""
     compression: str = "none"
-    """How pixels are stored: a key of `nsn2n.dicom.encoding.ENCODINGS`; none of them loses anything."""
+    """How pixels are stored: a key of `nsn2n.dicom.lossless.ENCODINGS`; none of them loses anything."""
     clipped_fraction_to_warn: float = 1e-3
     """Warn if more than this fraction of the voxels had to be clipped to the range of BitsStored."""
     allow_own_output: bool = False
@@ -86,24 +68,13 @@ class WrittenSeries:
     SeriesInstanceUID: str
     SeriesNumber: int
     files: tuple[Path, ...]
-    """In slice order."""
+    """In slice order; one for each file of the source."""
     clipped_voxels: int
     """Voxels whose value lay outside the range of BitsStored."""
     voxels_moved_off_padding: int
     """Voxels whose new value would have read as padding, and got the nearest one that does not."""
     rescaled_slices: int = 0
     """Slices of PET whose values no longer fitted their RescaleSlope, and got a new one."""
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedSlice:
-    """New stored values of one slice."""
-
-    stored_hw: NDArray[np.int32]
-    clipped: int
-    moved_off_padding: int
-    pixels: PixelFormat
-    """Coding of the source, perhaps with another slope."""
 
 
 def write_series(
@@ -122,7 +93,7 @@ def write_series(
         In units of the modality (HU in CT), slices in the order of `source_files`. A voxel that was not
         changed keeps its stored value; padded pixels do too, whatever the array holds there.
     source_files : sequence of path
-        The source file of each slice.
+        The source file of each slice; that of an enhanced image once for each of its frames.
     output_folder : path
         Made if absent; the series goes into a subfolder named by its UID, as ``IM0001.dcm`` and so on.
     derivation : Derivation
@@ -140,7 +111,8 @@ def write_series(
     options = options or WriteOptions()
     sources, output = [Path(path) for path in source_files], Path(output_folder)
     volume = np.asarray(volume_dhw)
-    slices, geometry = plan_series(sources, allow_own_output=options.allow_own_output)
+    plan = plan_series(list(dict.fromkeys(sources)), allow_own_output=options.allow_own_output)
+    slices, geometry = plan.slices, plan.geometry
     _check_volume(volume, sources, slices, geometry)
     clipped = moved = rescaled = 0
     try:
@@ -148,13 +120,16 @@ def write_series(
         claim = claimed_series(output, slices[0].header, derivation, options.taken_series_numbers)
         with claim as (series, hidden):
             folder = output / series.SeriesInstanceUID
-            names = [f"IM{index + 1:04d}.dcm" for index in range(len(slices))]
-            for name, facts, values_hw in zip(names, slices, volume, strict=True):
-                encoded = _write_slice(hidden / name, facts, values_hw, derivation, series, options.compression)
-                clipped += encoded.clipped
-                moved += encoded.moved_off_padding
-                rescaled += encoded.pixels != facts.pixels
-            _check_series([hidden / name for name in names], geometry, series)
+            images = _images(slices)
+            names = [f"IM{index + 1:04d}.dcm" for index in range(len(images))]
+            for name, places in zip(names, images, strict=True):
+                write = _write_slice if slices[places[0]].frame is None else _write_frames
+                parts, frames = [slices[place] for place in places], [volume[place] for place in places]
+                for encoded in write(hidden / name, parts, frames, derivation, series, options.compression):
+                    clipped += encoded.clipped
+                    moved += encoded.moved_off_padding
+                    rescaled += encoded.new_slope
+            check_series(plan, [hidden / name for name in names], series)
             hidden.rename(folder)
     except OSError as error:
         # pydicom wraps errors while writing; the system's own words are in the cause.
@@ -180,8 +155,16 @@ def write_series(
     )
 
 
+def _images(slices: Sequence[SliceFacts]) -> list[list[int]]:
+    """Places of the slices of each source file, in the order of its frames; files in the order of the volume."""
+    of_file: dict[Path, list[int]] = {}
+    for place, facts in enumerate(slices):
+        of_file.setdefault(facts.path, []).append(place)
+    return [sorted(places, key=lambda place: slices[place].frame or 0) for places in of_file.values()]
+
+
 def _check_volume(
-    volume: NDArray[Any], sources: list[Path], slices: list[SliceFacts], geometry: VolumeGeometry
+    volume: NDArray[Any], sources: list[Path], slices: Sequence[SliceFacts], geometry: SeriesGeometry
 ) -> None:
     if volume.shape != geometry.shape_dhw:
         raise VolumeError(
@@ -205,142 +188,52 @@ def _check_volume(
 
 def _write_slice(
     file: Path,
-    facts: SliceFacts,
-    values_hw: NDArray[Any],
+    slices: Sequence[SliceFacts],
+    values: Sequence[NDArray[Any]],
     derivation: Derivation,
     series: DerivedSeries,
     compression: str,
-) -> EncodedSlice:
+) -> list[EncodedSlice]:
     """Derive one instance from its source file, save it and check what was saved."""
-    try:
-        source = pydicom.dcmread(facts.path)
-    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise refusal(
-            f"a source file must stay readable; got {type(error).__name__}", "Run again.", path=facts.path
-        ) from error
+    (facts,), (values_hw,) = slices, values
+    source = _source(facts.path)
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
     target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
     compress(target, compression)
     target.save_as(file, enforce_file_format=True)
-    _check_file(file, source, encoded, facts)
+    check_slice_file(file, source, encoded, facts)
+    return [encoded]
+
+
+def _write_frames(
+    file: Path,
+    slices: Sequence[SliceFacts],
+    values: Sequence[NDArray[Any]],
+    derivation: Derivation,
+    series: DerivedSeries,
+    compression: str,
+) -> list[EncodedSlice]:
+    """Derive one enhanced image from its source file, save it and check what was saved."""
+    path = slices[0].path
+    source = _source(path, defer_size=DEFERRED_BYTES)
+    encoded = [
+        encode_slice(values_hw, stored_values(dataset, facts.pixels, facts.label), facts.pixels)
+        for dataset, facts, values_hw in zip(frame_datasets(path, slices), slices, values, strict=True)
+    ]
+    target = derive_enhanced(source, encoded, derivation, series)
+    compress(target, compression)
+    target.save_as(file, enforce_file_format=True)
+    check_enhanced_file(file, source, encoded, slices)
     return encoded
 
 
-def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], pixels: PixelFormat) -> EncodedSlice:
-    """Turn values of the modality into stored values: rint((value - intercept) / slope).
-
-    Parameters
-    ----------
-    values_hw : array, shape (H, W)
-        Finite values.
-    source_stored_hw : array, shape (H, W), int32
-        Stored values of the source. Where the value was not changed, or the source is padding, they are kept
-        exactly.
-    pixels : PixelFormat
-
-    Returns
-    -------
-    EncodedSlice
-        Within the range of BitsStored; a pixel reads as padding if and only if it does in the source. In PET
-        the slope is a new one, and no value but padding is kept, if the values do not fit the slope of the source.
-    """
-    padding = pixels.is_padding(source_stored_hw)
-    kept = padding | (values_hw.astype(np.float32) == pixels.to_values(source_stored_hw))
-    if pixels.slope_may_change:
-        fitting = _fitting_slope(values_hw[~padding], pixels)
-        if fitting != pixels.slope:
-            kept, pixels = padding, replace(pixels, slope=fitting)
-    exact = (values_hw.astype(np.float64) - pixels.intercept) / pixels.slope
-    low, high = pixels.stored_range
-    outside = ~kept & ((np.rint(exact) < low) | (np.rint(exact) > high))
-    stored = np.rint(np.clip(exact, low, high)).astype(np.int32)
-    collides = ~kept & pixels.is_padding(stored)
-    if pixels.padding is not None and collides.any():
-        stored[collides] = _nearest_outside(exact[collides], pixels.padding, (low, high))
-    return EncodedSlice(
-        stored_hw=np.where(kept, source_stored_hw, stored),
-        clipped=int(np.count_nonzero(outside)),
-        moved_off_padding=int(np.count_nonzero(collides)),
-        pixels=pixels,
-    )
-
-
-def _fitting_slope(values: NDArray[Any], pixels: PixelFormat) -> float:
-    """The slope of the source where all values fit it, else the smallest that they do fit.
-
-    Values below 0 cannot be had without a sign, by no slope.
-    """
-    if not values.size:
-        return pixels.slope
-    low, high = pixels.stored_range
-    needed = max(float(values.max()) / high, float(values.min()) / low if low else 0.0)
-    if np.rint(needed / pixels.slope * high) <= high:
-        return pixels.slope
-    return float(str(DSfloat(needed, auto_format=True)))  # as the file will hold it
-
-
-def _nearest_outside(
-    exact: NDArray[np.float64], padding: tuple[int, int], stored_range: tuple[int, int]
-) -> NDArray[np.int32]:
-    """The stored value nearest to each exact one that is in range and not padding."""
-    below, above = padding[0] - 1, padding[1] + 1
-    to_below = exact - below < above - exact
-    if below < stored_range[0]:
-        to_below = np.zeros_like(to_below)
-    elif above > stored_range[1]:
-        to_below = np.ones_like(to_below)
-    return np.where(to_below, below, above).astype(np.int32)
-
-
-def _check_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: SliceFacts) -> None:
-    """Read a file back: pixels must be those that were meant, patient and geometry those of the source."""
-    written = pydicom.dcmread(file)
-    pixels = pixel_format(written, file)
-    lossy = lossy_compression(source, pixels.byte_count) is not None
-    wrong = [keyword for keyword in COPIED_KEYWORDS if text(written, keyword) != text(source, keyword)]
-    wrong += [key for key in PATIENT_KEYWORDS if raw_value(written, key) != raw_value(source, key)]
-    same_slope = encoded.pixels.slope == facts.pixels.slope
-    if pixels.slope != encoded.pixels.slope or (
-        same_slope and text(written, "RescaleSlope") != text(source, "RescaleSlope")
-    ):
-        wrong.append("RescaleSlope")
-    if text(written, "LossyImageCompression") != ("01" if lossy else text(source, "LossyImageCompression")):
-        wrong.append("LossyImageCompression")
-    if values(written, "ImageType")[:1] != ("DERIVED",):
-        wrong.append("ImageType")
-    if text(written, "SOPInstanceUID") != text(written.file_meta, "MediaStorageSOPInstanceUID"):
-        wrong.append("SOPInstanceUID")
-    if not np.array_equal(stored_values(written, pixels, file), encoded.stored_hw):
-        wrong.append("PixelData")
-    if wrong:
+def _source(path: Path, defer_size: int | None = None) -> Dataset:
+    try:
+        return pydicom.dcmread(path, defer_size=defer_size)
+    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
         raise refusal(
-            f"a written file must agree with its source; {', '.join(map(tag_text, wrong))} does not",
-            "The series was not written. Please report this.",
-            path=facts.path,
-            header=facts.header,
-        )
-
-
-def _check_series(files: list[Path], geometry: VolumeGeometry, series: DerivedSeries) -> None:
-    """Read the written headers as a series: same grid and order as the source, one series, UIDs all new."""
-    slices, found = plan_series(files, allow_own_output=True)
-    uids = {text(facts.header, "SOPInstanceUID") for facts in slices}
-    source_uids = {text(facts.header.SourceImageSequence[0], "ReferencedSOPInstanceUID") for facts in slices}
-    of_series = {(text(facts.header, "SeriesInstanceUID"), text(facts.header, "SeriesNumber")) for facts in slices}
-    rules = {
-        "the geometry of the source": found == geometry,
-        "the slice order of the source": [facts.path for facts in slices] == files,
-        "one new SOPInstanceUID per slice": len(uids) == len(files) and not uids & source_uids,
-        "one source image per slice": len(source_uids) == len(files),
-        "one SeriesInstanceUID and SeriesNumber": of_series == {(series.SeriesInstanceUID, str(series.SeriesNumber))},
-    }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        raise refusal(
-            f"a written series must have {' and '.join(broken)}; it has not",
-            "The series was not written. Please report this.",
-            series_uid=series.SeriesInstanceUID,
-        )
+            f"a source file must stay readable; got {type(error).__name__}", "Run again.", path=path
+        ) from error
 
 
 def _report(clipped: int, moved: int, voxels: int, options: WriteOptions, folder: Path) -> None:

@@ -64,13 +64,13 @@ def write_series(folder, number, *, slices=5, **overrides):
 
 
 def gap(index):
-    """ImagePositionPatient of a series that lacks a slice."""
-    return [0, 0, index + (index > 2)]
+    """ImagePositionPatient of a series that lacks so many slices that no three are left side by side."""
+    return [0, 0, index + (index + 1) // 2]
 
 
 @pytest.fixture
 def study(tmp_path):
-    """A localizer (1), two volumes (2, 3), a secondary capture (4), a volume with a gap (5)."""
+    """A localizer (1), two volumes (2, 3), a secondary capture (4), a volume with too many gaps (5)."""
     folder = tmp_path / "study"
     write_series(folder, 1, slices=1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_series(folder, 2)
@@ -82,7 +82,7 @@ def study(tmp_path):
 
 @pytest.fixture
 def gap_study(tmp_path):
-    """Nothing but a volume with a gap."""
+    """Nothing but a volume with too many gaps."""
     write_series(tmp_path / "gap", 5, ImagePositionPatient=gap)
     return tmp_path / "gap"
 

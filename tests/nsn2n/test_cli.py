@@ -27,12 +27,13 @@ def _volume(seed=0):
 
 @pytest.fixture
 def study(tmp_path):
-    """Series 1, one that lacks a slice (2), and a localizer (3), all in one study."""
+    """Series 1, one that lacks too many slices (2), and a localizer (3), all in one study."""
     folder = tmp_path / "study"
     options = {"seed": "cli", "spacing_mm": (2.0, 0.5, 0.75)}
     write_synthetic_series(_volume(), folder, series_number=1, **options)
     files = write_synthetic_series(_volume(1), folder, series_number=2, **options)
     files[1].unlink()
+    files[4].unlink()
     localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
     write_synthetic_series(_volume(2)[:1], folder, series_number=3, overrides=localizer, **options)
     return folder

@@ -20,12 +20,14 @@ def _volume(seed=0):
 
 @pytest.fixture
 def study(tmp_path):
-    """Two volumes, and one that lacks a slice."""
+    """Two volumes, and one that lacks too many slices."""
     folder = tmp_path / "study"
     options = {"seed": "plan", "spacing_mm": (2.0, 0.5, 0.75)}
     for number in (1, 2):
         write_synthetic_series(_volume(), folder, series_number=number, **options)
-    write_synthetic_series(_volume(1), folder, series_number=3, **options)[1].unlink()
+    files = write_synthetic_series(_volume(1), folder, series_number=3, **options)
+    files[1].unlink()
+    files[4].unlink()
     return folder
 
 

@@ -554,3 +554,24 @@ def test_strength_mixes_the_result_with_the_source(modality):
 def test_strength_beyond_its_ends_is_refused(strength):
     with pytest.raises(SettingsError, match=r"strength must be in 0\.\.1"):
         _brief(_noise((3, 16, 16)), strength=strength)
+
+
+def test_a_budget_ends_both_fits_early():
+    volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
+    config = {"fit": {"steps": 60, "crop_px": 16}, "refit": {"steps": 50}}
+
+    whole, brief = (
+        denoise(volume, modality="MR", config={**config, **budget}).measured for budget in ({}, {"budget_s": 1e-3})
+    )
+
+    assert (whole["steps"], whole["refit_steps"]) == (60, 50)
+    assert (brief["steps"], brief["refit_steps"]) == (20, 20)
+
+
+def test_parts_share_a_budget_and_the_result_tells_the_whole():
+    volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
+
+    result = denoise(volume, parts=(2, 3), config={"fit": {"steps": 60, "crop_px": 16}, "budget_s": 1e-3})
+
+    assert [part["steps"] for part in result.parts] == [20, 20]
+    assert result.settings.budget_s == 1e-3

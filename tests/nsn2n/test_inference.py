@@ -200,3 +200,9 @@ def test_a_network_that_sees_the_whole_slice_gets_it_whole(monkeypatch):
     inference.denoise_flipped(Network(), torch.zeros(1, 1, 300, 8), FLOAT32, flips=False)
 
     assert shapes == [(1, 1, 300, 8)]
+
+
+def test_between_batches_the_caller_computes_gradients_as_ever():
+    next(denoised_batches(_network(), _volume(2, 8, 8), 0.0, 1.0, FLOAT32))
+
+    assert not torch.is_inference_mode_enabled()

@@ -43,13 +43,13 @@ def volumes():
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory, volumes):
-    """One study: a localizer (1), two volumes (2, 3), a secondary capture (4), a volume with a gap (5)."""
+    """One study: a localizer (1), two volumes (2, 3), a secondary capture (4), a volume with too many gaps (5)."""
     folder = tmp_path_factory.mktemp("study")
     common = {"study_uid": "2.25.77", "seed": "operators"}
     one_slice = np.zeros((1, 16, 16))
     capture = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
     localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
-    gap = {"ImagePositionPatient": lambda index: [0, 0, index + (index > 2)]}
+    gap = {"ImagePositionPatient": lambda index: [0, 0, index + (index + 1) // 2]}
     write_synthetic_series(one_slice, folder / "a", series_number=1, overrides=localizer, **common)
     spacing = {"spacing_mm": (1.5, 0.75, 0.5), "origin_mm": (-10.0, 20.0, 30.0)}
     write_synthetic_series(volumes[2], folder / "b", series_number=2, **spacing, **common)

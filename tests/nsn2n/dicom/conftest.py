@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from pydicom.dataset import Dataset
 
 from nsn2n.dicom.derive import Derivation
 from nsn2n.dicom.synthetic import write_synthetic_series
+from tests.nsn2n.dicom.enhanced import EditFrame, enhance
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -39,6 +41,25 @@ def make_series(tmp_path: Path, noise_dhw: NDArray[np.float64]) -> Callable[...,
     def make(volume_dhw: NDArray[Any] | None = None, folder: str = "in", **options: Any) -> list[Path]:
         volume = noise_dhw if volume_dhw is None else volume_dhw
         return write_synthetic_series(volume, tmp_path / folder, **{"seed": "test", **options})
+
+    return make
+
+
+@pytest.fixture
+def make_enhanced(tmp_path: Path, make_series: Callable[..., list[Path]]) -> Callable[..., Path]:
+    """Write one enhanced image; keyword arguments as for `write_synthetic_series` and `enhance`."""
+    made = itertools.count()
+
+    def make(
+        volume_dhw: NDArray[Any] | None = None,
+        *,
+        edit_frame: EditFrame | None = None,
+        edit: Edit | None = None,
+        **options: Any,
+    ) -> Path:
+        number = next(made)
+        files = make_series(volume_dhw, folder=f"frames{number}", **options)
+        return enhance(files, tmp_path / f"enhanced{number}" / "image.dcm", edit_frame=edit_frame, edit=edit)
 
     return make
 

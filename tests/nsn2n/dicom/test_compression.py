@@ -20,7 +20,8 @@ from pydicom.uid import (
 )
 
 from nsn2n.dicom.compression import CODECS
-from nsn2n.dicom.reader import inspect_series, read_series
+from nsn2n.dicom.plan import inspect_series
+from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
 

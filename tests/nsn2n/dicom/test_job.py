@@ -41,6 +41,32 @@ def test_the_series_holds_what_the_method_gives(make_series, volume_dhw, tmp_pat
     assert outcome.record.SeriesNumber == 1
 
 
+def test_what_lies_beyond_a_gap_is_denoised_apart(make_series, volume_dhw, tmp_path):
+    volume_dhw = np.concatenate([volume_dhw, volume_dhw[:3]])
+    files = make_series(volume_dhw)
+    files[4].unlink()
+
+    (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", run)
+
+    derived = read_series(outcome.written.files, allow_own_output=True)
+    for part in (slice(4), slice(5, 8)):
+        expected = run(volume_dhw[part], modality="CT").volume
+        here = part if part.start is None else slice(4, 7)
+        np.testing.assert_allclose(derived.volume_dhw[here], expected, atol=0.5)
+    assert "2 parts, each fitted alone" in derived.headers[0].DerivationDescription
+
+
+def test_an_enhanced_image_becomes_one(make_enhanced, volume_dhw, tmp_path):
+    file = make_enhanced(volume_dhw)
+
+    (outcome,) = denoise_folder(file.parent, tmp_path / "out", run)
+
+    expected = run(volume_dhw, modality="CT", spacing_mm=(1.0, 1.0, 1.0)).volume
+    derived = read_series(outcome.written.files, allow_own_output=True)
+    assert len(outcome.written.files) == 1
+    np.testing.assert_allclose(derived.volume_dhw, expected, atol=0.5)
+
+
 def test_series_numbers_are_new_in_the_study(make_series, volume_dhw, tmp_path):
     # 1001 is taken by a series that is not denoised, 1002 by the derived one of series 1.
     make_series(volume_dhw, series_number=1)
@@ -63,7 +89,9 @@ def test_numbers_of_another_study_are_free(make_series, volume_dhw, tmp_path):
 
 
 def test_one_failure_among_others(make_series, volume_dhw, tmp_path, caplog):
-    make_series(volume_dhw, series_number=1)[2].unlink()
+    files = make_series(volume_dhw, series_number=1)
+    files[1].unlink()
+    files[4].unlink()
     make_series(volume_dhw, series_number=2)
 
     failed, written = denoise_folder(tmp_path / "in", tmp_path / "out", run)

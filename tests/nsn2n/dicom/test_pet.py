@@ -11,11 +11,12 @@ import pydicom
 import pytest
 import SimpleITK
 
+from nsn2n.dicom.encoding import encode_slice
 from nsn2n.dicom.pixels import PixelFormat
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.rules import default_rules, select_series
 from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.writer import encode_slice, write_series
+from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
 
 PEAKS_BQML = (400.0, 9000.0, 52000.5, 0.0, 3.25)
@@ -166,14 +167,3 @@ def test_slices_of_other_units_are_refused(pet, edit_file, keyword, value):
     edit_file(files[3], lambda dataset: setattr(dataset, keyword, value))
     with pytest.raises(DicomError, match=rf"{keyword} .* must be the same in all slices .* got {value}"):
         read_series(files)
-
-
-def test_several_times_at_one_position_are_refused(pet, make_series, activity_dhw, edit_file):
-    files = pet()
-    again = make_series(activity_dhw, modality="PT", folder="later", seed="other")
-    uids = pydicom.dcmread(files[0])
-    for file in again:
-        edit_file(file, lambda dataset: [setattr(dataset, key, uids[key].value) for key in
-                                         ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")])  # fmt: skip
-    with pytest.raises(DicomError, match=r"several volumes in one series\) \(10 slices at 5 positions\)"):
-        read_series([*files, *again])
