@@ -118,6 +118,9 @@ def denoise(
     strength: Annotated[
         float | None, typer.Option(help="How much of the noise to remove: 0 (none) to 1. [default: 1]")
     ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End the fits early, so that a series takes about so long.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     series: Annotated[
         list[str] | None,
@@ -151,7 +154,7 @@ def denoise(
     """
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
-        settings = _settings(preset_name, config, seed=seed, strength=strength)
+        settings = _settings(preset_name, config, seed=seed, strength=strength, budget_s=budget)
         run = _with_settings(settings, device)
         if source.is_dir() or not (source.is_file() or source.name.endswith((".nii", ".nii.gz"))):
             if modality is not None:

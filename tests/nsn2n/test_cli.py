@@ -308,3 +308,15 @@ def test_info_of_no_folder(nsn2n, tmp_path):
 
     assert result.code == 1
     assert result.stderr.startswith("error: no DICOM found in")
+
+
+def test_a_budget_ends_the_fit_early_and_one_that_is_none_is_refused(nsn2n, study, tmp_path):
+    config = tmp_path / "long.yaml"
+    config.write_text("fit: {steps: 40, crop_px: 16}")
+
+    brief = nsn2n("denoise", study, tmp_path / "out", "--config", config, "--budget", 0.001)
+    none = nsn2n("denoise", study, tmp_path / "none", "--budget", 0)
+
+    assert "20 steps" in brief.stderr
+    assert none.code == 1
+    assert "budget_s must be > 0; got 0.0" in none.stderr
