@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nsn2n.dicom.attributes import values
+from nsn2n.dicom.attributes import one_line, values
 from nsn2n.dicom.geometry import SeriesGeometry
 from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.rules import default_rules, select_series
@@ -91,8 +91,8 @@ def _spacings(geometry: SeriesGeometry) -> str:
 
 
 def _one_line(text: str) -> str:
-    """No tabs, line ends or other control characters: they would break the table, or steer the terminal."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split()) or "-"
+    """No tabs or line ends either: they would break the table."""
+    return one_line(text).strip() or "-"
 
 
 def print_series(lines: Sequence[SeriesLine], console: Console | None = None) -> None:
