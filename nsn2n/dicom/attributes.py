@@ -100,7 +100,7 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
     """All values of an attribute; empty if it is absent, empty or cannot be converted."""
     try:
         value = header.get(keyword)
-    except PARSE_ERRORS:
+    except (OSError, *PARSE_ERRORS):  # pydicom reads sequences when they are asked for, and may find no tag there
         return ()
     if value is None or value == "":
         return ()

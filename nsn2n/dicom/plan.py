@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsn2n.dicom.attributes import refusal, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
 from nsn2n.dicom.checks import SliceFacts, check_file, check_same_series
 from nsn2n.dicom.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
 from nsn2n.dicom.limits import Limits, check_claimed_pixels
@@ -87,7 +87,7 @@ def plan_series(
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
     limits = limits or Limits()
-    checked = [check_file(read_header(path, limits), path, allow_own_output=allow_own_output) for path in files]
+    checked = [_checked(path, allow_own_output, limits) for path in files]
     slices = [facts for of_file in _without_copies(checked) for facts in of_file]
     check_same_series(slices)
     check_claimed_pixels(slices, limits)
@@ -101,6 +101,19 @@ def plan_series(
         warnings=(*told.warnings, *_overlay_warnings(slices), *_pet_warnings(slices[0])),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
+
+
+def _checked(path: Path, allow_own_output: bool, limits: Limits) -> list[SliceFacts]:
+    header = read_header(path, limits)
+    try:
+        return check_file(header, path, allow_own_output=allow_own_output)
+    except (OSError, *PARSE_ERRORS) as error:
+        raise refusal(
+            f"attributes must be readable; one raises {type(error).__name__}",
+            "Copy or export the file again.",
+            path=path,
+            header=header,
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | 
         return None
     except PARSE_ERRORS as error:
         raise _unreadable(path, error) from error
-    directory = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
+    directory = (text(header.file_meta, "MediaStorageSOPClassUID"), text(header, "SOPClassUID"))
     if MediaStorageDirectoryStorage in directory:
         ignored.append(IgnoredFile(path, "DICOMDIR: an index of files, not an image"))
         return None
