@@ -63,6 +63,7 @@ class NSN2NApp(Application):
             self,
             preset=settings.preset,
             seed=settings.seed,
+            strength=settings.strength,
             device=settings.device,
             config=settings.config,
             progress=ProgressLog(),
@@ -72,8 +73,7 @@ class NSN2NApp(Application):
         self.writer_operator = DICOMSeriesWriterOperator(
             self,
             output_folder=arguments.output_folder,
-            series_description_suffix=settings.series_description_suffix,
-            series_number_offset=settings.series_number_offset,
+            options=settings.output_options(),
             on_error=on_error,
             name="dicom_series_writer",
         )

@@ -8,11 +8,12 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nsn2n.errors import NSN2NError
 
-__all__ = ["ALL_FAILED", "SOME_FAILED", "ProgressLog", "RunReport", "configure_logging"]
+__all__ = ["ALL_FAILED", "SOME_FAILED", "ProgressLog", "RunReport", "conclude_failures", "configure_logging"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ class RunReport:
     """Collects the series that failed; the others go on."""
 
     failures: list[str] = field(default_factory=list)
-    """One line for each, label and reason."""
+    """Labels of the series."""
 
     def failed(self, label: str, error: NSN2NError) -> None:
         """Note and log that a series could not be processed."""
-        self.failures.append(f"{label}: {error}")
+        self.failures.append(label)
         logger.error("%s: %s", label, error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
 
     def conclude(self, selected: int, written: int) -> int:
@@ -57,8 +58,25 @@ class RunReport:
         if not failed:
             logger.info("%d series written", written)
             return 0
-        logger.error("%d of %d selected series written, %d failed", written, selected, failed)
-        return SOME_FAILED if written else ALL_FAILED
+        return conclude_failures(selected, written, self.failures)
+
+
+def conclude_failures(selected: int, written: int, failures: Sequence[str]) -> int:
+    """Log which series failed, once more at the end, where they are seen, and give the exit code.
+
+    Parameters
+    ----------
+    selected, written : int
+        Numbers of series; what is neither written nor failed was not tried.
+    failures : sequence of str
+        Labels of the series.
+    """
+    untried = selected - written - len(failures)
+    logger.error(
+        "%d of %d selected series written, %d failed%s: %s",
+        written, selected, len(failures), f", {untried} not tried" if untried else "", "; ".join(failures),
+    )  # fmt: skip
+    return SOME_FAILED if written else ALL_FAILED
 
 
 class ProgressLog:

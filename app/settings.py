@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from nsn2n._version import __version__
-from nsn2n.dicom.derive import Derivation
+from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.rules import load_rules
 from nsn2n.errors import SettingsError
 from nsn2n.settings import Settings, preset
@@ -38,6 +37,8 @@ class AppSettings:
     """Settings of the method to start from."""
     seed: int | None = None
     """In place of that of the method's settings; the one used is recorded in the new series."""
+    strength: float | None = None
+    """How much of the noise to remove, 0..1; in place of that of the method's settings."""
     device: str = "auto"
     """Where to compute: auto, cpu or cuda."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -46,24 +47,29 @@ class AppSettings:
     """File with the rules that choose series, relative to ``app.yaml``; by default that of the model."""
     series_uids: tuple[str, ...] = ()
     """SeriesInstanceUID of the series to denoise, in place of rules."""
-    series_description_suffix: str = Derivation.series_description_suffix
+    series_description_suffix: str = OutputOptions.series_description_suffix
     """Appended to the SeriesDescription of the source."""
-    series_number_offset: int = Derivation.series_number_offset
+    series_number_offset: int = OutputOptions.series_number_offset
     """Added to the SeriesNumber of the source."""
+    research_mark: bool = OutputOptions.research_mark
+    """Mark the new series as for research only."""
+    compression: str = OutputOptions.compression
+    """How pixels are stored: none, rle, jpeg-ls or jpeg-2000; all without loss."""
 
     def __post_init__(self) -> None:
         """Let those check the values that use them later."""
         Settings.from_mapping(self.config, base=preset(self.preset))
         if self.seed is not None:
             Settings(seed=self.seed)
-        Derivation(
-            description="-",
-            software_version=__version__,
-            series_description_suffix=self.series_description_suffix,
-            series_number_offset=self.series_number_offset,
-        )
+        if self.strength is not None:
+            Settings(strength=self.strength)
+        self.output_options()
         if self.selection_rules is not None:
             load_rules(self.selection_rules)
+
+    def output_options(self) -> OutputOptions:
+        """Names and encoding of the new series."""
+        return OutputOptions(**{entry.name: getattr(self, entry.name) for entry in fields(OutputOptions)})
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AppSettings:
@@ -82,19 +88,22 @@ class AppSettings:
 KINDS: Mapping[str, tuple[type, ...]] = {
     "preset": (str,),
     "seed": (int, type(None)),
+    "strength": (float, int, type(None)),
     "device": (str,),
     "config": (dict,),
     "selection_rules": (str, type(None)),
     "series_uids": (list,),
     "series_description_suffix": (str,),
     "series_number_offset": (int,),
+    "research_mark": (bool,),
+    "compression": (str,),
 }
 """Types that YAML gives to the values."""
 
 
 def _checked(key: str, value: Any) -> Any:
     kinds = KINDS[key]
-    if not issubclass(type(value), kinds) or isinstance(value, bool):
+    if not issubclass(type(value), kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
         raise SettingsError(f"nsn2n.{key} must be of type {wanted}; got {value!r}. Correct it in app.yaml.")
     if key == "selection_rules" and value is not None:

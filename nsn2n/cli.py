@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import signal
 import traceback as tracebacks
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,19 +23,20 @@ import yaml
 
 from nsn2n._openmp import share_processors
 from nsn2n._version import __version__
-from nsn2n.app.report import ALL_FAILED, SOME_FAILED, configure_logging
+from nsn2n.app.report import ALL_FAILED, conclude_failures, configure_logging
 from nsn2n.errors import NSN2NError, SettingsError
 from nsn2n.settings import PRESETS, Settings, preset
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
+    from nsn2n.dicom.output import OutputOptions
 
 __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and SIGTERM, as shells have them: 128 and the number of the signal."""
 
 app = typer.Typer(
     name="nsn2n",
@@ -53,6 +55,15 @@ class Device(str, enum.Enum):
     CUDA = "cuda"
 
 
+class Compression(str, enum.Enum):
+    """The keys of `nsn2n.dicom.lossless.ENCODINGS`; a test keeps them equal."""
+
+    NONE = "none"
+    RLE = "rle"
+    JPEG_LS = "jpeg-ls"
+    JPEG_2000 = "jpeg-2000"
+
+
 class Modality(str, enum.Enum):
     """What a file without such a field holds."""
 
@@ -69,7 +80,14 @@ Traceback = Annotated[
 def main() -> None:
     """Run the command line of this process."""
     share_processors()
+    signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End as after Ctrl-C: what is not complete is removed on the way out."""
+    logger.warning("stopped by SIGTERM; the series in work was not written")
+    raise SystemExit(TERMINATED)
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,6 +115,12 @@ def denoise(
         str | None, typer.Option("--preset", help=f"Settings to start from: {', '.join(PRESETS)}. [default: default]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and crops: 0 or more. [default: 0]")] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="How much of the noise to remove: 0 (none) to 1. [default: 1]")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End the fits early, so that a series takes about so long.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     series: Annotated[
         list[str] | None,
@@ -106,6 +130,20 @@ def denoise(
     modality: Annotated[
         Modality | None, typer.Option(help="What a NIfTI file holds; MR: magnitudes. DICOM files say it themselves.")
     ] = None,
+    compress: Annotated[
+        Compression, typer.Option(help="How the pixels of the new series are stored; all without loss.")
+    ] = Compression.NONE,
+    series_description_suffix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="After the source's SeriesDescription. [default: denoised]")
+    ] = None,
+    series_number_offset: Annotated[
+        int | None, typer.Option(help="Added to the source's SeriesNumber. [default: 1000]")
+    ] = None,
+    research_mark: Annotated[
+        bool, typer.Option("--research-mark", help="Mark the new series as for research only.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first series that fails.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
     traceback: Traceback = False,
 ) -> None:
@@ -116,13 +154,29 @@ def denoise(
     """
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
-        run = _with_settings(_settings(preset_name, seed, config), device)
+        settings = _settings(preset_name, config, seed=seed, strength=strength, budget_s=budget)
+        run = _with_settings(settings, device)
         if source.is_dir() or not (source.is_file() or source.name.endswith((".nii", ".nii.gz"))):
             if modality is not None:
                 raise SettingsError("--modality is for NIfTI files; DICOM files say what they hold. Leave it out.")
-            raise typer.Exit(_denoise_series(source, target, run, tuple(series or ()), quiet))
+            options = _output_options(
+                compression=compress.value,
+                series_description_suffix=series_description_suffix,
+                series_number_offset=series_number_offset,
+                research_mark=research_mark,
+            )
+            uids = tuple(series or ())
+            if dry_run:
+                from nsn2n.cli_dry_run import plan_folder
+
+                raise typer.Exit(plan_folder(source, target, settings, options, uids))
+            raise typer.Exit(_denoise_series(source, target, run, uids, options, strict, quiet))
         if series:
             raise SettingsError("--series chooses among DICOM series; a NIfTI file has none. Leave it out.")
+        if dry_run:
+            from nsn2n.cli_dry_run import plan_file
+
+            raise typer.Exit(plan_file(source, target, settings))
         _denoise_file(source, target, partial(run, modality=modality.value) if modality else run, quiet)
 
 
@@ -171,14 +225,15 @@ def _reported(traceback: bool) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _settings(preset_name: str | None, seed: int | None, config: Path | None) -> Settings:
+def _settings(preset_name: str | None, config: Path | None, **options: Any) -> Settings:
     """Settings of preset, file and options, checked before anything else is done."""
     mapping = _read_config(config) if config else {}
     in_file = mapping.get("preset")
     if preset_name is not None and in_file is not None and preset_name != in_file:
         raise SettingsError(f"--preset {preset_name} and preset {in_file!r} in {config} must agree. Leave one out.")
     base = None if in_file is not None else preset(preset_name or "default")
-    return Settings.from_mapping({**mapping, **({} if seed is None else {"seed": seed})}, base)
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings.from_mapping({**mapping, **given}, base)
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:
@@ -208,7 +263,13 @@ def _with_settings(settings: Settings, device: Device) -> Callable[..., DenoiseR
 
 
 def _denoise_series(
-    source: Path, target: Path, run: Callable[..., DenoiseResult], series_uids: tuple[str, ...], quiet: bool
+    source: Path,
+    target: Path,
+    run: Callable[..., DenoiseResult],
+    series_uids: tuple[str, ...],
+    options: OutputOptions,
+    strict: bool,
+    quiet: bool,
 ) -> int:
     """Denoise the series of a folder and give the exit code."""
     from nsn2n.cli_progress import show_progress
@@ -220,6 +281,8 @@ def _denoise_series(
             target,
             run,
             series_uids=series_uids,
+            options=options,
+            strict=strict,
             progress=lambda record, fraction, seconds_left: progress(
                 f"{record.Modality} series {record.SeriesNumber}", fraction, seconds_left
             ),
@@ -227,12 +290,18 @@ def _denoise_series(
     written = [outcome.written for outcome in outcomes if outcome.written is not None]
     for result in written:
         typer.echo(str(result.folder))
-    failed = len(outcomes) - len(written)
-    if failed:
-        logger.error("%d of %d selected series written, %d failed", len(written), len(outcomes), failed)
-        code: int = SOME_FAILED if written else ALL_FAILED
+    failures = [outcome.record.label for outcome in outcomes if outcome.error is not None]
+    if failures:
+        code: int = conclude_failures(len(outcomes), len(written), failures)
         return code
     return 0
+
+
+def _output_options(**options: Any) -> OutputOptions:
+    """What differs from the defaults."""
+    from nsn2n.dicom.output import OutputOptions
+
+    return OutputOptions(**{name: value for name, value in options.items() if value is not None})
 
 
 def _denoise_file(source: Path, target: Path, run: Callable[..., DenoiseResult], quiet: bool) -> None:

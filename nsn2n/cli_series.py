@@ -20,7 +20,7 @@ from nsn2n.dicom.rules import default_rules, select_series
 from nsn2n.dicom.scan import SeriesRecord, scan_folder
 from nsn2n.errors import NSN2NError
 
-__all__ = ["SeriesLine", "list_series", "print_series"]
+__all__ = ["SeriesLine", "list_series", "print_series", "spacings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
         description=_one_line(record.SeriesDescription),
         image_type=_one_line("\\".join(record.ImageType)),
         size=_size(record, geometry),
-        spacing_mm="-" if geometry is None else _spacings(geometry),
+        spacing_mm="-" if geometry is None else spacings(geometry),
         denoise=_one_line(verdict),
         series_uid=_one_line(record.SeriesInstanceUID),
     )
@@ -83,7 +83,7 @@ def _size(record: SeriesRecord, geometry: SeriesGeometry | None) -> str:
     return f"{files} of {rows[0]} x {columns[0]}" if rows and columns else files
 
 
-def _spacings(geometry: SeriesGeometry) -> str:
+def spacings(geometry: SeriesGeometry) -> str:
     """Each spacing once, in the order of the parts."""
     return "; ".join(
         dict.fromkeys(" x ".join(f"{step:.4g}" for step in spacing_mm) for spacing_mm in geometry.spacings_mm)

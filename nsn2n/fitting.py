@@ -4,24 +4,29 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from nsn2n.errors import VolumeError
 from nsn2n.inference import Compute, denoise_slices
 from nsn2n.losses import interslice_continuity_loss, reconstruction_loss, regional_consistency_loss
 from nsn2n.settings import FitSettings, LossSettings, Settings
 
-__all__ = ["Problem", "fit", "optimize", "step_count"]
+__all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
-logger = logging.getLogger(__name__)
+_HELD_OUT_PAIRS = 16
+"""Crops of pairs on which a fit is watched."""
+_STEPS_BETWEEN_LOOKS = 50
+_FEWEST_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,21 @@ class Problem:
     """Shape (D, H, W), float32, > 0: what errors are divided by, in multiples of ``unit``; None: 1 everywhere."""
     matched: Tensor
     """Shape (D - 1, H, W), bool: the weight matrices W_i."""
+    valid: Tensor | None = None
+    """Shape (D, H, W), bool: voxels that teach, where neighbors are judged again; None: all. W_i holds it already."""
+
+
+class Fitted(NamedTuple):
+    """How a fit went."""
+
+    loss: NDArray[np.float32]
+    """Shape (steps,): the loss at each step."""
+    matched_fraction: float
+    """Part of the voxels that taught, of those that were drawn since the neighbors were judged last."""
+
+
+Judge = Callable[[Tensor, Tensor, Tensor | float, Tensor | float], Tensor]
+"""Takes crops of two neighbors and their noise sd, shape (B, 1, h, w); returns where they are matched, bool."""
 
 
 def step_count(settings: FitSettings, pairs: int) -> int:
@@ -60,9 +80,10 @@ def fit(
     problem: Problem,
     settings: Settings,
     compute: Compute,
-    rematch: Callable[[nn.Module], Tensor] | None = None,
+    rematch: Callable[[nn.Module], Judge] | None = None,
+    deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
-) -> NDArray[np.float32]:
+) -> Fitted:
     """Fit a network to a volume, in place.
 
     Parameters
@@ -74,15 +95,16 @@ def fit(
     compute : Compute
         Device and precision.
     rematch : callable, optional
-        Called once, after ``settings.match.refine_at`` of the steps, with the network; returns new W_i, shape
-        (D - 1, H, W).
+        Called once, after ``settings.match.refine_at`` of the steps, with the network; returns what judges the crops
+        of neighbors from then on.
+    deadline : float, optional
+        Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
         Called with the fraction of steps done.
 
     Returns
     -------
-    ndarray, shape (steps,), float32
-        The loss at each step.
+    Fitted
 
     Raises
     ------
@@ -95,11 +117,18 @@ def fit(
 
     def loss(step: int) -> Tensor:
         if step == refine_step and rematch is not None:
-            sampler.matched = rematch(network)
-            network.train()
+            sampler.judge_by(rematch(network))
         return _loss(network, sampler.draw(), settings.loss, compute)
 
-    return optimize(network, loss, steps, settings.fit, progress)
+    held_out = _PairSampler(problem, replace(settings.fit, pairs_per_step=_HELD_OUT_PAIRS), settings.seed + 1).draw()
+
+    def held_out_loss(averaged: nn.Module) -> float:
+        return float(_loss(averaged, held_out, settings.loss, compute))
+
+    history = optimize(
+        network, loss, steps, settings.fit, held_out_loss=held_out_loss, deadline=deadline, progress=progress
+    )
+    return Fitted(history, sampler.matched_fraction)
 
 
 def optimize(
@@ -107,6 +136,9 @@ def optimize(
     loss_at: Callable[[int], Tensor],
     steps: int,
     settings: FitSettings,
+    *,
+    held_out_loss: Callable[[nn.Module], float] | None = None,
+    deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
     """Take the optimizer's steps, in place.
@@ -117,14 +149,19 @@ def optimize(
     loss_at : callable
         Gets the step's number, from 0, and returns its loss, shape ().
     steps : int
+        At most.
     settings : FitSettings
-        Learning rate, its schedule, weight decay, clipping.
+        Learning rate, its schedule, weight decay, clipping, and when to stop.
+    held_out_loss : callable, optional
+        Gets the network as it would be returned, and returns its loss where it was not fitted.
+    deadline : float, optional
+        Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
         Called with the fraction of steps done.
 
     Returns
     -------
-    ndarray, shape (steps,), float32
+    ndarray, shape (steps taken,), float32
         The loss at each step.
 
     Raises
@@ -134,7 +171,9 @@ def optimize(
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = _one_cycle(optimizer, settings, steps) if settings.schedule == "one-cycle" else None
-    history = np.empty(steps, dtype=np.float32)
+    averaged = AveragedModel(network, avg_fn=_running_mean) if settings.schedule == "averaged" else None
+    plateau = Plateau(settings.stop_gain)
+    history: list[float] = []
     network.train()
     for step in range(steps):
         loss = loss_at(step)
@@ -145,15 +184,51 @@ def optimize(
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        history[step] = loss.detach().float().cpu()
-        if not np.isfinite(history[step]):
+        if averaged is not None:
+            averaged.update_parameters(network)
+        history.append(float(loss.detach()))
+        if not math.isfinite(history[-1]):
             raise VolumeError(
-                f"The loss must stay finite; got {history[step]} at step {step + 1} of {steps}. "
+                f"The loss must stay finite; got {history[-1]} at step {step + 1} of {steps}. "
                 "Lower fit.learning_rate, or look for extreme values in the volume."
             )
         if progress is not None:
             progress((step + 1) / steps)
-    return history
+        if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
+            break
+        if averaged is not None and held_out_loss is not None and (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
+            with torch.no_grad():
+                if plateau.reached(held_out_loss(averaged)):
+                    break
+    if averaged is not None:
+        network.load_state_dict(averaged.module.state_dict())
+    return np.asarray(history, dtype=np.float32)
+
+
+def _running_mean(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+    """Mean of the weights over about the last 50 steps; over fewer at the beginning, so that the start is forgotten."""
+    return mean + (new - mean) * max(0.02, 10 / (10 + int(count)))
+
+
+class Plateau:
+    """Says when a loss has stopped falling.
+
+    Parameters
+    ----------
+    gain : float, optional
+        Part by which the two latest losses must be lower than the lowest before them; None: never say so.
+    """
+
+    def __init__(self, gain: float | None) -> None:
+        self._gain = gain
+        self._losses: list[float] = []
+
+    def reached(self, loss: float) -> bool:
+        """Take the next loss; True if neither of the latest two is lower enough."""
+        self._losses.append(loss)
+        if self._gain is None or len(self._losses) <= 2:
+            return False
+        return min(self._losses[-2:]) >= (1 - self._gain) * min(self._losses[:-2])
 
 
 def _one_cycle(
@@ -181,13 +256,24 @@ class _PairSampler:
     """Draws crops of neighboring slices, uniformly over the volume, from a seeded generator of its own."""
 
     def __init__(self, problem: Problem, settings: FitSettings, seed: int) -> None:
-        self.matched = problem.matched
+        self._judge: Judge | None = None
         self._problem = problem
         self._batch = settings.pairs_per_step
         _, height, width = problem.slices.shape
         self._crop = (min(settings.crop_px, height), min(settings.crop_px, width))
         self._flips = settings.flips
         self._random = np.random.default_rng(seed)
+        self._fractions: list[Tensor] = []
+
+    @property
+    def matched_fraction(self) -> float:
+        """Part of the voxels that were matched, of those drawn since the neighbors were judged last."""
+        return float(torch.stack(self._fractions).mean()) if self._fractions else 0.0
+
+    def judge_by(self, judge: Judge) -> None:
+        """From now on let this say what is matched, in place of the W_i of the problem."""
+        self._judge = judge
+        self._fractions.clear()
 
     def draw(self) -> _Batch:
         """Return the next batch."""
@@ -211,15 +297,19 @@ class _PairSampler:
             return stack.flip(flipped) if flipped else stack
 
         problem = self._problem
-        scale: Tensor | float = 1.0
-        if problem.error_scale is not None:
-            scale = crops(problem.error_scale)
-        return _Batch(
-            noisy=(crops(problem.slices) - problem.offset) / problem.unit,
-            noisy_next=(crops(problem.slices, 1) - problem.offset) / problem.unit,
-            matched=crops(self.matched).float(),
-            scale=scale,
+        noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, 1))
+        scale, scale_next = (
+            1.0 if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, 1)
         )
+        if self._judge is None:
+            matched = crops(problem.matched)
+        else:
+            matched = self._judge(noisy, noisy_next, scale, scale_next)
+            if problem.valid is not None:
+                matched &= crops(problem.valid) & crops(problem.valid, 1)
+        weights = matched.float()
+        self._fractions.append(weights.mean())
+        return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale)
 
 
 def _loss(network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute) -> Tensor:

@@ -78,12 +78,11 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute) -> Tens
 
 
 def denoise_flipped(network: nn.Module, slices: Tensor, compute: Compute, flips: bool) -> Tensor:
-    """As :func:`denoise_slices`, strip by strip; with ``flips`` the mean over the four flips of the slices."""
+    """As :func:`denoise_slices`, in strips; with ``flips`` the mean with what comes of slices turned by 180 degrees."""
     denoised = _denoise_strips(network, slices, compute)
     if flips:
-        for axes in ([-2], [-1], [-2, -1]):
-            denoised += _denoise_strips(network, slices.flip(axes), compute).flip(axes)
-        denoised /= 4
+        denoised += _denoise_strips(network, slices.flip(-2, -1), compute).flip(-2, -1)
+        denoised /= 2
     return denoised
 
 
@@ -124,7 +123,7 @@ def denoised_batches(
         The network sees ``(slices - offset) / unit``.
     compute : Compute
     flips : bool
-        Take the mean over the four flips of each slice.
+        Take the mean with what the network makes of each slice turned by 180 degrees.
 
     Yields
     ------
@@ -141,7 +140,8 @@ def denoised_batches(
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             removed = noisy - denoise_flipped(network, noisy, compute, flips)
-            yield part, removed.squeeze(1).cpu().numpy()
+        # Outside: the caller's own tensors are none of this mode.
+        yield part, removed.squeeze(1).cpu().numpy()
 
 
 @contextmanager

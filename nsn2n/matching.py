@@ -11,7 +11,7 @@ from skimage.restoration import denoise_nl_means
 
 from nsn2n.noise import MAD_TO_SD, second_difference
 
-__all__ = ["low_pass", "match_denoised", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
+__all__ = ["low_pass", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -97,12 +97,3 @@ def match_noisy(difference_hw: Float32Array, smoothing_px: float, threshold_sd: 
         True where the difference can be noise alone.
     """
     return np.asarray(np.abs(ndimage.gaussian_filter(difference_hw, smoothing_px)) <= threshold_sd * gain)
-
-
-def match_denoised(difference_hw: Float32Array, smoothing_px: float, threshold_sd: float) -> BoolArray:
-    """Judge the difference of two denoised neighbors, in noise sd of one slice; shapes (H, W).
-
-    A noisy difference close to 0 is also a sign that the noise of both slices happens to agree, and a fit on such
-    voxels learns to keep noise. The denoised difference holds little noise, so it selects by tissue.
-    """
-    return np.asarray(np.abs(ndimage.gaussian_filter(difference_hw, smoothing_px)) <= threshold_sd)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nsn2n._cudart import preload_cudart
 from nsn2n.settings import NetworkSettings
 
-__all__ = ["ResidualCNN", "build_network"]
+__all__ = ["ResidualCNN", "build_network", "gaussian_kernel", "gaussian_mean"]
 
 _UNET_MIN_PX = 32
 """Instance normalization needs more than one pixel, also after four poolings by 2."""
@@ -49,7 +49,7 @@ class ResidualCNN(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.convolutions = nn.Sequential(*stack[:-1])
-        self.register_buffer("kernel", _gaussian(detail_px), persistent=False)
+        self.register_buffer("kernel", gaussian_kernel(detail_px), persistent=False)
         self.kernel: Tensor
         self.reach_px = self.kernel.numel() // 2 + layers
         """How far from a pixel the network sees, at most."""
@@ -58,18 +58,9 @@ class ResidualCNN(nn.Module):
         """Denoise slices, shape (B, slices, H, W), float32, in noise units; the result has shape (B, 1, H, W)."""
         middle = slices[:, self._middle]
         with torch.autocast(slices.device.type, enabled=False):
-            detail = (slices - self._mean(middle)).contiguous(memory_format=torch.channels_last)
+            detail = (slices - gaussian_mean(middle, self.kernel)).contiguous(memory_format=torch.channels_last)
         residual: Tensor = self.convolutions(detail)
         return middle + residual.float()
-
-    def _mean(self, slices: Tensor) -> Tensor:
-        """Gaussian mean of each slice, its border reflected."""
-        reach = self.kernel.numel() // 2
-        # Reflection needs more pixels than the kernel reaches; the smallest slices take the border's value instead.
-        mode = "reflect" if min(slices.shape[-2:]) > reach else "replicate"
-        padded = F.pad(slices, (reach, reach, reach, reach), mode=mode)
-        along_rows = F.conv2d(padded, self.kernel.view(1, 1, -1, 1))
-        return F.conv2d(along_rows, self.kernel.view(1, 1, 1, -1))
 
 
 class _Padded(nn.Module):
@@ -88,11 +79,21 @@ class _Padded(nn.Module):
         return denoised[..., :height, :width]
 
 
-def _gaussian(sigma_px: float) -> Tensor:
-    """Sampled Gaussian, cut at 3 sd, of sum 1."""
+def gaussian_kernel(sigma_px: float) -> Tensor:
+    """Sampled Gaussian, cut at 3 sd, of sum 1; shape (2 * reach + 1,)."""
     reach = max(1, round(3 * sigma_px))
     samples = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float32) / sigma_px) ** 2)
     return samples / samples.sum()
+
+
+def gaussian_mean(slices: Tensor, kernel: Tensor) -> Tensor:
+    """Mean of slices, shape (B, 1, H, W), along rows and columns with the weights of a kernel; the border reflected."""
+    reach = kernel.numel() // 2
+    # Reflection needs more pixels than the kernel reaches; the smallest slices take the border's value instead.
+    mode = "reflect" if min(slices.shape[-2:]) > reach else "replicate"
+    padded = F.pad(slices, (reach, reach, reach, reach), mode=mode)
+    along_rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return F.conv2d(along_rows, kernel.view(1, 1, 1, -1))
 
 
 def build_network(settings: NetworkSettings) -> nn.Module:

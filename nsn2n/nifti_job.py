@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nsn2n.errors import VolumeError
+from nsn2n.memory import memory_errors
 from nsn2n.nifti import read_nifti, write_nifti
 from nsn2n.paths import require_writable_folder
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
 
-__all__ = ["denoise_nifti", "is_nifti_name"]
+__all__ = ["denoise_nifti", "is_nifti_name", "new_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,17 @@ SUFFIXES = (".nii", ".nii.gz")
 def is_nifti_name(path: Path | str) -> bool:
     """Tell whether a path ends as the name of a NIfTI file does."""
     return str(path).endswith(SUFFIXES)
+
+
+def new_file(input_file: Path | str, output: Path | str) -> Path:
+    """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
+    source, target = Path(input_file), Path(output)
+    if target.is_dir() or not is_nifti_name(target):
+        target = target / source.name
+    if target.exists():
+        what = "the input itself" if source.exists() and target.samefile(source) else "there already"
+        raise VolumeError(f"the output must be a new file; {target} is {what}. Choose another name or folder.")
+    return target
 
 
 def denoise_nifti(
@@ -61,15 +73,11 @@ def denoise_nifti(
     NSN2NError
         If the output cannot be written to.
     """
-    source, target = Path(input_file), Path(output)
-    if target.is_dir() or not is_nifti_name(target):
-        target = target / source.name
-    if target.exists():
-        what = "the input itself" if source.exists() and target.samefile(source) else "there already"
-        raise VolumeError(f"the output must be a new file; {target} is {what}. Choose another name or folder.")
+    source, target = Path(input_file), new_file(input_file, output)
     volume = read_nifti(source)
     require_writable_folder(target.parent)
-    result = denoise(volume.volume_dhw, spacing_mm=volume.spacing_mm, progress=progress)
+    with memory_errors(source.name):
+        result = denoise(volume.volume_dhw, spacing_mm=volume.spacing_mm, progress=progress)
     logger.info("%s: %s", source.name, result.summary())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
+from nsn2n.matching import low_pass, match_low_passed, match_noisy, smoothed_noise_gain
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import MatchSettings
 
-__all__ = ["pairs_by_denoised", "pairs_by_low_pass", "pairs_by_noise"]
+__all__ = ["pairs_by_low_pass", "pairs_by_noise"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -47,13 +45,3 @@ def pairs_by_low_pass(volume_dhw: Float32Array, low: float, high: float, tau: fl
     for index, (current, following) in enumerate(pairwise(filtered)):
         matched[index] = match_low_passed(current, following, tau)
     return matched
-
-
-def pairs_by_denoised(denoised: Iterable[Float32Array], noise: NoiseMap, settings: MatchSettings) -> BoolArray:
-    """Where denoised neighbors agree, shape (D - 1, H, W); ``denoised`` yields the slices in order."""
-    matched = []
-    for index, (current, following) in enumerate(pairwise(denoised)):
-        mean_sd = math.sqrt(0.5) * np.hypot(noise.sd[index], noise.sd[index + 1])
-        difference = (following - current) / np.maximum(mean_sd, noise.floor)
-        matched.append(match_denoised(difference, settings.refine_smoothing_px, settings.refine_threshold_sd))
-    return np.stack(matched)

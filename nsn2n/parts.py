@@ -181,6 +181,7 @@ _JOINED_BY: Mapping[str, Callable[[Any, Sequence[int]], Any]] = {
     "matched_fraction": _mean,
     "rician_bias_taken": lambda values, _: any(values),
     "rms_change": _mean_square,
+    "start": lambda values, _: values[0],
     "steps": lambda values, _: max(values),
     "refit_steps": lambda values, _: max(values),
     "final_loss": _mean,

@@ -9,6 +9,7 @@ from other slices at the same place, with its spectrum, its local level and its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from nsn2n.losses import prediction_loss
 from nsn2n.networks import ResidualCNN
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import Settings
+from nsn2n.start import START_SLICES, load_start, starts_from_bundle
 
 __all__ = ["refit"]
 
@@ -42,8 +44,9 @@ def refit(
     compute: Compute,
     *,
     valid: BoolArray | None = None,
+    deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
-) -> Float32Array:
+) -> tuple[Float32Array, int]:
     """Fit a network to a denoised volume with noise added, and denoise the noisy volume with it.
 
     Parameters
@@ -55,13 +58,17 @@ def refit(
     compute : Compute
     valid : ndarray, same shape, bool, optional
         Voxels that teach; all by default.
+    deadline : float, optional
+        End the fit then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
         Called with the fraction done.
 
     Returns
     -------
-    ndarray, shape (D, H, W), float32
+    denoised : ndarray, shape (D, H, W), float32
         In the unit of the volume.
+    steps : int
+        Steps taken.
 
     Raises
     ------
@@ -73,6 +80,8 @@ def refit(
     network = ResidualCNN(
         settings.network.channels, settings.network.layers, settings.network.detail_px, settings.refit.slices
     )
+    if starts_from_bundle(settings.network) and settings.refit.slices in START_SLICES:
+        load_start(network, settings.refit.slices)
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(settings.seed)
 
@@ -88,8 +97,14 @@ def refit(
         )
 
     tell = progress or (lambda _: None)
-    optimize(network, loss, settings.refit.steps, settings.fit, lambda fraction: tell(_FIT_SHARE * fraction))
-    return _applied(network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction))
+    history = optimize(
+        network, loss, settings.refit.steps, settings.fit, deadline=deadline,
+        progress=lambda fraction: tell(_FIT_SHARE * fraction),
+    )  # fmt: skip
+    denoised = _applied(
+        network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction)
+    )
+    return denoised, len(history)
 
 
 @dataclass(frozen=True, slots=True)

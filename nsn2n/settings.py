@@ -43,7 +43,7 @@ class MatchSettings:
     """In-plane Gaussian on the difference before it is judged (``noise``)."""
     threshold_sd: float = 2.0
     """Largest difference that counts as noise, in standard deviations of the smoothed difference (``noise``)."""
-    refine_at: float = 0.4
+    refine_at: float = 0.25
     """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
     refine_smoothing_px: float = 0.5
     """In-plane Gaussian on the difference of the denoised neighbors."""
@@ -102,6 +102,10 @@ class NetworkSettings:
     """The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere
     (``residual-cnn``)."""
 
+    start: Literal["auto", "none"] = "auto"
+    """``auto``: the fit starts from the weights of the bundle, where these are for a network of this kind and size;
+    ``none``: from random weights and the identity."""
+
     def __post_init__(self) -> None:
         _require(1 <= self.channels <= 512, "network.channels must be in 1..512", self.channels)
         _require(2 <= self.layers <= 64, "network.layers must be in 2..64", self.layers)
@@ -112,20 +116,25 @@ class NetworkSettings:
 class FitSettings:
     """How the network is fitted."""
 
-    steps: int | None = 600
-    """Optimizer steps; None: ``epochs`` says how many."""
+    steps: int | None = 300
+    """Optimizer steps at most; None: ``epochs`` says how many."""
     epochs: int | None = None
     """Times that each pair of neighbors is seen; used where ``steps`` is None."""
     pairs_per_step: int = 2
     """Pairs of crops in a step; each is used in both directions."""
     crop_px: int = 64
     """Edge of the square crops; smaller slices are used whole."""
-    learning_rate: float = 4e-3
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    learning_rate: float = 1.5e-3
+    schedule: Literal["averaged", "one-cycle", "constant"] = "averaged"
+    """``averaged``: constant, and the result is the running mean of the weights, which is good at any step;
+    ``one-cycle``: better where a fit starts from random weights."""
+    stop_gain: float | None = 1e-3
+    """The fit ends where 100 more steps lowered the loss of crops that it was not fitted to by less than this part
+    (``averaged``); None: it takes all its steps."""
     weight_decay: float = 1e-5
     flips: bool = True
-    """Crops are flipped at random along both axes, and the volume is denoised as the mean over the four flips: what
-    depends on the direction cancels. Not in the paper."""
+    """Crops are flipped at random along both axes, and the volume is denoised as the mean of two: as it is, and turned
+    by 180 degrees. What depends on the direction cancels. Not in the paper."""
     gradient_norm: float | None = 1.0
     """Gradients are clipped to this norm; None: not clipped."""
 
@@ -138,6 +147,7 @@ class FitSettings:
         _require(self.epochs is None or self.epochs >= 1, "fit.epochs must be >= 1", self.epochs)
         _require(self.pairs_per_step >= 1, "fit.pairs_per_step must be >= 1", self.pairs_per_step)
         _require(self.crop_px >= 8, "fit.crop_px must be >= 8", self.crop_px)
+        _require(self.stop_gain is None or 0 <= self.stop_gain < 1, "fit.stop_gain must be in [0, 1)", self.stop_gain)
         _require(0 < self.learning_rate < 1, "fit.learning_rate must be in (0, 1)", self.learning_rate)
         _require(self.weight_decay >= 0, "fit.weight_decay must be >= 0", self.weight_decay)
         _require(
@@ -158,7 +168,7 @@ class AverageSettings:
     it, since such neighbors tell little new; 1 elsewhere."""
     reach_slices: int = 1
     """Voxels up to this many slices away can count."""
-    similarity_sd: float = 0.4
+    similarity_sd: float = 0.5
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
 
     def __post_init__(self) -> None:
@@ -175,7 +185,7 @@ class RefitSettings:
 
     when: Literal["mr", "always", "never"] = "mr"
     """``mr``: for modality MR. There it gains 0.5 dB; on CT less, and one-slice spots lose some contrast."""
-    steps: int = 600
+    steps: int = 200
     """Optimizer steps."""
     slices: int = 5
     """Slices that it sees, the one to denoise in their middle."""
@@ -198,6 +208,8 @@ class Settings:
     """The preset these settings started from; a name for logs and records."""
     seed: int = 0
     """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
+    strength: float = 1.0
+    """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume (:mod:`nsn2n.blending`)."""
     largest_change_sd: float | None = 5.0
     """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
     mean_px: float | None = 6.0
@@ -206,6 +218,9 @@ class Settings:
     excess_sd: float | None = 2.5
     """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
     a mean of noise: a small structure that the fit erased. None: not given back, as in the paper."""
+    budget_s: float | None = None
+    """Seconds that a volume may take: the fits end early to keep to it. Their steps then depend on the machine; to have
+    the same bytes again, set the steps that were taken. None: no limit."""
     match: MatchSettings = field(default_factory=MatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -219,12 +234,14 @@ class Settings:
         _require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed must be an integer in 0..2**63-1", self.seed
         )
+        _require(0 <= self.strength <= 1, "strength must be in 0..1", self.strength)
         _require(
             self.largest_change_sd is None or self.largest_change_sd > 0,
             "largest_change_sd must be > 0",
             self.largest_change_sd,
         )
         _require(self.excess_sd is None or self.excess_sd > 0, "excess_sd must be > 0", self.excess_sd)
+        _require(self.budget_s is None or self.budget_s > 0, "budget_s must be > 0", self.budget_s)
         _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
 
     @classmethod
@@ -302,8 +319,8 @@ PRESETS: Mapping[str, Settings] = {
     # For a look before the real run.
     "fast": Settings(
         preset="fast",
-        network=NetworkSettings(channels=16, layers=6),
-        fit=FitSettings(steps=250),
+        fit=FitSettings(steps=100, stop_gain=None),
+        match=MatchSettings(refine_at=0.4),
         refit=RefitSettings(when="never"),
     ),
     # Zhou et al., arXiv 2411.10831; learning rate, decay, crops, batch, epochs, tau and the weights of the terms as
@@ -315,10 +332,10 @@ PRESETS: Mapping[str, Settings] = {
         excess_sd=None,
         match=MatchSettings(rule="lowpass", refine_at=1.0),
         loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
-        network=NetworkSettings(kind="unet"),
+        network=NetworkSettings(kind="unet", start="none"),
         fit=FitSettings(
             steps=None, epochs=10, pairs_per_step=4, crop_px=256, learning_rate=2e-4, schedule="constant",
-            gradient_norm=None,
+            stop_gain=None, gradient_norm=None,
         ),
         average=AverageSettings(reach=0),
         refit=RefitSettings(when="never"),

@@ -11,9 +11,8 @@ from typing import Any
 
 from monai.deploy.core import ConditionType, Fragment, Image, Operator, OperatorSpec
 
-from nsn2n._version import __version__
-from nsn2n.dicom.derive import Derivation
-from nsn2n.dicom.writer import WriteOptions, WrittenSeries, write_series
+from nsn2n.dicom.output import OutputOptions
+from nsn2n.dicom.writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import RECORD, SERIES_NUMBERS, SOURCE_FILES, series_label
@@ -45,8 +44,7 @@ class DICOMSeriesWriterOperator(Operator):
         fragment: Fragment,
         *args: Any,
         output_folder: Path | str,
-        series_description_suffix: str = Derivation.series_description_suffix,
-        series_number_offset: int = Derivation.series_number_offset,
+        options: OutputOptions | None = None,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -57,15 +55,14 @@ class DICOMSeriesWriterOperator(Operator):
         fragment : Fragment
         output_folder : path
             Gets a subfolder for each series, named by its new SeriesInstanceUID.
-        series_description_suffix, series_number_offset
-            As in `nsn2n.dicom.derive.Derivation`.
+        options : OutputOptions, optional
+            Names and encoding of the new series.
         on_error : callable, optional
             Called with the label of a series that cannot be written and the error, instead of ending the
             graph.
         """
         self.output_folder = Path(output_folder)
-        self.series_description_suffix = series_description_suffix
-        self.series_number_offset = series_number_offset
+        self.options = options or OutputOptions()
         self.on_error = on_error
         self.written: list[WrittenSeries] = []
         self._new_numbers: dict[str, set[int]] = {}
@@ -81,13 +78,7 @@ class DICOMSeriesWriterOperator(Operator):
         image = op_input.receive(self.INPUT_IMAGE)
         new_numbers = self._new_numbers.setdefault(str(image.metadata().get("StudyInstanceUID")), set())
         with series_errors(series_label(image.metadata()), self.on_error):
-            series = write_image(
-                image,
-                self.output_folder,
-                series_description_suffix=self.series_description_suffix,
-                series_number_offset=self.series_number_offset,
-                taken_series_numbers=new_numbers,
-            )
+            series = write_image(image, self.output_folder, options=self.options, taken_series_numbers=new_numbers)
             new_numbers.add(series.SeriesNumber)
             self.written.append(series)
             op_output.emit(series.folder, self.OUTPUT_FOLDER)
@@ -97,8 +88,7 @@ def write_image(
     image: Image,
     output_folder: Path | str,
     *,
-    series_description_suffix: str = Derivation.series_description_suffix,
-    series_number_offset: int = Derivation.series_number_offset,
+    options: OutputOptions | None = None,
     taken_series_numbers: Collection[int] = (),
 ) -> WrittenSeries:
     """Write an image as `DICOMSeriesWriterOperator` does.
@@ -107,8 +97,8 @@ def write_image(
     ----------
     image : Image
     output_folder : path
-    series_description_suffix, series_number_offset
-        As in `nsn2n.dicom.derive.Derivation`.
+    options : OutputOptions, optional
+        Names and encoding of the new series.
     taken_series_numbers : collection of int
         Numbers in use beside those that the image names.
 
@@ -125,19 +115,13 @@ def write_image(
             f" {', '.join(sorted(map(str, metadata))) or 'none'} [{series_label(metadata)}]. Read it with"
             " VolumeLoaderOperator and denoise it with NSN2NDenoiseOperator."
         )
-    derivation = Derivation(
-        description=record["summary"],
-        software_version=__version__,
-        series_description_suffix=series_description_suffix,
-        series_number_offset=series_number_offset,
-    )
-    taken = frozenset({*metadata.get(SERIES_NUMBERS, ()), *taken_series_numbers})
+    options = options or OutputOptions()
     written = write_series(
         image.asnumpy(),
         source_files,
         output_folder,
-        derivation,
-        options=WriteOptions(taken_series_numbers=taken),
+        options.derivation(record["summary"]),
+        options=options.write_options({*metadata.get(SERIES_NUMBERS, ()), *taken_series_numbers}),
     )
     logger.info(
         "%s: written as series %d, %d files in %s: %s",

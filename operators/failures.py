@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nsn2n.errors import NSN2NError
+from nsn2n.memory import memory_errors
 
 __all__ = ["ErrorHandler", "series_errors"]
 
@@ -17,7 +18,7 @@ ErrorHandler = Callable[[str, NSN2NError], None]
 
 @contextmanager
 def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
-    """Hand an `NSN2NError` of the block to `on_error`, or let it pass if there is none.
+    """Hand an `NSN2NError` of the block, or a lack of memory, to `on_error`, or let it pass if there is none.
 
     The rest of the block is skipped. An operator that emits at its end so emits nothing for that series, and
     the graph goes on with the next one. Without a handler the error ends the graph and leaves ``run()``.
@@ -30,7 +31,8 @@ def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
         Called with the label and the error.
     """
     try:
-        yield
+        with memory_errors(label):
+            yield
     except NSN2NError as error:
         if on_error is None:
             raise

@@ -52,6 +52,7 @@ class NSN2NDenoiseOperator(Operator):
         *args: Any,
         preset: str = "default",
         seed: int | None = None,
+        strength: float | None = None,
         device: str = "auto",
         config: Mapping[str, Any] | None = None,
         progress: Callable[[float, float], None] | None = None,
@@ -66,6 +67,8 @@ class NSN2NDenoiseOperator(Operator):
         preset : str
         seed : int, optional
             In place of that of the settings.
+        strength : float, optional
+            How much of the noise to remove, 0..1; in place of that of the settings.
         device : str
         config : mapping, optional
             Settings that differ from those of the preset.
@@ -77,6 +80,7 @@ class NSN2NDenoiseOperator(Operator):
         """
         self.preset = preset
         self.seed = seed
+        self.strength = strength
         self.device = device
         self.config = dict(config or {})
         self.progress = progress
@@ -96,6 +100,7 @@ class NSN2NDenoiseOperator(Operator):
                 image,
                 preset=self.preset,
                 seed=self.seed,
+                strength=self.strength,
                 device=self.device,
                 config=self.config,
                 progress=self.progress,
@@ -108,6 +113,7 @@ def denoise_image(
     *,
     preset: str = "default",
     seed: int | None = None,
+    strength: float | None = None,
     device: str = "auto",
     config: Mapping[str, Any] | None = None,
     progress: Callable[[float, float], None] | None = None,
@@ -126,6 +132,7 @@ def denoise_image(
         modality=known_modality(metadata),
         preset=preset,
         seed=seed,
+        strength=strength,
         device=device,
         config=config,
         progress=progress,

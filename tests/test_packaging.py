@@ -62,7 +62,9 @@ def test_every_import_is_a_declared_dependency(project):
                     names = [node.module or ""]
                 else:
                     continue
-                for name in {name.split(".")[0] for name in names} - {"nsn2n"} - sys.stdlib_module_names:
+                # A script finds the modules beside it by their bare names.
+                beside = {file.stem for file in path.parent.glob("*.py")} if path.parent.name == "scripts" else set()
+                for name in {name.split(".")[0] for name in names} - {"nsn2n"} - sys.stdlib_module_names - beside:
                     distributions = {_normal_name(provider) for provider in providers.get(name, [])}
                     if not distributions & declared:
                         undeclared.setdefault(name, []).append(str(path.relative_to(ROOT)))

@@ -128,6 +128,9 @@ def test_command(folder, command):
             "yes",
             "left alone",
         ]
+    elif "--dry-run" in command:
+        assert _number(folder) == before
+        assert "as series " in result.stdout
     elif "t1.nii.gz" in command:
         assert nib.load(folder / "t1-denoised.nii.gz").shape == (20, 24, 4)
         assert "300 steps" in result.stderr
@@ -193,7 +196,7 @@ def test_options_of_the_command_line_exist(folder):
     shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
     section = README.split("## Command line")[1].split("\n## ")[0]
 
-    for name in set(re.findall(r"--[a-z]+", section)) | {"NSN2N_TRACEBACK"}:
+    for name in set(re.findall(r"--[a-z-]+", section)) | {"NSN2N_TRACEBACK"}:
         assert name in shown, name
 
 

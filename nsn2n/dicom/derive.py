@@ -43,6 +43,7 @@ __all__ = [
     "describe",
     "dropped",
     "new_series",
+    "series_description",
     "set_lossy_compression",
     "source_reference",
 ]
@@ -52,6 +53,8 @@ IMPLEMENTATION_CLASS_UID = UID("2.25.159885078256520337914654049507870583811")
 
 LARGEST_SERIES_NUMBER = 2**31 - 1
 """VR IS holds a signed 32-bit number (PS3.5 6.2)."""
+
+RESEARCH_MARK = "(research)"
 
 LONG_STRING_CHARACTERS = 64
 SHORT_TEXT_CHARACTERS = 1024
@@ -122,13 +125,25 @@ class Derivation:
     """Appended to the SeriesDescription of the source."""
     series_number_offset: int = 1000
     """Added to the SeriesNumber of the source."""
+    research_mark: bool = False
+    """ContentQualification RESEARCH, and `RESEARCH_MARK` at the end of the SeriesDescription, where people see it.
+    The attribute belongs to enhanced images (PS3.3 C.8.13.1); elsewhere it is an addition, as PS3.2 allows."""
+
+    @property
+    def series_description_end(self) -> str:
+        """What stands after the SeriesDescription of the source."""
+        return (
+            f"{self.series_description_suffix} {RESEARCH_MARK}"
+            if self.research_mark
+            else self.series_description_suffix
+        )
 
     def __post_init__(self) -> None:
         """Check the limits of the attributes."""
         limits = {
             "description": SHORT_TEXT_CHARACTERS,
             "software_version": LONG_STRING_CHARACTERS,
-            "series_description_suffix": LONG_STRING_CHARACTERS,
+            "series_description_suffix": LONG_STRING_CHARACTERS - self.research_mark * (len(RESEARCH_MARK) + 1),
         }
         for name, longest in limits.items():
             value = getattr(self, name)
@@ -246,10 +261,10 @@ def _set_identity(target: Dataset, source: Dataset, series: DerivedSeries, deriv
     target.SOPInstanceUID = generate_uid(prefix=None)
     target.SeriesInstanceUID = series.SeriesInstanceUID
     target.SeriesNumber = series.SeriesNumber
-    target[Tag("SeriesDescription")] = _series_description(source, derivation.series_description_suffix)
+    target[Tag("SeriesDescription")] = series_description(source, derivation.series_description_end)
 
 
-def _series_description(source: Dataset, suffix: str) -> RawDataElement:
+def series_description(source: Dataset, suffix: str) -> RawDataElement:
     """``<source> <suffix>`` within 64 characters; the bytes of the source's text stay as they are."""
     tag = Tag("SeriesDescription")
     element = source.get_item(tag) if tag in source else None
@@ -299,6 +314,8 @@ def _set_equipment(target: Dataset, scanner: Dataset | None, derivation: Derivat
 def _set_derivation(target: Dataset, source: Dataset, derivation: Derivation) -> None:
     target.ImageType = derived_type(source, "ImageType")
     target.DerivationDescription = derivation.description
+    if derivation.research_mark:
+        target.ContentQualification = "RESEARCH"
     target.DerivationCodeSequence = [code_item(codes.DCM.Smoothing)]
     target.SourceImageSequence = [source_reference(source)]
 

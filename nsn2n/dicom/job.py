@@ -5,24 +5,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nsn2n._version import __version__
-from nsn2n.dicom.derive import Derivation
+from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.rules import Rules, Selection, default_rules, select_series
 from nsn2n.dicom.scan import SeriesRecord, scan_folder
-from nsn2n.dicom.writer import WriteOptions, WrittenSeries, write_series
+from nsn2n.dicom.writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError, NSN2NError
+from nsn2n.memory import memory_errors
 from nsn2n.paths import require_writable_folder
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
 
-__all__ = ["Outcome", "denoise_folder"]
+__all__ = ["Outcome", "denoise_folder", "select_in", "series_numbers_by_study"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ SeriesProgress = Callable[[SeriesRecord, float, float], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one selected series: either `written` or `error` is set."""
+    """What became of one selected series: `written` or `error` is set, neither if it was not tried."""
 
     record: SeriesRecord
     written: WrittenSeries | None = None
@@ -50,6 +50,8 @@ def denoise_folder(
     *,
     rules: Rules | None = None,
     series_uids: Sequence[str] = (),
+    options: OutputOptions | None = None,
+    strict: bool = False,
     progress: SeriesProgress | None = None,
 ) -> list[Outcome]:
     """Denoise every selected series of a folder and write the derived ones.
@@ -67,6 +69,10 @@ def denoise_folder(
         By default those of the model bundle.
     series_uids : sequence of str, optional
         Exactly these series, in place of rules.
+    options : OutputOptions, optional
+        Names and encoding of the new series.
+    strict : bool
+        Stop at the first series that fails; otherwise the others go on.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
 
@@ -74,7 +80,7 @@ def denoise_folder(
     -------
     list of Outcome
         One for each selected series, in the order of the scan. A series that fails is logged as an error and
-        leaves nothing in `output_folder`; the others go on.
+        leaves nothing in `output_folder`.
 
     Raises
     ------
@@ -84,22 +90,20 @@ def denoise_folder(
         If the output cannot be a folder.
     """
     output = Path(output_folder)
-    selection = select_series(scan_folder(input_folder), rules or default_rules(), series_uids)
-    for alone in selection.left_alone:
-        logger.info("%s", alone.reason)
-    if not selection.selected:
-        raise DicomError(
-            f"at least one series of {input_folder} must be one to denoise; none of {len(selection.left_alone)} is. "
-            "Name one by its UID, or see `nsn2n info` for the reasons."
-        )
+    selection = select_in(input_folder, rules, series_uids)
     require_writable_folder(output)
-    taken = _series_numbers_by_study(selection)
-    outcomes = []
+    options = options or OutputOptions()
+    taken = series_numbers_by_study(selection)
+    outcomes: list[Outcome] = []
     for _, record in selection.selected:
+        if strict and outcomes and outcomes[-1].written is None:
+            outcomes.append(Outcome(record))
+            continue
         logger.info("%s: %d files", record.label, len(record.files))
         numbers = taken[record.StudyInstanceUID]
         try:
-            written = _denoise_series(record, output, denoise, numbers, progress)
+            with memory_errors(record.label):
+                written = _denoise_series(record, output, denoise, options, numbers, progress)
         except NSN2NError as error:
             details = error if logger.isEnabledFor(logging.DEBUG) else None
             logger.error("%s: %s", record.label, error, exc_info=details)
@@ -110,11 +114,31 @@ def denoise_folder(
     return outcomes
 
 
+def select_in(input_folder: Path | str, rules: Rules | None = None, series_uids: Sequence[str] = ()) -> Selection:
+    """Choose the series of a folder as `denoise_folder` does, and log why the others are not.
+
+    Raises
+    ------
+    DicomError
+        If there is none to denoise, or a named series is not there.
+    """
+    selection = select_series(scan_folder(input_folder), rules or default_rules(), series_uids)
+    for alone in selection.left_alone:
+        logger.info("%s", alone.reason)
+    if not selection.selected:
+        raise DicomError(
+            f"at least one series of {input_folder} must be one to denoise; none of {len(selection.left_alone)} is. "
+            "Name one by its UID, or see `nsn2n info` for the reasons."
+        )
+    return selection
+
+
 def _denoise_series(
     record: SeriesRecord,
     output: Path,
     denoise: Denoise,
-    taken_series_numbers: Iterable[int],
+    options: OutputOptions,
+    taken_series_numbers: Collection[int],
     progress: SeriesProgress | None,
 ) -> WrittenSeries:
     series = read_series(record.files)
@@ -135,12 +159,12 @@ def _denoise_series(
         result.volume,
         series.files,
         output,
-        Derivation(description=result.summary(), software_version=__version__),
-        options=WriteOptions(taken_series_numbers=frozenset(taken_series_numbers)),
+        options.derivation(result.summary()),
+        options=options.write_options(taken_series_numbers),
     )
 
 
-def _series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
+def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
     """Numbers in use, which no derived series of the study may get."""
     records = [record for _, record in selection.selected] + [record for record, _ in selection.left_alone]
     numbers: dict[str, set[int]] = {}

@@ -23,15 +23,16 @@ from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
 from nsn2n.dicom.checks import SliceFacts
-from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset, new_series
+from nsn2n.dicom.derive import Derivation, DerivedSeries, derive_dataset
 from nsn2n.dicom.derive_enhanced import derive_enhanced
 from nsn2n.dicom.encoding import EncodedSlice, encode_slice
 from nsn2n.dicom.geometry import SeriesGeometry
+from nsn2n.dicom.lossless import compress, encoding
+from nsn2n.dicom.numbering import claimed_series
 from nsn2n.dicom.pixels import stored_values
 from nsn2n.dicom.plan import plan_series
 from nsn2n.dicom.self_check import check_enhanced_file, check_series, check_slice_file
 from nsn2n.dicom.stored_pixels import frame_datasets
-from nsn2n.dicom.unfinished import hidden_folder
 from nsn2n.errors import DicomError, VolumeError
 
 __all__ = ["WriteOptions", "WrittenSeries", "write_series"]
@@ -47,11 +48,17 @@ class WriteOptions:
     """Choices of a run."""
 
     taken_series_numbers: frozenset[int] = frozenset()
-    """Series numbers in use in the study, which the new series must not get."""
+    """Series numbers in use in the study, besides those in the output folder; the new series gets none of them."""
+    compression: str = "none"
+    """How pixels are stored: a key of `nsn2n.dicom.lossless.ENCODINGS`; none of them loses anything."""
     clipped_fraction_to_warn: float = 1e-3
     """Warn if more than this fraction of the voxels had to be clipped to the range of BitsStored."""
     allow_own_output: bool = False
     """Derive from a series that this program wrote."""
+
+    def __post_init__(self) -> None:
+        """Check what is a name."""
+        encoding(self.compression)
 
 
 @dataclass(frozen=True)
@@ -108,18 +115,18 @@ def write_series(
     plan = plan_series(list(dict.fromkeys(sources)), allow_own_output=options.allow_own_output)
     slices, geometry = plan.slices, plan.geometry
     _check_volume(volume, sources, slices, geometry)
-    series = new_series(slices[0].header, derivation, options.taken_series_numbers)
-    folder = output / series.SeriesInstanceUID
     clipped = moved = rescaled = 0
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with hidden_folder(output) as hidden:
+        claim = claimed_series(output, slices[0].header, derivation, options.taken_series_numbers)
+        with claim as (series, hidden):
+            folder = output / series.SeriesInstanceUID
             images = _images(slices)
             names = [f"IM{index + 1:04d}.dcm" for index in range(len(images))]
             for name, places in zip(names, images, strict=True):
                 write = _write_slice if slices[places[0]].frame is None else _write_frames
-                parts = [slices[place] for place in places]
-                for encoded in write(hidden / name, parts, [volume[place] for place in places], derivation, series):
+                parts, frames = [slices[place] for place in places], [volume[place] for place in places]
+                for encoded in write(hidden / name, parts, frames, derivation, series, options.compression):
                     clipped += encoded.clipped
                     moved += encoded.moved_off_padding
                     rescaled += encoded.new_slope
@@ -186,6 +193,7 @@ def _write_slice(
     values: Sequence[NDArray[Any]],
     derivation: Derivation,
     series: DerivedSeries,
+    compression: str,
 ) -> list[EncodedSlice]:
     """Derive one instance from its source file, save it and check what was saved."""
     (facts,), (values_hw,) = slices, values
@@ -193,6 +201,7 @@ def _write_slice(
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
     with _copied_from(facts.path):
         target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
+    compress(target, compression)
     _save(target, file, facts.path)
     check_slice_file(file, source, encoded, facts)
     return [encoded]
@@ -204,6 +213,7 @@ def _write_frames(
     values: Sequence[NDArray[Any]],
     derivation: Derivation,
     series: DerivedSeries,
+    compression: str,
 ) -> list[EncodedSlice]:
     """Derive one enhanced image from its source file, save it and check what was saved."""
     path = slices[0].path
@@ -214,6 +224,7 @@ def _write_frames(
     ]
     with _copied_from(path):
         target = derive_enhanced(source, encoded, derivation, series)
+    compress(target, compression)
     _save(target, file, path)
     check_enhanced_file(file, source, encoded, slices)
     return encoded

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pydicom
 import SimpleITK
 
 from nsn2n.app.app import NSN2NApp
@@ -55,9 +56,12 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
         preset=base.preset,
         config=base.config,
         seed=11,
+        strength=0.25,
         series_uids=(uid,),
         series_description_suffix="clean",
         series_number_offset=20,
+        research_mark=True,
+        compression="jpeg-ls",
     )
 
     app = _run(study, tmp_path / "out", settings)
@@ -68,8 +72,10 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
     reader.SetFileName(str(series.files[0]))
     reader.ReadImageInformation()
     assert reader.GetMetaData("0020|0011").strip() == "23"
-    assert reader.GetMetaData("0008|103e").strip() == "number 3 clean"
+    assert reader.GetMetaData("0008|103e").strip() == "number 3 clean (research)"
+    assert pydicom.dcmread(series.files[0]).file_meta.TransferSyntaxUID.name.startswith("JPEG-LS Lossless")
     assert "seed 11" in reader.GetMetaData("0008|2111")
+    assert "blended, 0.25 denoised + 0.75 source" in reader.GetMetaData("0008|2111")
 
 
 def _uids(study, number):

@@ -36,24 +36,27 @@ def test_file_of_the_project_names_every_setting_with_its_default():
     content = yaml.safe_load((ROOT / "app.yaml").read_text())
 
     assert set(content["nsn2n"]) == set(AppSettings.__dataclass_fields__)
-    assert load_settings(ROOT / "app.yaml") == AppSettings(seed=0)
+    assert load_settings(ROOT / "app.yaml") == AppSettings(seed=0, strength=1)
 
 
 def test_values_are_taken(tmp_path):
     settings = _load(
         tmp_path,
-        "nsn2n: {preset: fast, seed: 3, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
-        " series_description_suffix: clean, series_number_offset: 7}",
+        "nsn2n: {preset: fast, seed: 3, strength: 0.5, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
+        " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle}",
     )
 
     assert settings == AppSettings(
         preset="fast",
         seed=3,
+        strength=0.5,
         device="cpu",
         config={"fit": {"steps": 9}},
         series_uids=("2.25.1",),
         series_description_suffix="clean",
         series_number_offset=7,
+        research_mark=True,
+        compression="rle",
     )
 
 
@@ -71,11 +74,15 @@ def test_what_is_absent_is_as_in_the_class(tmp_path, text):
         ("nsn2n: {seed: 1.5}", "nsn2n.seed must be of type int or null; got 1.5"),
         ("nsn2n: {seed: true}", "nsn2n.seed must be of type int or null; got True"),
         ("nsn2n: {seed: -1}", "seed must be an integer in 0"),
+        ("nsn2n: {strength: 1.5}", r"strength must be in 0\.\.1; got 1.5"),
+        ("nsn2n: {strength: much}", "nsn2n.strength must be of type float or int or null"),
         ("nsn2n: {config: {fit: {stepps: 3}}}", "fit.stepps.*Did you mean 'fit.steps'"),
         ("nsn2n: {config: [1]}", "nsn2n.config must be of type dict"),
         ("nsn2n: {series_uids: [1.2]}", "must be a list of UIDs in quotes"),
         ("nsn2n: {series_number_offset: 0}", "series_number_offset must be in 1"),
         ("nsn2n: {series_description_suffix: ''}", "series_description_suffix must be 1 to 64"),
+        ("nsn2n: {research_mark: 1}", "nsn2n.research_mark must be of type bool"),
+        ("nsn2n: {compression: zip}", "compression must be one of none, rle, jpeg-ls, jpeg-2000; got 'zip'"),
         ("nsn2n: {selection_rules: none.json}", "selection rules must be a readable JSON file"),
         ("nsn2n: [", "must be a readable YAML file"),
         ("- nsn2n", "must be mappings"),

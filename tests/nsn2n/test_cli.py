@@ -88,6 +88,19 @@ def test_denoise_a_series(nsn2n, good_study, tmp_path, brief_config):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+def test_strength_0_gives_every_stored_bit_of_the_source(nsn2n, tmp_path, brief_config, modality):
+    write_synthetic_series(np.abs(_volume()), tmp_path / "study", modality=modality, seed="cli")
+
+    result = nsn2n("denoise", tmp_path / "study", tmp_path / "out", "--config", brief_config, "--strength", 0)
+
+    assert result.code == 0, result.stderr
+    before, after = (sorted(path.rglob("*.dcm")) for path in (tmp_path / "study", tmp_path / "out"))
+    for source, derived in zip(map(pydicom.dcmread, before), map(pydicom.dcmread, after), strict=True):
+        assert derived.PixelData == source.PixelData
+        assert "blended, 0 denoised + 1 source" in derived.DerivationDescription
+
+
 def test_a_series_that_fails_does_not_stop_the_others(nsn2n, study, tmp_path, brief_config):
     result = nsn2n("denoise", study, tmp_path / "out", "--config", brief_config)
 
@@ -96,9 +109,20 @@ def test_a_series_that_fails_does_not_stop_the_others(nsn2n, study, tmp_path, br
     assert len(errors) == 2
     assert "CT series 2" in errors[0]
     assert "missing slices" in errors[0]
-    assert errors[1] == "error: 1 of 2 selected series written, 1 failed"
+    assert errors[1].startswith('error: 1 of 2 selected series written, 1 failed: CT series 2 "Synthetic phantom" (')
     assert sum("left alone" in line for line in result.stderr.splitlines()) == 1
     assert [str(path) for path in (tmp_path / "out").iterdir()] == result.stdout.splitlines()
+
+
+def test_strict_stops_at_the_first_series_that_fails(nsn2n, study, tmp_path, brief_config):
+    for number in (4, 5):
+        write_synthetic_series(_volume(number), study, series_number=number, seed="cli")
+
+    result = nsn2n("denoise", study, tmp_path / "out", "--config", brief_config, "--strict")
+
+    assert result.code == 3
+    assert len(result.stdout.splitlines()) == 1
+    assert "1 of 4 selected series written, 1 failed, 2 not tried: CT series 2 " in result.stderr.splitlines()[-1]
 
 
 def test_exit_code_when_every_series_fails(nsn2n, study, tmp_path):
@@ -232,7 +256,11 @@ def test_unknown_option(nsn2n):
     assert nsn2n("denoise", "in", "out", "--presets", "fast").code == 2
 
 
-def test_interrupt_leaves_nothing(tmp_path, good_study):
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_signal_leaves_nothing(tmp_path, good_study, number, code, words):
     config = tmp_path / "long.yaml"
     config.write_text("fit: {steps: 1000000}\n")
     command = [sys.executable, "-m", "nsn2n", "denoise", good_study, tmp_path / "out", "--config", config]
@@ -241,11 +269,11 @@ def test_interrupt_leaves_nothing(tmp_path, good_study):
         for line in process.stderr:
             if line.startswith("denoising "):
                 break
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, rest = process.communicate(timeout=60)
 
-    assert process.returncode == 130
-    assert rest == "warning: interrupted; the series in work was not written\n"
+    assert process.returncode == code
+    assert rest == f"warning: {words}; the series in work was not written\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -280,3 +308,15 @@ def test_info_of_no_folder(nsn2n, tmp_path):
 
     assert result.code == 1
     assert result.stderr.startswith("error: no DICOM found in")
+
+
+def test_a_budget_ends_the_fit_early_and_one_that_is_none_is_refused(nsn2n, study, tmp_path):
+    config = tmp_path / "long.yaml"
+    config.write_text("fit: {steps: 40, crop_px: 16}")
+
+    brief = nsn2n("denoise", study, tmp_path / "out", "--config", config, "--budget", 0.001)
+    none = nsn2n("denoise", study, tmp_path / "none", "--budget", 0)
+
+    assert "20 steps" in brief.stderr
+    assert none.code == 1
+    assert "budget_s must be > 0; got 0.0" in none.stderr

@@ -531,3 +531,47 @@ def test_spots_of_one_slice_survive_in_even_tissue(blur_px, least):
     kept = [np.mean((outputs[0] - outputs[1])[z, y - 1 : y + 2, x - 1 : x + 2]) / 50 for z, y, x in places]
     assert np.mean(kept) > least
     assert (outputs[1] - 100).std() < 3.2
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_strength_mixes_the_result_with_the_source(modality):
+    random = np.random.default_rng(0)
+    volume = np.hypot(100 + random.normal(0, 5, (4, 24, 24)), random.normal(0, 5, (4, 24, 24))).astype(np.float32)
+    volume[0, 0, 0] = np.nan
+    options = {"modality": modality, "config": {**BRIEF, "refit": {"steps": 3}}}
+    whole, half, none = (_brief(volume, strength=strength, **options) for strength in (None, 0.5, 0))
+
+    np.testing.assert_allclose(half.volume, (whole.volume + volume) / 2, rtol=1e-5)
+    assert none.volume.tobytes() == volume.tobytes()
+    assert _brief(volume, strength=1, **options).volume.tobytes() == whole.volume.tobytes()
+    assert half.summary().endswith("; blended, 0.5 denoised + 0.5 source")
+    assert "blended" not in whole.summary()
+    assert half.record["settings"]["strength"] == 0.5
+    assert half.measured["rms_change"] == pytest.approx(whole.measured["rms_change"] / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("strength", [-0.5, 2, float("nan")])
+def test_strength_beyond_its_ends_is_refused(strength):
+    with pytest.raises(SettingsError, match=r"strength must be in 0\.\.1"):
+        _brief(_noise((3, 16, 16)), strength=strength)
+
+
+def test_a_budget_ends_both_fits_early():
+    volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
+    config = {"fit": {"steps": 60, "crop_px": 16}, "refit": {"steps": 50}}
+
+    whole, brief = (
+        denoise(volume, modality="MR", config={**config, **budget}).measured for budget in ({}, {"budget_s": 1e-3})
+    )
+
+    assert (whole["steps"], whole["refit_steps"]) == (60, 50)
+    assert (brief["steps"], brief["refit_steps"]) == (20, 20)
+
+
+def test_parts_share_a_budget_and_the_result_tells_the_whole():
+    volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
+
+    result = denoise(volume, parts=(2, 3), config={"fit": {"steps": 60, "crop_px": 16}, "budget_s": 1e-3})
+
+    assert [part["steps"] for part in result.parts] == [20, 20]
+    assert result.settings.budget_s == 1e-3

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nsn2n.errors import VolumeError
-from nsn2n.fitting import Problem, _PairSampler, fit, step_count
+from nsn2n.fitting import Plateau, Problem, _PairSampler, fit, optimize, step_count
 from nsn2n.inference import Compute
 from nsn2n.networks import build_network
 from nsn2n.settings import FitSettings, MatchSettings, NetworkSettings, Settings, preset
@@ -58,7 +61,7 @@ def test_any_number_of_steps(steps, schedule):
     settings = _settings(steps=steps, schedule=schedule)
     done = []
 
-    loss = fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, progress=done.append)
+    loss, _ = fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, progress=done.append)
 
     assert loss.shape == (steps,)
     assert loss.dtype == np.float32
@@ -71,7 +74,7 @@ def test_the_loss_falls_to_that_of_the_truth():
     # Huber counts a little less.
     settings = _settings(steps=120, crop_px=32, pairs_per_step=4)
 
-    loss = fit(_network(settings), _problem(_noise(8, 48, 48)), settings, CPU)
+    loss, _ = fit(_network(settings), _problem(_noise(8, 48, 48)), settings, CPU)
 
     assert loss[:3].mean() > 1.7
     assert loss[-20:].mean() < 1.15
@@ -81,8 +84,8 @@ def test_units_and_offset_do_not_change_the_fit():
     settings = _settings(steps=5)
     slices = _noise(4, 20, 24)
 
-    plain = fit(_network(settings), _problem(slices), settings, CPU)
-    scaled = fit(_network(settings), _problem(slices * 64 + 128, offset=128.0, unit=64.0), settings, CPU)
+    plain, _ = fit(_network(settings), _problem(slices), settings, CPU)
+    scaled, _ = fit(_network(settings), _problem(slices * 64 + 128, offset=128.0, unit=64.0), settings, CPU)
 
     np.testing.assert_allclose(scaled, plain, rtol=1e-4)
 
@@ -91,8 +94,8 @@ def test_errors_are_divided_by_their_scale():
     settings = Settings(loss=preset("paper").loss, network=NETWORK, fit=FitSettings(steps=1, crop_px=16))
     slices = _noise(4, 20, 24)
 
-    plain = fit(_network(settings), _problem(slices), settings, CPU)
-    halved = fit(_network(settings), _problem(slices, error_scale=torch.full_like(slices, 2.0)), settings, CPU)
+    plain, _ = fit(_network(settings), _problem(slices), settings, CPU)
+    halved, _ = fit(_network(settings), _problem(slices, error_scale=torch.full_like(slices, 2.0)), settings, CPU)
 
     assert halved[0] == pytest.approx(plain[0] / 4, rel=1e-5)
 
@@ -101,7 +104,7 @@ def test_nothing_matched_teaches_nothing():
     settings = _settings(steps=5)
     network, slices = _network(settings), _noise(3, 16, 16)
 
-    loss = fit(network, _problem(slices, matched=torch.zeros(2, 16, 16, dtype=torch.bool)), settings, CPU)
+    loss, _ = fit(network, _problem(slices, matched=torch.zeros(2, 16, 16, dtype=torch.bool)), settings, CPU)
 
     assert not loss.any()
     assert torch.equal(network(slices.unsqueeze(1)), slices.unsqueeze(1))
@@ -115,9 +118,9 @@ def test_the_neighbors_are_judged_again_once_at_its_time(refine_at, expected):
 
     def rematch(network):
         called_after.append(len(done))
-        return torch.zeros_like(problem.matched)
+        return lambda noisy, noisy_next, sd, sd_next: torch.zeros_like(noisy, dtype=torch.bool)
 
-    loss = fit(_network(settings), problem, settings, CPU, rematch=rematch, progress=done.append)
+    loss, matched_fraction = fit(_network(settings), problem, settings, CPU, rematch=rematch, progress=done.append)
 
     # 0.99 of 10 steps is only reached when all are done.
     assert called_after == ([] if expected is None else [expected])
@@ -125,20 +128,29 @@ def test_the_neighbors_are_judged_again_once_at_its_time(refine_at, expected):
     until = 10 if expected is None else expected
     assert (loss[:until] > 0).all()
     assert not loss[until:].any()
+    assert matched_fraction == (1 if expected is None else 0)
 
 
-def test_the_network_is_in_training_mode_after_it_was_asked():
-    settings = _settings(steps=4, refine_at=0.5)
-    problem = _problem(_noise(3, 16, 16))
-    network = _network(settings)
+def test_a_judge_sees_the_crops_of_both_slices_and_may_not_match_what_is_invalid():
+    slices = _numbered(3, 16, 16)
+    problem = replace(_problem(slices, error_scale=slices + 0.5), valid=slices % 5 != 0)
+    sampler = _PairSampler(problem, FitSettings(crop_px=8), seed=0)
+    seen = []
 
-    def rematch(network):
-        network.eval()
-        return problem.matched
+    def judge(noisy, noisy_next, sd, sd_next):
+        seen.append((noisy, noisy_next, sd, sd_next))
+        return torch.ones_like(noisy, dtype=torch.bool)
 
-    fit(network, problem, settings, CPU, rematch=rematch)
+    sampler.judge_by(judge)
+    batch = sampler.draw()
 
-    assert network.training
+    noisy, noisy_next, sd, sd_next = seen[0]
+    assert torch.equal(noisy, batch.noisy)
+    assert torch.equal(noisy_next, noisy + 256)
+    assert torch.equal(sd, noisy + 0.5)
+    assert torch.equal(sd_next, noisy_next + 0.5)
+    assert torch.equal(batch.matched, ((noisy % 5 != 0) & (noisy_next % 5 != 0)).float())
+    assert sampler.matched_fraction == pytest.approx(float(batch.matched.mean()))
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit():
@@ -164,7 +176,7 @@ def test_each_term_counts_with_its_weight(regional_consistency, interslice_conti
     settings = Settings.from_mapping({"loss": loss_settings}, base)
     slices = torch.stack([torch.zeros(16, 16), torch.full((16, 16), 3.0)])
 
-    loss = fit(_network(settings), _problem(slices), settings, CPU)
+    loss, _ = fit(_network(settings), _problem(slices), settings, CPU)
 
     assert loss[0] == pytest.approx(9 * (1 + regional_consistency))
 
@@ -232,3 +244,66 @@ def test_crops_come_from_the_seed():
 
     assert corners(1) == corners(1)
     assert corners(1) != corners(2)
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops_at"),
+    [
+        ([1.0, 0.9, 0.8, 0.7, 0.6], None),
+        ([1.0, 0.9, 0.9, 0.9], 3),
+        ([1.0, 0.9, 0.95, 0.8, 0.9, 0.81], 5),
+        # Lower, but by less than a hundredth.
+        ([1.0, 0.995, 0.991], 2),
+        ([1.0, 1.0], None),
+    ],
+)
+def test_a_plateau_is_two_looks_without_gain(losses, stops_at):
+    plateau = Plateau(0.01)
+
+    reached = [plateau.reached(loss) for loss in losses]
+
+    assert (reached.index(True) if True in reached else None) == stops_at
+
+
+def test_without_a_gain_to_ask_for_there_is_no_plateau():
+    assert not any(Plateau(None).reached(1.0) for _ in range(10))
+
+
+def test_a_fit_that_gains_nothing_more_stops_early_and_one_that_may_not_goes_on():
+    # Nothing is matched: the loss is 0 from the first step on.
+    slices = _noise(3, 16, 16)
+    problem = _problem(slices, matched=torch.zeros(2, 16, 16, dtype=torch.bool))
+
+    losses = [
+        fit(_network(settings), problem, settings, CPU).loss
+        for settings in (_settings(steps=250, crop_px=8), _settings(steps=250, crop_px=8, stop_gain=None))
+    ]
+
+    assert [len(loss) for loss in losses] == [150, 250]
+
+
+def test_a_deadline_that_has_passed_leaves_twenty_steps():
+    settings = _settings(steps=250, crop_px=8)
+
+    assert len(fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, deadline=0.0).loss) == 20
+
+
+def test_the_result_is_the_running_mean_of_the_weights():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    settings = FitSettings(learning_rate=0.5, weight_decay=0, gradient_norm=None)
+    seen = []
+
+    def loss(step):
+        seen.append(float(network.weight))
+        return (network.weight - 10).square().sum()
+
+    optimize(network, loss, 30, settings)
+
+    # The weights after each step: those that the next step saw, and the last, which is not seen any more.
+    assert float(network.weight) < max(seen)
+    mean = seen[1]
+    for count, weight in enumerate(seen[2:], start=1):
+        mean += (weight - mean) * max(0.02, 10 / (10 + count))
+    assert float(network.weight) == pytest.approx(mean, abs=0.2)
+    assert abs(float(network.weight) - seen[-1]) > 0.05

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.matching import low_pass, match_denoised, match_low_passed, match_noisy, smoothed_noise_gain
+from nsn2n.matching import low_pass, match_low_passed, match_noisy, smoothed_noise_gain
 
 # Share of a normal distribution within 2 standard deviations.
 WITHIN_2_SD = math.erf(2 / math.sqrt(2))
@@ -108,16 +108,3 @@ def test_the_threshold_itself_matches():
 
     # Without smoothing: up to threshold times gain.
     assert match_noisy(difference, 0.0, 3.0, 0.5).tolist() == [[True, True, True, True, False]]
-    assert match_denoised(difference, 0.0, 1.5).tolist() == [[True, True, True, True, False]]
-
-
-def test_denoised_neighbors_are_judged_after_smoothing():
-    lone, broad = np.zeros((2, 21, 21), np.float32)
-    lone[10, 10] = 2.0
-    broad[6:15, 6:15] = 2.0
-
-    # A lone pixel shrinks below 1 under the Gaussian; the middle of a broad region does not.
-    assert match_denoised(lone, 0.5, 1.0).sum() >= 21 * 21 - 1
-    assert match_denoised(lone, 1.0, 1.0).all()
-    assert not match_denoised(broad, 1.0, 1.0)[10, 10]
-    assert match_denoised(broad, 1.0, 1.0)[0, 0]

@@ -9,7 +9,7 @@ import pytest
 
 from nsn2n.matching import low_pass, match_low_passed
 from nsn2n.noise import NoiseMap, measure_noise
-from nsn2n.pairing import pairs_by_denoised, pairs_by_low_pass, pairs_by_noise
+from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.settings import MatchSettings
 
 SD = 4.0
@@ -53,11 +53,3 @@ def test_the_papers_rule_is_that_of_each_pair():
     scaled = [low_pass((slice_hw + 1000) / np.float32(4000)) for slice_hw in volume]
     for index in range(3):
         np.testing.assert_array_equal(matched[index], match_low_passed(scaled[index], scaled[index + 1], 0.05))
-
-
-def test_denoised_neighbors_are_judged_in_noise_of_one_slice():
-    steps = [0.0, 0.5, 2.0, 2.5]
-    denoised = (np.full(SHAPE[1:], step * SD, np.float32) for step in steps)
-    matched = pairs_by_denoised(denoised, noise_of((4, *SHAPE[1:])), MatchSettings(refine_threshold_sd=1.0))
-    assert matched.all(axis=(1, 2)).tolist() == [True, False, True]
-    assert not matched[1].any()

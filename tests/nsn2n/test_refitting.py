@@ -96,7 +96,7 @@ def test_learns_to_remove_noise_of_several_slices():
     noisy = truth + white(truth.shape)
     settings = replace(SETTINGS, refit=RefitSettings(steps=200, slices=3))
     with reproducible(0):
-        result = refit(noisy, truth, noise_map(truth.shape), settings, choose_compute("cpu"))
+        result, _ = refit(noisy, truth, noise_map(truth.shape), settings, choose_compute("cpu"))
     assert (result - truth).std() < 0.5 * SD
 
 
@@ -106,7 +106,10 @@ def test_volumes_smaller_than_crop_and_window(shape):
     noisy = white(shape)
     fractions = []
     with reproducible(0):
-        result = refit(noisy, 0 * noisy, noise_map(shape), settings, choose_compute("cpu"), progress=fractions.append)
+        result, steps = refit(
+            noisy, 0 * noisy, noise_map(shape), settings, choose_compute("cpu"), progress=fractions.append
+        )
+    assert steps == 2
     assert result.shape == shape
     assert np.isfinite(result).all()
     assert fractions == sorted(fractions)

@@ -219,7 +219,7 @@ def test_fast_is_less_work_than_the_default():
     fast, default = preset("fast"), preset("default")
 
     assert fast.fit.steps < default.fit.steps
-    assert fast.network.channels < default.network.channels
+    assert (fast.refit.when, default.refit.when) == ("never", "mr")
 
 
 def test_an_unknown_preset_is_refused():

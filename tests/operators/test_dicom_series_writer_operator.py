@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.reader import read_series
 from nsn2n.errors import DicomError, VolumeError
 from nsn2n.operators import DICOMSeriesSelectionOperator, DICOMSeriesWriterOperator, VolumeLoaderOperator
@@ -43,7 +44,7 @@ def test_written_series_holds_the_image_and_what_was_done(images, tmp_path):
 
 
 def test_series_number_is_in_use_nowhere(images, tmp_path):
-    offset = {"series_number_offset": 1}
+    offset = {"options": OutputOptions(series_number_offset=1)}
 
     # 2 + 1 is the other volume, 4 and 5 are there too; 6 is free, and then it is not.
     first = write_image(images[0], tmp_path, **offset)
@@ -87,7 +88,9 @@ def test_graph_writes_each_series_from_its_own_source(study, volumes, run_graph,
         selection = DICOMSeriesSelectionOperator(app, input_folder=study, name="selection")
         loader = VolumeLoaderOperator(app, on_error=lambda *_: None, name="loader")
         add_ten = AddTen(app, name="add_ten")
-        writer = DICOMSeriesWriterOperator(app, output_folder=tmp_path / "out", series_number_offset=1, name="writer")
+        writer = DICOMSeriesWriterOperator(
+            app, output_folder=tmp_path / "out", options=OutputOptions(series_number_offset=1), name="writer"
+        )
         operators.update(writer=writer, sink=collect(app, name="sink"))
         app.add_flow(selection, loader, {(DICOMSeriesSelectionOperator.OUTPUT_SERIES,) * 2})
         app.add_flow(loader, add_ten, {("image", "image")})

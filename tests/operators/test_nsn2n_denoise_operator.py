@@ -29,10 +29,10 @@ METADATA = {
 
 
 def test_is_what_the_method_gives(volumes, small_fit):
-    image = denoise_image(Image(volumes[2], METADATA), preset="fast", seed=7, config=small_fit)
+    image = denoise_image(Image(volumes[2], METADATA), preset="fast", seed=7, strength=0.5, config=small_fit)
 
     expected = nsn2n.denoise(
-        volumes[2], spacing_mm=(2.0, 0.75, 0.5), modality="CT", preset="fast", seed=7, config=small_fit
+        volumes[2], spacing_mm=(2.0, 0.75, 0.5), modality="CT", preset="fast", seed=7, strength=0.5, config=small_fit
     )
     np.testing.assert_array_equal(image.asnumpy(), expected.volume)
     assert image.asnumpy().dtype == np.float32

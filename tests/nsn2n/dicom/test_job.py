@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from nsn2n import denoise
 from nsn2n.dicom.job import denoise_folder
+from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.reader import read_series
 from nsn2n.errors import DicomError, NSN2NError
 
@@ -158,3 +161,39 @@ def test_the_output_of_a_run_is_left_alone_by_the_next(make_series, volume_dhw, 
     assert [len(first), len(second)] == [1, 1]
     assert first[0].record.SeriesInstanceUID == second[0].record.SeriesInstanceUID
     assert [first[0].written.SeriesNumber, second[0].written.SeriesNumber] == [1001, 1002]
+
+
+def test_strict_leaves_the_rest_untried(make_series, volume_dhw, tmp_path):
+    make_series(volume_dhw, series_number=1)[2].unlink()
+    make_series(volume_dhw, series_number=2)
+
+    failed, untried = denoise_folder(tmp_path / "in", tmp_path / "out", run, strict=True)
+
+    assert isinstance(failed.error, DicomError)
+    assert (untried.written, untried.error) == (None, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lack_of_memory_fails_one_series(make_series, volume_dhw, tmp_path):
+    make_series(volume_dhw, series_number=1)
+    make_series(volume_dhw[:4], series_number=2)
+
+    def denoise_small(volume, **keywords):
+        if len(volume) == 5:
+            np.empty(2**60, np.uint8)
+        return run(volume, **keywords)
+
+    failed, written = denoise_folder(tmp_path / "in", tmp_path / "out", denoise_small)
+
+    assert "memory enough" in str(failed.error)
+    assert written.written is not None
+
+
+def test_options_reach_the_series(make_series, volume_dhw, tmp_path):
+    files = make_series(volume_dhw)
+    options = OutputOptions(series_number_offset=5, compression="rle")
+
+    (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", run, options=options)
+
+    assert outcome.written.SeriesNumber == 6
+    assert pydicom.dcmread(outcome.written.files[0]).file_meta.TransferSyntaxUID == RLELossless

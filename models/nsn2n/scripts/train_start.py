@@ -1,0 +1,94 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the networks that the fits start from, on random volumes only, and writes ``models/start.safetensors``.
+
+    python models/nsn2n/scripts/train_start.py [--steps N] [--volumes N] [--output FILE]
+
+About half an hour on one core. The same seed and machine give the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors.torch import save_file
+from synthetic_volumes import random_noise, random_volume
+from torch import Tensor
+
+from nsn2n.fitting import optimize
+from nsn2n.inference import choose_compute, denoise_slices, reproducible
+from nsn2n.losses import prediction_loss
+from nsn2n.networks import ResidualCNN
+from nsn2n.settings import FitSettings, preset
+from nsn2n.start import START_FILE, START_SLICES, prefix_of
+
+SEED = 0
+BATCH = 8
+CROP_PX = 64
+LEARNING_RATE = 3e-3
+SCALES = (0.4, 1.6)
+"""Contrasts are multiplied by one of this range at each draw: more volumes from few."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=10000, help="of each network")
+    parser.add_argument("--volumes", type=int, default=800)
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parents[1] / START_FILE)
+    options = parser.parse_args()
+    random = np.random.default_rng(SEED)
+    volumes = [random_volume(random) for _ in track(range(options.volumes), "volumes")]
+    tensors: dict[str, Tensor] = {}
+    for slices in START_SLICES:
+        with reproducible(SEED):
+            network = trained(volumes, slices, options.steps)
+        tensors |= {prefix_of(slices) + name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    options.output.parent.mkdir(exist_ok=True)
+    save_file(tensors, options.output)
+    print(f"{options.output}: {options.output.stat().st_size / 1e3:.0f} kB")
+
+
+def trained(volumes: list[np.ndarray], slices: int, steps: int) -> ResidualCNN:
+    """Train a network that sees so many slices to find the one in their middle without its noise."""
+    settings = preset("default")
+    compute = choose_compute("cpu")
+    shape = settings.network
+    network = ResidualCNN(shape.channels, shape.layers, shape.detail_px, slices)
+    network.to(memory_format=torch.channels_last)
+    random = np.random.default_rng(SEED)
+
+    def loss(step: int) -> Tensor:
+        noisy, clean = draw(volumes, slices, random)
+        denoised = denoise_slices(network, noisy, compute)
+        return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=settings.loss.huber_delta)
+
+    with_steps = FitSettings(steps=steps, learning_rate=LEARNING_RATE, schedule="one-cycle", stop_gain=None)
+    history = optimize(network, loss, steps, with_steps)
+    print(f"{slices} slices: loss {np.mean(history[-min(500, steps) :]):.4f}")
+    return network
+
+
+def draw(volumes: list[np.ndarray], slices: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw crops with noise, shape (B, slices, h, w), and their middle slices without, shape (B, 1, h, w)."""
+    noisy, clean = [], []
+    for _ in range(BATCH):
+        volume = volumes[random.integers(len(volumes))]
+        depth, height, width = volume.shape
+        first = random.integers(depth - slices + 1)
+        row, column = random.integers(height - CROP_PX + 1), random.integers(width - CROP_PX + 1)
+        crop = volume[first : first + slices, row : row + CROP_PX, column : column + CROP_PX]
+        if random.random() < 0.5:
+            crop = crop.swapaxes(1, 2)
+        crop = crop * random.choice((-1, 1)) * math.exp(random.uniform(*np.log(SCALES)))
+        noisy.append(crop + random_noise(random, crop.shape))
+        clean.append(crop[slices // 2 : slices // 2 + 1])
+    return torch.from_numpy(np.stack(noisy).astype(np.float32)), torch.from_numpy(np.stack(clean).astype(np.float32))
+
+
+if __name__ == "__main__":
+    main()

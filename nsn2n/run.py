@@ -1,0 +1,247 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""One volume on its way through the method, stage by stage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nsn2n.averaging import guided_mean, step_for
+from nsn2n.fitting import Judge, Problem, fit
+from nsn2n.inference import Compute, denoised_batches, reproducible
+from nsn2n.networks import build_network
+from nsn2n.noise import measure_noise, noise_sd_slice
+from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
+from nsn2n.refitting import refit
+from nsn2n.rematching import Rematch
+from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
+from nsn2n.rician import channel_noise, without_bias
+from nsn2n.settings import Settings
+from nsn2n.stages import Clock
+from nsn2n.start import load_start, starts_from_bundle
+from nsn2n.volume import fill_invalid
+
+__all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+_NO_NOISE = 1e-6
+"""Noise below this fraction of the data range is rounding, not noise."""
+
+_EXCESS_PX = (2.0, 1.0)
+"""Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
+
+_SAMPLE_SLICES = 16
+"""Slices on which the noise of a local mean, and its correlation, are measured."""
+
+
+class Run:
+    """One volume on its way through the method.
+
+    Parameters
+    ----------
+    noisy : ndarray, shape (D, H, W), float32
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; all by default.
+    settings : Settings
+    compute : Compute
+    clock : Clock
+    """
+
+    def __init__(
+        self,
+        noisy: Float32Array,
+        valid: BoolArray | None,
+        settings: Settings,
+        compute: Compute,
+        clock: Clock,
+    ) -> None:
+        self._noisy = noisy
+        self._valid = valid
+        self._settings = settings
+        self._compute = compute
+        self._clock = clock
+        self._filled = noisy if valid is None else fill_invalid(noisy, valid)
+        self._pass_s = 0.0
+        self.matched_fraction = 0.0
+        self.bias_taken = False
+        self.refit_steps = 0
+        self._step_px = settings.average.step_px
+        self.noise = measure_noise(self._filled, valid)
+
+    def denoise(self, stages: Sequence[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
+        """Return the denoised volume and the loss at each step of the first fit."""
+        low, high = float(self._filled.min()), float(self._filled.max())
+        if self.noise.median <= _NO_NOISE * (high - low):
+            logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
+            return self._noisy.copy(), np.empty(0, np.float32)
+        with reproducible(self._settings.seed):
+            denoised, loss = self._fitted(low, high)
+            self._give_back(denoised)
+            if "average" in stages:
+                self._average(denoised, "average")
+            if "refit" in stages:
+                predicted = self._refitted(denoised)
+                self._give_back(predicted)
+                denoised[...] = predicted
+                if "average again" in stages:
+                    self._average(denoised, "average again")
+                for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
+                    averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
+        self._restrain(denoised)
+        if self._settings.rician and modality == "MR":
+            self.bias_taken = self._take_bias(denoised, low)
+        if self._valid is not None:
+            denoised[~self._valid] = self._noisy[~self._valid]
+        return denoised, loss
+
+    def _fitted(self, low: float, high: float) -> tuple[Float32Array, Float32Array]:
+        """Fit a network, and return the volume that it denoised, and the loss at each step."""
+        problem = self._problem(low, high)
+        network = build_network(self._settings.network).to(self._compute.device)
+        if starts_from_bundle(self._settings.network):
+            load_start(network, slices=1)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._clock.limited:
+            started = time.perf_counter()
+            one = denoised_batches(
+                network, problem.slices[:1], problem.offset, problem.unit, self._compute, self._settings.fit.flips
+            )
+            next(one)
+            self._pass_s = len(self._noisy) * (time.perf_counter() - started)
+        loss, self.matched_fraction = fit(
+            network,
+            problem,
+            self._settings,
+            self._compute,
+            rematch=self._rematcher(),
+            deadline=self._clock.deadline("fit", self._pass_s),
+            progress=self._clock.stage("fit"),
+        )
+        denoised = np.empty_like(self._noisy)
+        tell = self._clock.stage("apply")
+        batches = denoised_batches(
+            network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
+        )
+        for part, removed in batches:
+            np.subtract(self._filled[part], removed * problem.unit, out=denoised[part])
+            tell(part.stop / len(denoised))
+        return denoised, loss
+
+    def _problem(self, low: float, high: float) -> Problem:
+        """State what is fitted: slices, units and matched regions."""
+        settings = self._settings.match
+        by_noise = self._settings.loss.units == "noise"
+        error_scale = None
+        if by_noise:
+            error_scale = np.maximum(self.noise.sd, self.noise.floor)
+            error_scale /= self.noise.median
+        if settings.rule == "noise":
+            matched = pairs_by_noise(self._filled, self.noise, settings)
+        else:
+            matched = pairs_by_low_pass(self._filled, low, high, settings.tau)
+        if self._valid is not None:
+            matched &= self._valid[1:] & self._valid[:-1]
+        device = self._compute.device
+        return Problem(
+            slices=torch.from_numpy(self._filled).to(device),
+            offset=0.0 if by_noise else low,
+            unit=self.noise.median if by_noise else high - low,
+            error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
+            matched=torch.from_numpy(matched).to(device),
+            valid=None if self._valid is None else torch.from_numpy(self._valid).to(device),
+        )
+
+    def _rematcher(self) -> Callable[[nn.Module], Judge] | None:
+        """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
+        settings = self._settings.match
+        if settings.rule != "noise" or settings.refine_at >= 1:
+            return None
+        return lambda network: Rematch(network, settings, self._compute)
+
+    def _average(self, guide: Float32Array, stage: str) -> None:
+        """Replace the guide by the mean of the noisy voxels that it says are alike."""
+        if self._step_px is None:
+            sample = self._sample()
+            self._step_px = step_for(
+                [self._filled[index] - guide[index] for index in sample],
+                [self.noise.floored(index) for index in sample],
+            )
+        guided_mean(
+            self._filled,
+            guide,
+            self.noise.floored,
+            self._settings.average,
+            step_px=self._step_px,
+            valid=self._valid,
+            device=self._compute.device,
+            progress=self._clock.stage(stage),
+        )
+
+    def _refitted(self, guide: Float32Array) -> Float32Array:
+        """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""
+        predicted, self.refit_steps = refit(
+            self._filled,
+            guide,
+            self.noise,
+            self._settings,
+            self._compute,
+            valid=self._valid,
+            deadline=self._clock.deadline("refit", self._pass_s),
+            progress=self._clock.stage("refit"),
+        )
+        return predicted
+
+    def _give_back(self, denoised: Float32Array) -> None:
+        """Give back what is too coherent for noise, in place."""
+        threshold = self._settings.excess_sd
+        if threshold is None:
+            return
+        sample = self._sample()
+        for sigma_px in _EXCESS_PX:
+            mean_sd = float(
+                np.median(
+                    [excess_noise(self._filled[i] - denoised[i], self.noise.floored(i), sigma_px) for i in sample]
+                )
+            )
+            for index, denoised_hw in enumerate(denoised):
+                removed = self._filled[index] - denoised_hw
+                denoised_hw += coherent_excess(removed, self.noise.floored(index), sigma_px, mean_sd, threshold)
+
+    def _sample(self) -> list[int]:
+        """Indices of some slices, evenly spread, on which something is measured."""
+        count = min(len(self._noisy), _SAMPLE_SLICES)
+        return sorted({int(index) for index in np.linspace(0, len(self._noisy) - 1, count)})
+
+    def _restrain(self, denoised: Float32Array) -> None:
+        """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
+        settings = self._settings
+        for index in range(len(denoised)):
+            part = slice(index, index + 1)
+            removed = self._filled[part] - denoised[part]
+            if settings.mean_px is not None:
+                removed -= removed_mean(removed, self.noise.sd[part], settings.mean_px)
+            if settings.largest_change_sd is not None:
+                bound = settings.largest_change_sd * self.noise.sd[part]
+                np.clip(removed, -bound, bound, out=removed)
+            np.subtract(self._filled[part], removed, out=denoised[part])
+
+    def _take_bias(self, denoised: Float32Array, low: float) -> bool:
+        """Take the mean of the noise out of magnitudes; False if the volume is none."""
+        if low < 0:
+            logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
+            return False
+        channel_sd = channel_noise(self.noise.blocks, denoised)
+        for index, blocks_hw in enumerate(channel_sd):
+            denoised[index] = without_bias(denoised[index], noise_sd_slice(blocks_hw, denoised.shape[1:]))
+        return True

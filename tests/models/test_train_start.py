@@ -1,0 +1,62 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training of the weights that a fit starts from, for a moment: it gives a file that loads, the same each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nsn2n.networks import ResidualCNN
+from nsn2n.settings import NetworkSettings
+from nsn2n.start import START_SLICES, load_start
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "models" / "nsn2n" / "scripts"
+
+
+def _train(output):
+    options = ["--steps", "3", "--volumes", "2", "--output", output]
+    subprocess.run([sys.executable, SCRIPTS / "train_start.py", *options], check=True, capture_output=True)
+    return output.read_bytes()
+
+
+def test_the_script_writes_weights_that_load_and_the_same_each_time(tmp_path):
+    first, second = (_train(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+
+    assert first == second
+    settings = NetworkSettings()
+    for slices in START_SLICES:
+        network = ResidualCNN(settings.channels, settings.layers, settings.detail_px, slices)
+        load_start(network, slices, tmp_path / "a.safetensors")
+
+
+@pytest.fixture
+def synthetic(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import synthetic_volumes
+
+    return synthetic_volumes
+
+
+def test_noise_has_unit_variance_and_slices_of_their_own(synthetic):
+    random = np.random.default_rng(0)
+
+    for _ in range(12):
+        noise = synthetic.random_noise(random, (5, 96, 96))
+        assert noise.dtype == np.float32
+        assert np.std(noise) == pytest.approx(1, abs=0.1)
+        assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.3
+
+
+def test_volumes_are_finite_and_differ(synthetic):
+    random = np.random.default_rng(0)
+
+    volumes = [synthetic.random_volume(random) for _ in range(4)]
+
+    assert all(volume.shape == synthetic.SHAPE and volume.dtype == np.float32 for volume in volumes)
+    assert all(np.isfinite(volume).all() and np.std(volume) > 0.05 for volume in volumes)
+    assert not np.array_equal(volumes[0], volumes[1])
