@@ -36,7 +36,7 @@ class SeriesLine:
     spacing_mm: str
     """Between slices, rows and columns."""
     denoise: str
-    """``yes``; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can be read."""
+    """``yes``, perhaps in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can be read."""
     series_uid: str
 
 
@@ -58,7 +58,9 @@ def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
     geometry: SeriesGeometry | None = None
     if reason is None:
         try:
-            geometry, verdict = inspect_series(record.files), "yes"
+            geometry = inspect_series(record.files)
+            parts = len(geometry.parts)
+            verdict = "yes" if parts == 1 else f"yes, in {parts} parts"
         except NSN2NError as error:
             verdict = f"refused: {error}"
     else:
@@ -108,7 +110,7 @@ def print_series(lines: Sequence[SeriesLine], console: Console | None = None) ->
     for line in lines:
         what = f"{line.modality} {line.description}\n{line.image_type}\n{line.series_uid}"
         size = f"{line.size}\n{line.spacing_mm}"
-        style = "green" if line.denoise == "yes" else "red" if line.denoise.startswith("refused") else "dim"
+        style = "green" if line.denoise.startswith("yes") else "red" if line.denoise.startswith("refused") else "dim"
         # As Text: a description in brackets is no markup.
         table.add_row(line.number, Text(what), Text(size), Text(line.denoise, style=style))
     console.print(table)

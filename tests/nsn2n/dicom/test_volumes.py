@@ -148,6 +148,13 @@ def test_an_order_that_would_mix_echoes_is_refused(make_series, volumes_dhw):
     )
 
 
+def test_echo_times_that_drift_from_slice_to_slice_are_refused(make_series, volumes_dhw):
+    drifting = overrides_of({"EchoTime": lambda volume, z: str(5 * (volume + 1) + z / 10)})
+    assert "by their order EchoTime (0018,0081) would differ within a volume" in refused(
+        make_series(volumes_dhw, modality="MR", overrides=drifting)
+    )
+
+
 def test_slices_side_by_side_are_refused(make_series, volumes_dhw):
     aside = overrides_of({"ImagePositionPatient": lambda volume, z: [100 * volume, 0, z]})
     assert "they are up to 200 mm side by side" in refused(make_series(volumes_dhw, modality="MR", overrides=aside))
