@@ -36,7 +36,8 @@ class SeriesLine:
     spacing_mm: str
     """Between slices, rows and columns."""
     denoise: str
-    """``yes``, perhaps in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can be read."""
+    """``yes``, perhaps in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can
+    be read."""
     series_uid: str
 
 
