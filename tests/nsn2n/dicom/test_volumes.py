@@ -40,6 +40,15 @@ ORDERED = {
         {"AcquisitionTime": lambda volume, z: f"1200{volume:02d}.{z}"},
         "the order of AcquisitionTime",
     ),
+    "dynamic PET past midnight": (
+        "PT",
+        {
+            "AcquisitionDate": lambda volume, z: "20260101" if 4 * volume + z < 6 else "20260102",
+            "AcquisitionTime": lambda volume, z: f"23595{4 * volume + z}" if 4 * volume + z < 6 else f"0000{volume}{z}",
+            "InstanceNumber": lambda _volume, z: z + 1,
+        },
+        "the order of AcquisitionTime",
+    ),
     # A GE EPI series: only InstanceNumber differs, position by position.
     "EPI": ("MR", {"InstanceNumber": lambda volume, z: z * VOLUMES + volume + 1}, "the order of InstanceNumber"),
     "volume by volume": ("MR", {}, "the order of InstanceNumber"),
