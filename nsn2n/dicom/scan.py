@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 GROUPING_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 
+PREFIX_BYTES = 132
+"""Preamble and DICM (PS3.10 7.1)."""
+
 KNOWN_VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
 
 
@@ -194,19 +197,24 @@ def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | 
 
 
 def _refuse_missing_prefix(path: Path) -> None:
-    """A slice that lost its first 132 bytes is still a slice: passing it over would leave a hole."""
+    """A slice that lost its first 132 bytes, or whose DICM is damaged, is still a slice: without it there is a hole."""
     with path.open("rb") as file:
-        head = file.read(8)
-    if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00"):
-        return
-    explicit = head[4:6] in KNOWN_VRS
-    implicit = int.from_bytes(head[4:8], "little") <= 64 and head[3] == 0
-    if explicit or implicit:
+        head = file.read(PREFIX_BYTES + 8)
+    if _begins_dataset(head) or _begins_dataset(head[PREFIX_BYTES:]):
         raise refusal(
             "a DICOM file must begin with 128 bytes and DICM; this looks like DICOM but has no DICM prefix",
             "Convert it to a DICOM file (for example with dcmconv), or take it out of the folder.",
             path=path,
         )
+
+
+def _begins_dataset(data: bytes) -> bool:
+    """Whether bytes look like the first element of file meta information or of a dataset."""
+    if len(data) < 8 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    explicit = data[4:6] in KNOWN_VRS
+    implicit = int.from_bytes(data[4:8], "little") <= 64 and data[3] == 0
+    return explicit or implicit
 
 
 def _record(files: list[Path]) -> SeriesRecord:
