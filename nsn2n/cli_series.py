@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nsn2n.dicom.attributes import values
+from nsn2n.dicom.attributes import one_line, values
 from nsn2n.dicom.geometry import SeriesGeometry
 from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.rules import default_rules, select_series
@@ -36,7 +36,8 @@ class SeriesLine:
     spacing_mm: str
     """Between slices, rows and columns."""
     denoise: str
-    """``yes``; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can be read."""
+    """``yes``, perhaps in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can
+    be read."""
     series_uid: str
 
 
@@ -58,7 +59,9 @@ def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
     geometry: SeriesGeometry | None = None
     if reason is None:
         try:
-            geometry, verdict = inspect_series(record.files), "yes"
+            geometry = inspect_series(record.files)
+            parts = len(geometry.parts)
+            verdict = "yes" if parts == 1 else f"yes, in {parts} parts"
         except NSN2NError as error:
             verdict = f"refused: {error}"
     else:
@@ -91,8 +94,8 @@ def spacings(geometry: SeriesGeometry) -> str:
 
 
 def _one_line(text: str) -> str:
-    """No tabs, line ends or other control characters: they would break the table, or steer the terminal."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split()) or "-"
+    """No tabs or line ends either: they would break the table."""
+    return one_line(text).strip() or "-"
 
 
 def print_series(lines: Sequence[SeriesLine], console: Console | None = None) -> None:
@@ -108,7 +111,7 @@ def print_series(lines: Sequence[SeriesLine], console: Console | None = None) ->
     for line in lines:
         what = f"{line.modality} {line.description}\n{line.image_type}\n{line.series_uid}"
         size = f"{line.size}\n{line.spacing_mm}"
-        style = "green" if line.denoise == "yes" else "red" if line.denoise.startswith("refused") else "dim"
+        style = "green" if line.denoise.startswith("yes") else "red" if line.denoise.startswith("refused") else "dim"
         # As Text: a description in brackets is no markup.
         table.add_row(line.number, Text(what), Text(size), Text(line.denoise, style=style))
     console.print(table)

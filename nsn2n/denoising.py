@@ -166,8 +166,10 @@ def denoise(
     )
     settings = _resolve_settings(preset, seed, strength, config)
     if len(counts) > 1:
+        # A spacing is there to be remarked on, which once is enough.
         hints: list[dict[str, Any]] = [
-            {"spacing_mm": spacing, "shear_px": shear} for spacing, shear in zip(spacings_mm, shears_px, strict=True)
+            {"spacing_mm": None if spacing in spacings_mm[:index] else spacing, "shear_px": shear}
+            for index, (spacing, shear) in enumerate(zip(spacings_mm, shears_px, strict=True))
         ]
         if settings.budget_s is not None:
             for hint, count in zip(hints, counts, strict=True):

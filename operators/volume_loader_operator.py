@@ -45,15 +45,25 @@ class VolumeLoaderOperator(Operator):
     INPUT_SERIES = "study_selected_series_list"
     OUTPUT_IMAGE = "image"
 
-    def __init__(self, fragment: Fragment, *args: Any, on_error: ErrorHandler | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        fragment: Fragment,
+        *args: Any,
+        refuse_gaps: bool = False,
+        on_error: ErrorHandler | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Store what to do with a series that is refused.
 
         Parameters
         ----------
         fragment : Fragment
+        refuse_gaps : bool
+            Refuse a series of which slices are missing or unevenly spaced, in place of taking it in parts.
         on_error : callable, optional
             Called with the label of a series that is no volume and the error, instead of ending the graph.
         """
+        self.refuse_gaps = refuse_gaps
         self.on_error = on_error
         super().__init__(fragment, *args, **kwargs)
 
@@ -66,11 +76,11 @@ class VolumeLoaderOperator(Operator):
         """Receive a series, emit its volume."""
         message = op_input.receive(self.INPUT_SERIES)
         with series_errors(_label(message), self.on_error):
-            op_output.emit(load_image(message), self.OUTPUT_IMAGE)
+            op_output.emit(load_image(message, refuse_gaps=self.refuse_gaps), self.OUTPUT_IMAGE)
 
 
-def load_image(study_selected_series_list: Sequence[StudySelectedSeries]) -> Image:
-    """Read the one series of a selector's message.
+def load_image(study_selected_series_list: Sequence[StudySelectedSeries], *, refuse_gaps: bool = False) -> Image:
+    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.dicom.reader.read_series`.
 
     Raises
     ------
@@ -85,7 +95,7 @@ def load_image(study_selected_series_list: Sequence[StudySelectedSeries]) -> Ima
             " choose exactly one, or use DICOMSeriesSelectionOperator, which sends them one by one."
         )
     files = selected[0].metadata().get(SOURCE_FILES) or _files_of_datasets(selected[0].series)
-    series = read_series([Path(file) for file in files])
+    series = read_series([Path(file) for file in files], refuse_gaps=refuse_gaps)
     metadata = sdk_metadata(series, selection_name=selected[0].selection_name)
     metadata[SERIES_NUMBERS] = selected[0].metadata().get(SERIES_NUMBERS) or sorted(
         other.SeriesNumber

@@ -22,6 +22,7 @@ __all__ = [
     "PARSE_ERRORS",
     "integer",
     "numbers",
+    "one_line",
     "raw_value",
     "refusal",
     "series_number",
@@ -31,12 +32,16 @@ __all__ = [
 ]
 
 PARSE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
     AttributeError,
     BytesLengthException,
     EOFError,
+    IndexError,
     KeyError,
+    MemoryError,
     NotImplementedError,
-    OverflowError,
+    RecursionError,
     TypeError,
     ValueError,
     struct.error,
@@ -81,14 +86,21 @@ def refusal(
     places += [f"series {uid}"] if uid else []
     where = f" [{', '.join(places)}]" if places else ""
     what = f"{tag_text(keyword)} {rule}" if keyword else rule
-    return DicomError(f"{what}{where}. {next_step}")
+    return DicomError(one_line(f"{what}{where}. {next_step}"))
+
+
+def one_line(message: str) -> str:
+    """A message without line ends or other characters that would steer a terminal: values come from any file."""
+    if message.isprintable():
+        return message
+    return " ".join("".join(char if char.isprintable() else " " for char in message).split())
 
 
 def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
     """All values of an attribute; empty if it is absent, empty or cannot be converted."""
     try:
         value = header.get(keyword)
-    except PARSE_ERRORS:
+    except (OSError, *PARSE_ERRORS):  # pydicom reads sequences when they are asked for, and may find no tag there
         return ()
     if value is None or value == "":
         return ()

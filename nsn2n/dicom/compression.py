@@ -34,6 +34,7 @@ from pydicom.uid import (
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, text
+from nsn2n.dicom.codestream import size_in_codestream
 from nsn2n.errors import DicomError
 
 __all__ = ["CODECS", "Codec", "LossyCompression", "decode_frame", "lossy_compression", "transfer_syntax"]
@@ -106,10 +107,14 @@ def decode_frame(dataset: Dataset) -> NDArray[np.generic]:
     """
     codec = CODECS[transfer_syntax(dataset)]
     try:
-        complete = _codestream(dataset).rstrip(b"\0").endswith(codec.end_marker)
+        codestream = _codestream(dataset)
+        complete = codestream.rstrip(b"\0").endswith(codec.end_marker)
         # Decoders are lenient in different ways: a few fill the rest of a cut image with what they have.
         if not complete:
             raise DicomError("a codestream that ends before its end marker")
+        claimed, expected = size_in_codestream(codestream), (dataset.Rows, dataset.Columns)
+        if codec.end_marker and claimed != expected:  # a decoder would take memory for whatever is claimed
+            raise DicomError("a codestream of " + (" x ".join(map(str, claimed)) if claimed else "no") + " pixels")
         decoded = pixel_array(dataset, decoding_plugin=codec.plugin)
         if codec.plugin == "gdcm" and not _holds_whole_values(decoded, dataset):
             raise DicomError("a codestream with values beyond BitsStored")

@@ -134,7 +134,7 @@ def _private_sign(header: Dataset) -> str | None:
 
 def is_own_output(header: Dataset) -> bool:
     """Whether a series was written by this program, perhaps with later processing steps on top."""
-    contributors = header.get("ContributingEquipmentSequence") or []
+    contributors = values(header, "ContributingEquipmentSequence")
     return any(
         text(item, "Manufacturer") == OWN_MANUFACTURER and text(item, "ManufacturerModelName") == OWN_MODEL_NAME
         for item in (header, *contributors)

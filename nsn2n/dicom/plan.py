@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nsn2n.dicom.attributes import refusal, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
 from nsn2n.dicom.checks import SliceFacts, check_file, check_same_series
 from nsn2n.dicom.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
+from nsn2n.dicom.limits import Limits, check_claimed_pixels
 from nsn2n.dicom.pixels import embedded_overlay_groups
 from nsn2n.dicom.runs import tolerance_mm
 from nsn2n.dicom.scan import read_header
@@ -76,16 +77,20 @@ def inspect_series(
     return plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps).geometry
 
 
-def plan_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False) -> SeriesPlan:
+def plan_series(
+    files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False, limits: Limits | None = None
+) -> SeriesPlan:
     """Check the headers of a series and put its slices in order.
 
     Parameters and errors are those of `nsn2n.dicom.reader.read_series`; pixels are not read.
     """
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
-    checked = [check_file(read_header(path), path, allow_own_output=allow_own_output) for path in files]
+    limits = limits or Limits()
+    checked = [_checked(path, allow_own_output, limits) for path in files]
     slices = [facts for of_file in _without_copies(checked) for facts in of_file]
     check_same_series(slices)
+    check_claimed_pixels(slices, limits)
     stacks, told = _stacks(slices, refuse_gaps)
     slices = [facts for stack, _ in stacks for facts in stack]
     geometry = SeriesGeometry(tuple(part for _, stack in stacks for part in stack.parts))
@@ -96,6 +101,19 @@ def plan_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
         warnings=(*told.warnings, *_overlay_warnings(slices), *_pet_warnings(slices[0])),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
+
+
+def _checked(path: Path, allow_own_output: bool, limits: Limits) -> list[SliceFacts]:
+    header = read_header(path, limits)
+    try:
+        return check_file(header, path, allow_own_output=allow_own_output)
+    except (OSError, *PARSE_ERRORS) as error:
+        raise refusal(
+            f"attributes must be readable; one raises {type(error).__name__}",
+            "Copy or export the file again.",
+            path=path,
+            header=header,
+        ) from error
 
 
 @dataclass(frozen=True)

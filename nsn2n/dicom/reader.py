@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 
 from nsn2n.dicom.attributes import series_number, text
 from nsn2n.dicom.geometry import SeriesGeometry
+from nsn2n.dicom.limits import Limits
 from nsn2n.dicom.plan import plan_series
 from nsn2n.dicom.stored_pixels import read_stored
 
@@ -65,7 +66,9 @@ class SeriesVolume:
         return text(self.headers[0], "SeriesInstanceUID")
 
 
-def read_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False) -> SeriesVolume:
+def read_series(
+    files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False, limits: Limits | None = None
+) -> SeriesVolume:
     """Read the files of one series.
 
     Parameters
@@ -76,6 +79,8 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
         Accept a series that this program wrote, which is already denoised.
     refuse_gaps : bool
         Refuse a series of which slices are missing or unevenly spaced, in place of denoising its even runs apart.
+    limits : Limits, optional
+        What is refused before it takes time or memory.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def read_series(files: Sequence[Path], *, allow_own_output: bool = False, refuse
         If a file, the series or its grid breaks a rule (see `nsn2n.dicom.checks`, `nsn2n.dicom.pixels` and
         `nsn2n.dicom.geometry`), or memory does not suffice.
     """
-    plan = plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps)
+    plan = plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps, limits=limits)
     slices, geometry = plan.slices, plan.geometry
     plan.log()
     volume_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)

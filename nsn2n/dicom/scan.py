@@ -17,7 +17,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, series_number, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, one_line, refusal, series_number, text, values
+from nsn2n.dicom.limits import Limits, check_inflation
 from nsn2n.errors import DicomError
 
 __all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
@@ -25,6 +26,9 @@ __all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
 logger = logging.getLogger(__name__)
 
 GROUPING_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+
+PREFIX_BYTES = 132
+"""Preamble and DICM (PS3.10 7.1)."""
 
 KNOWN_VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
 
@@ -57,7 +61,7 @@ class SeriesRecord:
     def label(self) -> str:
         """How messages name the series: modality, number, description and UID."""
         number = "without number" if self.SeriesNumber is None else str(self.SeriesNumber)
-        return f'{self.Modality or "?"} series {number} "{self.SeriesDescription}" ({self.SeriesInstanceUID})'
+        return one_line(f'{self.Modality or "?"} series {number} "{self.SeriesDescription}" ({self.SeriesInstanceUID})')
 
 
 @dataclass(frozen=True)
@@ -70,28 +74,35 @@ class Scan:
     ignored: tuple[IgnoredFile, ...]
 
 
-def scan_folder(folder: Path | str) -> Scan:
+def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
     """Find all DICOM series below a folder; pixels are not read.
 
     Parameters
     ----------
     folder : path
         Searched with all its subfolders; links to folders are not followed.
+    limits : Limits, optional
+        What is refused before it takes time or memory.
 
     Raises
     ------
     DicomError
         If the folder does not exist, is not a folder or holds no DICOM series; if a DICOM file is so damaged
-        that its series is unknown (it could be a slice of any of them, so it must not be passed over).
+        that its series is unknown (it could be a slice of any of them, so it must not be passed over); if the folder is
+        beyond the limits.
     """
-    folder = Path(folder)
+    folder, limits = Path(folder), limits or Limits()
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DicomError(f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files.")
     ignored: list[IgnoredFile] = []
     groups: dict[str, list[Path]] = defaultdict(list)
-    for path in _walk(folder, ignored):
-        series_uid = _series_of(path, ignored)
+    for number, path in enumerate(_walk(folder, ignored)):
+        if number >= limits.files:
+            raise DicomError(
+                f"a folder must hold {limits.files} files at most; {folder} holds more. Name the folder of one study."
+            )
+        series_uid = _series_of(path, ignored, limits)
         if series_uid:
             groups[series_uid].append(path)
     if not groups:
@@ -104,15 +115,16 @@ def scan_folder(folder: Path | str) -> Scan:
     return Scan(folder, tuple(records), tuple(ignored))
 
 
-def read_header(path: Path) -> Dataset:
+def read_header(path: Path, limits: Limits | None = None) -> Dataset:
     """Read all attributes of a file but its pixels.
 
     Raises
     ------
     DicomError
-        If the file cannot be opened or parsed.
+        If the file cannot be opened or parsed, or would fill the memory (`nsn2n.dicom.limits`).
     """
     try:
+        check_inflation(path, limits or Limits())
         return pydicom.dcmread(path, stop_before_pixels=True)
     except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
         raise _unreadable(path, error) from error
@@ -129,29 +141,36 @@ def _unreadable(path: Path, error: Exception) -> DicomError:
 def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
     """Every regular file in sorted order; what cannot be one goes to `ignored`."""
 
-    def note(error: OSError) -> None:
-        ignored.append(IgnoredFile(Path(error.filename), f"folder cannot be read ({type(error).__name__})"))
-
-    for parent, subfolders, names in os.walk(folder, onerror=note):
-        subfolders.sort()
-        for name in subfolders:
-            path = Path(parent, name)
-            if path.is_symlink():
+    pending = [folder]  # by hand, since folders can be nested deeper than functions
+    while pending:
+        parent = pending.pop()
+        try:
+            entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
+        except OSError as error:
+            ignored.append(IgnoredFile(parent, f"folder cannot be read ({type(error).__name__})"))
+            continue
+        subfolders = []
+        for entry in entries:
+            path = Path(entry.path)
+            if not path.is_dir():  # the entry's own question fails on a link to itself
+                if path.is_file():
+                    yield path
+                else:
+                    reason = "broken link" if path.is_symlink() else "not a regular file"
+                    ignored.append(IgnoredFile(path, reason))
+            elif entry.is_symlink():
                 ignored.append(IgnoredFile(path, "link to a folder, not followed"))
-            elif path.suffix.lower() == ".dcm":
-                ignored.append(IgnoredFile(path, "folder with the name of a file; its content is searched"))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.is_file():
-                yield path
             else:
-                reason = "broken link" if path.is_symlink() else "not a regular file"
-                ignored.append(IgnoredFile(path, reason))
+                subfolders.append(path)
+                if path.suffix.lower() == ".dcm":
+                    ignored.append(IgnoredFile(path, "folder with the name of a file; its content is searched"))
+        pending += reversed(subfolders)
 
 
-def _series_of(path: Path, ignored: list[IgnoredFile]) -> str | None:
+def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | None:
     """SeriesInstanceUID of a file, or None if it takes no part (then the reason is added to `ignored`)."""
     try:
+        check_inflation(path, limits)
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(GROUPING_TAGS))
     except OSError as error:
         ignored.append(IgnoredFile(path, f"cannot be opened ({type(error).__name__})"))
@@ -162,7 +181,7 @@ def _series_of(path: Path, ignored: list[IgnoredFile]) -> str | None:
         return None
     except PARSE_ERRORS as error:
         raise _unreadable(path, error) from error
-    directory = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
+    directory = (text(header.file_meta, "MediaStorageSOPClassUID"), text(header, "SOPClassUID"))
     if MediaStorageDirectoryStorage in directory:
         ignored.append(IgnoredFile(path, "DICOMDIR: an index of files, not an image"))
         return None
@@ -178,19 +197,24 @@ def _series_of(path: Path, ignored: list[IgnoredFile]) -> str | None:
 
 
 def _refuse_missing_prefix(path: Path) -> None:
-    """A slice that lost its first 132 bytes is still a slice: passing it over would leave a hole."""
+    """A slice that lost its first 132 bytes, or whose DICM is damaged, is still a slice: without it there is a hole."""
     with path.open("rb") as file:
-        head = file.read(8)
-    if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00"):
-        return
-    explicit = head[4:6] in KNOWN_VRS
-    implicit = int.from_bytes(head[4:8], "little") <= 64 and head[3] == 0
-    if explicit or implicit:
+        head = file.read(PREFIX_BYTES + 8)
+    if _begins_dataset(head) or _begins_dataset(head[PREFIX_BYTES:]):
         raise refusal(
             "a DICOM file must begin with 128 bytes and DICM; this looks like DICOM but has no DICM prefix",
             "Convert it to a DICOM file (for example with dcmconv), or take it out of the folder.",
             path=path,
         )
+
+
+def _begins_dataset(data: bytes) -> bool:
+    """Whether bytes look like the first element of file meta information or of a dataset."""
+    if len(data) < 8 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    explicit = data[4:6] in KNOWN_VRS
+    implicit = int.from_bytes(data[4:8], "little") <= 64 and data[3] == 0
+    return explicit or implicit
 
 
 def _record(files: list[Path]) -> SeriesRecord:

@@ -120,7 +120,9 @@ def _frames(buffer: BinaryIO, length: int, dataset: Dataset, frames: Sequence[Sl
             raise _wrong_length("more frames", len(frames), frames[-1])
         return
     size = frames[0].pixels.byte_count
-    if not len(frames) * size <= length < (len(frames) + 1) * size:
+    needed = len(frames) * size
+    # A byte may follow that makes the length even, and others, but no further frame.
+    if not (needed <= length < needed + size or length == needed + needed % 2):
         raise _wrong_length(f"{length} bytes", len(frames), frames[-1])
     for _ in frames:
         yield buffer.read(size)

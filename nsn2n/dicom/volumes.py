@@ -9,7 +9,7 @@ position can be put in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,7 +172,12 @@ def _number_or_text(entry: str) -> tuple[bool, float, str]:
 
 def _ranked(group: Sequence[SliceFacts], keyword: str) -> list[SliceFacts] | None:
     """The slices of a position in the order of an attribute; None unless it has another value in each."""
-    order: Callable[[SliceFacts], Any] = lambda facts: _number_or_text(text(facts.header, keyword))  # noqa: E731
+
+    def order(facts: SliceFacts) -> Any:
+        value = _number_or_text(text(facts.header, keyword))
+        # Past midnight times begin again.
+        return (text(facts.header, "AcquisitionDate"), value) if keyword == "AcquisitionTime" else value
+
     distinct = {order(facts) for facts in group if values(facts.header, keyword)}
     return sorted(group, key=order) if len(distinct) == len(group) else None
 

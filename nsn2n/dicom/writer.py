@@ -9,7 +9,8 @@ wrong before that leaves nothing behind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,9 +199,10 @@ def _write_slice(
     (facts,), (values_hw,) = slices, values
     source = _source(facts.path)
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
-    target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
+    with _copied_from(facts.path):
+        target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
     compress(target, compression)
-    target.save_as(file, enforce_file_format=True)
+    _save(target, file, facts.path)
     check_slice_file(file, source, encoded, facts)
     return [encoded]
 
@@ -220,11 +222,36 @@ def _write_frames(
         encode_slice(values_hw, stored_values(dataset, facts.pixels, facts.label), facts.pixels)
         for dataset, facts, values_hw in zip(frame_datasets(path, slices), slices, values, strict=True)
     ]
-    target = derive_enhanced(source, encoded, derivation, series)
+    with _copied_from(path):
+        target = derive_enhanced(source, encoded, derivation, series)
     compress(target, compression)
-    target.save_as(file, enforce_file_format=True)
+    _save(target, file, path)
     check_enhanced_file(file, source, encoded, slices)
     return encoded
+
+
+@contextmanager
+def _copied_from(path: Path) -> Iterator[None]:
+    """Refuse a source with attributes that nobody can make sense of, and so not copy."""
+    try:
+        yield
+    except (OSError, *PARSE_ERRORS) as error:
+        raise _not_copyable(path, error) from error
+
+
+def _save(target: Dataset, file: Path, source: Path) -> None:
+    try:
+        target.save_as(file, enforce_file_format=True)
+    except PARSE_ERRORS as error:
+        raise _not_copyable(source, error) from error
+
+
+def _not_copyable(path: Path, error: Exception) -> DicomError:
+    return refusal(
+        f"each attribute of a source must be one that can be copied; one raises {type(error).__name__}",
+        "Copy or export the file again.",
+        path=path,
+    )
 
 
 def _source(path: Path, defer_size: int | None = None) -> Dataset:

@@ -45,6 +45,17 @@ def test_refusal_of_a_selected_series(tmp_path):
     assert "a single slice" in line.denoise
 
 
+def test_parts_are_told_with_each_spacing_once(tmp_path):
+    places = [0, 1, 2, 6, 9, 12, 30, 31, 32]
+    overrides = {"ImagePositionPatient": lambda index: [0, 0, places[index]]}
+    write_synthetic_series(np.zeros((9, 4, 5)), tmp_path, spacing_mm=(1, 0.5, 0.75), overrides=overrides)
+
+    (line,) = list_series(tmp_path)
+
+    assert (line.denoise, line.size) == ("yes, in 3 parts", "9 x 4 x 5")
+    assert line.spacing_mm == "1 x 0.5 x 0.75; 3 x 0.5 x 0.75"
+
+
 def test_plain_lines_have_equal_fields(lines):
     out = io.StringIO()
 

@@ -96,6 +96,9 @@ def test_each_part_has_its_spacing(volume_dhw, caplog):
     run(volume_dhw, parts=(6, 6), spacing_mm=[(1.0, 1.0, 1.0), (7.0, 1.0, 1.0)])
     assert "slices are 7 mm apart" in caplog.text
     assert "slices are 1 mm apart" not in caplog.text
+    caplog.clear()
+    run(volume_dhw, parts=(4, 4, 4), spacing_mm=(7.0, 1.0, 1.0))
+    assert caplog.text.count("slices are 7 mm apart") == 1
     with pytest.raises(VolumeError, match="for each of 2 parts; got 3"):
         run(volume_dhw, parts=(6, 6), spacing_mm=[(1.0, 1.0, 1.0)] * 3)
 

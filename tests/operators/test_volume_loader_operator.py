@@ -16,6 +16,7 @@ from nsn2n.dicom.synthetic import write_synthetic_series
 from nsn2n.errors import DicomError
 from nsn2n.operators import DICOMSeriesSelectionOperator, NSN2NDenoiseOperator, VolumeLoaderOperator
 from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
+from nsn2n.operators.nsn2n_denoise_operator import denoise_image
 from nsn2n.operators.volume_loader_operator import load_image
 
 # isort: split
@@ -84,6 +85,22 @@ def test_padding_is_marked(tmp_path):
 
 def test_without_padding_there_is_no_mask(study):
     assert "padding_mask_dhw" not in load_image(_from_us(study / "b")).metadata()
+
+
+def test_a_series_with_a_gap_comes_in_parts_unless_that_is_refused(study, tmp_path, small_fit):
+    folder = shutil.copytree(study / "b", tmp_path / "series")
+    sorted(folder.iterdir())[3].unlink()
+
+    image = load_image(_from_us(folder))
+
+    metadata = image.metadata()
+    assert metadata["parts"] == [3, 1]
+    assert metadata["part_spacings_mm"] == [[1.5, 0.75, 0.5], [3.0, 0.75, 0.5]]
+    denoised = denoise_image(image, preset="fast", config=small_fit)
+    np.testing.assert_array_equal(denoised.asnumpy()[3], image.asnumpy()[3])
+    assert "2 parts, each fitted alone (1 slices without neighbor unchanged)" in denoised.metadata()["nsn2n"]["summary"]
+    with pytest.raises(DicomError, match="missing slices"):
+        load_image(_from_us(folder), refuse_gaps=True)
 
 
 def test_slices_that_the_sdk_drops_are_missed(tmp_path):

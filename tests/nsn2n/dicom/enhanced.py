@@ -96,7 +96,11 @@ def enhance(
     if edit_frame is not None:
         for index, frame in enumerate(image.PerFrameFunctionalGroupsSequence):
             edit_frame(index, frame)
-    image.add_new("PixelData", "OW", b"".join(source.PixelData for source in slices))
+    frame_bytes = (
+        image.Rows * image.Columns * image.BitsAllocated // 8
+    )  # slices of odd length are padded, frames are not
+    data = b"".join(source.PixelData[:frame_bytes] for source in slices)
+    image.add_new("PixelData", "OB" if image.BitsAllocated == 8 else "OW", data + b"\0" * (len(data) % 2))
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if edit is not None:

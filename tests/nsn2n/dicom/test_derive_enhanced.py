@@ -10,7 +10,9 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import generate_frames
 from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless
 
 from nsn2n.dicom.functional_groups import PER_FRAME, SHARED
 from nsn2n.dicom.reader import read_series
@@ -179,6 +181,20 @@ def test_padding_and_extremes(make_enhanced, derive):
     assert (after[:, 0] == 7).all()
     np.testing.assert_array_equal(after[:, 1:], before[:, 1:] + 1)
     assert (target.SmallestImagePixelValue, target.LargestImagePixelValue) == (after.min(), after.max())
+
+
+def test_loss_is_never_denied(make_enhanced, derive):
+    smooth = np.add.outer(np.arange(5), np.add.outer(np.arange(40), np.arange(50))).astype(float)
+    file = make_enhanced(smooth)
+    image = pydicom.dcmread(file)
+    image.compress(JPEGLSNearLossless, jls_error=2, generate_instance_uid=False)
+    image.save_as(file)
+    encoded = sum(map(len, generate_frames(image.PixelData, number_of_frames=5)))
+    _, target = derive(file)
+    assert target.LossyImageCompression == "01"
+    assert target.LossyImageCompressionMethod == "ISO_14495_1"
+    assert float(target.LossyImageCompressionRatio) == pytest.approx(smooth.size * 2 / encoded, rel=1e-3)
+    assert target.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
 def test_several_instances_stay_several(make_enhanced, tmp_path, derivation):

@@ -17,8 +17,9 @@ from nsn2n.dicom.functional_groups import PER_FRAME, SHARED, flat_frames, frame_
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.rules import default_rules, select_series
 from nsn2n.dicom.scan import scan_folder
+from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
-from tests.nsn2n.dicom.enhanced import item
+from tests.nsn2n.dicom.enhanced import enhance, item
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
@@ -122,6 +123,16 @@ def test_the_rules_of_the_bundle_take_it(make_enhanced):
         folder = make_enhanced(modality=modality, seed=modality).parent
         selection = select_series(scan_folder(folder), default_rules())
         assert len(selection.selected) == 1, selection.left_alone
+
+
+def test_a_scanned_series_as_one_enhanced_image(ct_phantom_folder, tmp_path, derivation):
+    (record,) = scan_folder(ct_phantom_folder / "S2020").series
+    file = enhance(record.files, tmp_path / "in" / "image.dcm")
+    expected, series = read_series(record.files), read_series([file])
+    np.testing.assert_array_equal(series.volume_dhw, expected.volume_dhw)
+    assert series.geometry == expected.geometry
+    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    assert pydicom.dcmread(written.files[0]).PixelData == pydicom.dcmread(file).PixelData
 
 
 def frame_edit(change):

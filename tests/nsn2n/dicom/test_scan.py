@@ -117,6 +117,15 @@ def test_slice_without_its_prefix_is_never_passed_over(make_series, syntax, skip
         scan_folder(files[0].parent)
 
 
+def test_slice_with_a_damaged_prefix_is_never_passed_over(make_series):
+    files = make_series()
+    content = bytearray(files[4].read_bytes())
+    content[128] ^= 1
+    files[4].write_bytes(content)
+    with pytest.raises(DicomError, match=r"looks like DICOM but has no DICM prefix \[.*S0001_I0005\.dcm\]"):
+        scan_folder(files[0].parent)
+
+
 @pytest.mark.parametrize("number", [None, ""])
 def test_series_without_number_has_a_label(make_series, number):
     (record,) = scan_folder(make_series(overrides={"SeriesNumber": number})[0].parent).series

@@ -78,6 +78,18 @@ def test_another_number_of_compressed_frames_is_refused(make_enhanced, count):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 3), (4, 3, 3)])
+def test_frames_of_odd_length_are_not_padded_one_by_one(make_enhanced, tmp_path, derivation, shape):
+    volume_dhw = np.arange(np.prod(shape)).reshape(shape) + 5.0
+    eight_bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    file = make_enhanced(volume_dhw, modality="MR", overrides=eight_bits)
+    assert len(pydicom.dcmread(file).PixelData) % 2 == 0
+    series = read_series([file])
+    np.testing.assert_array_equal(series.volume_dhw, volume_dhw)
+    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    assert pydicom.dcmread(written.files[0]).PixelData == pydicom.dcmread(file).PixelData
+
+
 def test_places_are_those_of_the_slices_given(make_series, make_enhanced, noise_dhw):
     for files in (make_series(), [make_enhanced()]):
         slices = plan_series(files).slices

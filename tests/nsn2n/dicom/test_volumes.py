@@ -40,6 +40,15 @@ ORDERED = {
         {"AcquisitionTime": lambda volume, z: f"1200{volume:02d}.{z}"},
         "the order of AcquisitionTime",
     ),
+    "dynamic PET past midnight": (
+        "PT",
+        {
+            "AcquisitionDate": lambda volume, z: "20260101" if 4 * volume + z < 6 else "20260102",
+            "AcquisitionTime": lambda volume, z: f"23595{4 * volume + z}" if 4 * volume + z < 6 else f"0000{volume}{z}",
+            "InstanceNumber": lambda _volume, z: z + 1,
+        },
+        "the order of AcquisitionTime",
+    ),
     # A GE EPI series: only InstanceNumber differs, position by position.
     "EPI": ("MR", {"InstanceNumber": lambda volume, z: z * VOLUMES + volume + 1}, "the order of InstanceNumber"),
     "volume by volume": ("MR", {}, "the order of InstanceNumber"),
@@ -145,6 +154,13 @@ def test_an_order_that_would_mix_echoes_is_refused(make_series, volumes_dhw):
     echoes = overrides_of({"EchoTime": lambda volume, z: str(5 + 5 * ((volume + z) % 3 > 1))})
     assert "by their order EchoTime (0018,0081) would differ within a volume" in refused(
         make_series(volumes_dhw, modality="MR", overrides=echoes)
+    )
+
+
+def test_echo_times_that_drift_from_slice_to_slice_are_refused(make_series, volumes_dhw):
+    drifting = overrides_of({"EchoTime": lambda volume, z: str(5 * (volume + 1) + z / 10)})
+    assert "by their order EchoTime (0018,0081) would differ within a volume" in refused(
+        make_series(volumes_dhw, modality="MR", overrides=drifting)
     )
 
 

@@ -1,0 +1,249 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bad and odd inputs, one after the other, and the test that holds what becomes of each.
+
+Either it is handled right, or it is refused in one line that names file, tag, series and next step; it is never
+silently wrong. Cases without a test of their own elsewhere are below.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+import pytest
+
+from nsn2n import denoise
+from nsn2n.dicom.job import denoise_folder
+from nsn2n.dicom.reader import read_series
+from nsn2n.dicom.rules import default_rules, select_series
+from nsn2n.dicom.scan import scan_folder
+from nsn2n.dicom.writer import write_series
+from nsn2n.errors import DicomError
+
+HERE = Path(__file__)
+
+
+class Case(NamedTuple):
+    """An input, and the tests that hold it: functions of a module beside this one, or of this one."""
+
+    sentence: str
+    module: str
+    tests: str
+
+
+CASES = {
+    1: Case("no folder, an empty one, a file", "test_scan", "test_folder_without_dicom_is_refused"),
+    2: Case("files that are no DICOM", "", "test_case_02_files_that_are_no_dicom_are_counted_and_named"),
+    3: Case("DICOM and other files", "test_scan", "test_what_is_no_image_is_listed_with_its_reason"),
+    4: Case("folders named as files, broken links, unreadable files",
+            "test_scan", "test_what_is_no_image_is_listed_with_its_reason test_unreadable_file_is_listed"),
+    5: Case("preamble missing", "test_scan", "test_slice_without_its_prefix_is_never_passed_over"),
+    6: Case("header cut", "test_scan", "test_file_cut_before_its_series_uid_is_never_passed_over"),
+    7: Case("pixels cut, short, absent, with trailing bytes",
+            "test_reader",
+            "test_broken_slice_is_refused_with_file_tag_and_series test_small_irregularities_are_accepted"),
+    8: Case("two series in the folder", "test_job", "test_series_numbers_are_new_in_the_study test_named_series_only"),
+    9: Case("two patients or studies under one series UID",
+            "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
+    10: Case("two frames of reference", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
+    11: Case("a slice missing", "test_plan",
+             "test_a_gap_is_warned_of_with_its_place test_gaps_are_refused_where_that_is_asked_for"),
+    12: Case("SOPInstanceUID twice, same bytes", "test_reader", "test_copy_of_a_file_is_used_once"),
+    13: Case("SOPInstanceUID twice, other pixels", "test_reader", "test_same_uid_with_other_content_is_refused"),
+    14: Case("several slices at one position", "test_volumes",
+             "test_each_slice_goes_to_its_volume_and_back_to_its_place test_a_slice_too_few_is_refused "
+             "test_volumes_that_nothing_tells_apart_are_refused"),
+    15: Case("uneven spacing, overlap", "test_plan",
+             "test_identity_keeps_pixels_and_places test_stacks_without_a_run_are_refused "
+             "test_overlapping_slices_are_taken_and_remarked_on"),
+    16: Case("positions off by 0.02 mm", "test_reader", "test_small_irregularities_are_accepted"),
+    17: Case("gantry tilt", "test_plan",
+             "test_tilt_is_logged_and_stays_in_the_affine test_identity_keeps_pixels_and_places"),
+    18: Case("one slice turned", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
+    19: Case("directions that are none, or off by 1e-6", "test_reader",
+             "test_broken_slice_is_refused_with_file_tag_and_series test_small_irregularities_are_accepted"),
+    20: Case("position absent, empty, of two values", "test_reader",
+             "test_broken_slice_is_refused_with_file_tag_and_series"),
+    21: Case("PixelSpacing absent, text, NaN, zero, another one", "test_reader",
+             "test_broken_slice_is_refused_with_file_tag_and_series test_broken_bytes_are_refused"),
+    22: Case("pixels that are not square", "test_reader",
+             "test_row_and_column_spacing_are_not_swapped test_volume_and_affine_agree_with_highdicom"),
+    23: Case("slices of other sizes", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
+    24: Case("impossible pixel attributes", "", "test_case_24_impossible_pixel_attributes_are_refused"),
+    25: Case("MONOCHROME1", "test_reader", "test_monochrome1_is_not_inverted"),
+    26: Case("slope zero, empty, absent; slope or intercept of each slice", "",
+             "test_case_26_each_slice_has_its_own_intercept"),
+    27: Case("modality table", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
+    28: Case("PET, a slope for each slice, brighter neighbors", "test_pet",
+             "test_each_slice_is_read_by_its_own_slope test_values_of_brighter_neighbors_get_a_new_slope"),
+    29: Case("PET in counts, not corrected for decay", "test_pet", "test_counts_and_decay_are_warned_of_once"),
+    30: Case("compressed", "test_compression", "test_lossless_series_is_read_and_written_bit_for_bit"),
+    31: Case("a codec without decoder", "test_compression",
+             "test_every_decoder_is_installed test_lossy_jpeg_of_12_bits_is_refused_by_its_header"),
+    32: Case("unknown transfer syntax", "test_reader", "test_broken_bytes_are_refused"),
+    33: Case("localizer", "test_rules", "test_default_rules_take_acquired_volumes_only"),
+    34: Case("captures, reports, segmentations", "", "test_case_34_objects_that_are_no_images_are_left_alone"),
+    35: Case("MOSAIC, VFRAME", "test_kinds",
+             "test_image_type_names_what_is_no_volume test_private_signs_of_phase_and_mosaic"),
+    36: Case("derived maps, own output", "test_job", "test_the_output_of_a_run_is_left_alone_by_the_next"),
+    37: Case("enhanced: groups or pixels of other frames", "test_functional_groups",
+             "test_a_broken_image_is_refused_in_one_line test_phase_frames_beside_magnitude_are_refused"),
+    38: Case("enhanced: several volumes", "test_functional_groups", "test_frames_of_several_volumes_are_split"),
+    39: Case("overlay in unused bits", "test_reader", "test_overlay_bits_in_pixels_are_stripped_and_not_copied"),
+    40: Case("padding", "test_writer", "test_padding_stays_and_no_processed_pixel_reads_as_padding"),
+    41: Case("values beyond the stored range", "test_writer",
+             "test_values_beyond_the_stored_range_are_clipped_and_counted"),
+    42: Case("NaN from the method", "test_writer", "test_values_that_are_not_finite_are_refused"),
+    43: Case("a slice of zeros", "", "test_case_43_a_slice_of_zeros_is_kept_and_harms_no_other"),
+    44: Case("one slice, two slices", "test_reader",
+             "test_one_slice_and_no_slice_are_refused test_two_slices_are_a_volume"),
+    45: Case("names in any character set", "test_derive", "test_bytes_of_a_name_stay_whatever_the_character_set"),
+    46: Case("long descriptions, extreme numbers", "test_derive",
+             "test_series_description_fits_64_characters test_series_number_is_free_and_within_its_range"),
+    47: Case("big endian, implicit VR", "test_reader", "test_other_uncompressed_syntaxes_read_and_write_the_same"),
+    48: Case("junk dates, missing UIDs", "test_derive", "test_junk_dates_are_copied"),
+    49: Case("private attributes, overlays, icon, signatures", "test_derive",
+             "test_stale_and_private_attributes_go_on_all_levels test_overlay_with_its_own_data_stays"),
+    50: Case("output there, not writable, full; killed midway", "test_writer",
+             "test_interrupted_write_leaves_nothing test_full_disk_leaves_nothing "
+             "test_output_folder_that_is_a_file_is_refused test_output_folder_without_permission_is_refused"),
+    51: Case("very many slices, not enough memory", "", "test_case_51_very_many_slices_come_in_order"),
+}  # fmt: skip
+
+
+def test_the_table_is_complete():
+    assert sorted(CASES) == list(range(1, 52))
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_each_case_is_held_by_a_test_that_is_there(number):
+    case = CASES[number]
+    module = HERE.with_name(f"{case.module}.py") if case.module else HERE
+    functions = {node.name for node in ast.parse(module.read_text()).body if isinstance(node, ast.FunctionDef)}
+    assert set(case.tests.split()) <= functions
+
+
+def never(_volume_dhw, **_keywords):
+    """No method: what is refused must be refused before it."""
+    raise AssertionError("denoised")
+
+
+def refusal_of(files):
+    with pytest.raises(DicomError) as caught:
+        read_series(files)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_case_02_files_that_are_no_dicom_are_counted_and_named(tmp_path):
+    (tmp_path / "a.txt").write_text("notes")
+    (tmp_path / "b.dcm").touch()
+    (tmp_path / "c.bin").write_bytes(os.urandom(3000))
+    with pytest.raises(DicomError, match=r"3 entries, none a DICOM image \(a\.txt: .*; b\.dcm: .*; c\.bin: ") as caught:
+        denoise_folder(tmp_path, tmp_path / "out", never)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_case_04_nothing_but_a_broken_link(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "slice.dcm").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DicomError, match=r"1 entries, none a DICOM image \(slice\.dcm: broken link\)"):
+        scan_folder(tmp_path / "in")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("keyword", "value", "tag"),
+    [
+        ("Rows", 0, "(0028,0010)"),
+        ("Columns", 0, "(0028,0011)"),
+        ("BitsStored", 17, "(0028,0101)"),
+        ("BitsStored", 0, "(0028,0101)"),
+        ("HighBit", 15, "(0028,0102)"),
+        ("BitsAllocated", 12, "(0028,0100)"),
+        ("PixelRepresentation", 2, "(0028,0103)"),
+        ("SamplesPerPixel", 3, "(0028,0002)"),
+        ("PhotometricInterpretation", "PALETTE COLOR", "(0028,0004)"),
+    ],
+)
+def test_case_24_impossible_pixel_attributes_are_refused(make_series, edit_file, keyword, value, tag):
+    files = make_series()
+    for file in files:
+        edit_file(file, lambda dataset: setattr(dataset, keyword, value))
+    message = refusal_of(files)
+    assert message.startswith(f"{keyword} {tag} must be")
+    assert f"got {value}" in message
+    assert "series 2.25." in message
+    assert "S0001_I0001.dcm" in message
+
+
+def test_case_26_each_slice_has_its_own_intercept(make_series, noise_dhw, tmp_path, derivation):
+    intercepts = {"RescaleIntercept": lambda index: str(-1024 - 10 * index)}
+    files = make_series(noise_dhw, overrides=intercepts)
+    series = read_series(files)
+    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    written = write_series(series.volume_dhw + 1, series.files, tmp_path / "out", derivation)
+    derived = read_series(written.files, allow_own_output=True)
+    np.testing.assert_array_equal(derived.volume_dhw, noise_dhw + 1)
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        "1.2.840.10008.5.1.4.1.1.7",  # secondary capture
+        "1.2.840.10008.5.1.4.1.1.88.67",  # X-ray radiation dose report
+        "1.2.840.10008.5.1.4.1.1.88.22",  # structured report
+        "1.2.840.10008.5.1.4.1.1.11.1",  # presentation state
+        "1.2.840.10008.5.1.4.1.1.481.3",  # RT structure set
+        "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
+    ],
+)
+def test_case_34_objects_that_are_no_images_are_left_alone(make_series, tmp_path, sop_class):
+    make_series(series_number=1)
+    make_series(series_number=2, overrides={"SOPClassUID": sop_class})
+    selection = select_series(scan_folder(tmp_path / "in"), default_rules())
+    assert [record.SeriesNumber for _, record in selection.selected] == [1]
+    ((record, reason),) = selection.left_alone
+    assert record.SeriesNumber == 2
+    assert "which is no CT, MR or PET image" in reason
+    for file in (tmp_path / "in").glob("S0001*"):
+        file.unlink()
+    with pytest.raises(DicomError, match=r"at least one series of .* must be one to denoise; none of 1 is"):
+        denoise_folder(tmp_path / "in", tmp_path / "out", never)
+
+
+def test_case_43_a_slice_of_zeros_is_kept_and_harms_no_other(make_series, tmp_path, caplog):
+    volume_dhw = np.rint(np.random.default_rng(5).normal(40, 20, (6, 24, 20)))
+    volume_dhw[0] = volume_dhw[3] = -1024  # stored zeros
+    files = make_series(volume_dhw)
+    brief = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+    with np.errstate(divide="raise", invalid="raise"):
+        (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", partial(denoise, config=brief, device="cpu"))
+    derived = read_series(outcome.written.files, allow_own_output=True).volume_dhw
+    assert np.abs(derived[[0, 3]] + 1024).max() < 100
+    assert np.abs(derived[[1, 2, 4, 5]] - volume_dhw[[1, 2, 4, 5]]).max() < 200
+
+
+def test_case_48_a_slice_without_uid_is_refused(make_series, edit_file):
+    files = make_series()
+    edit_file(files[2], lambda dataset: setattr(dataset, "SOPInstanceUID", ""))
+    assert refusal_of(files).startswith("SOPInstanceUID (0008,0018) must have a value; got none")
+
+
+def test_case_51_very_many_slices_come_in_order(make_series, tmp_path, derivation):
+    volume_dhw = np.arange(1100 * 4).reshape(1100, 2, 2) % 4000 - 1000.0
+    files = make_series(volume_dhw)
+    (record,) = scan_folder(files[0].parent).series
+    series = read_series(record.files[::-1])
+    np.testing.assert_array_equal(series.volume_dhw, volume_dhw)
+    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    assert [file.name for file in written.files[::999]] == ["IM0001.dcm", "IM1000.dcm"]
+    assert pydicom.dcmread(written.files[-1]).PixelData == pydicom.dcmread(files[-1]).PixelData
