@@ -30,6 +30,7 @@ from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
+from nsn2n.structure import StructureCheck, check_structure
 from nsn2n.volume import checked_volume, fill_invalid
 
 __all__ = ["DenoiseResult", "denoise"]
@@ -68,6 +69,8 @@ class DenoiseResult:
     """What was measured: noise, matched fraction, change, loss, seconds; which of the stages were taken."""
     loss: Float32Array
     """Shape (steps,), float32: the loss at each step."""
+    structure: StructureCheck
+    """Whether what was removed looks like noise; of the whole change, whatever the strength."""
 
     @property
     def seed(self) -> int:
@@ -81,6 +84,7 @@ class DenoiseResult:
             "version": __version__,
             "settings": self.settings.to_mapping(),
             "measured": dict(self.measured),
+            "structure": self.structure.record,
         }
 
     def summary(self) -> str:
@@ -90,7 +94,7 @@ class DenoiseResult:
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
             f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
-            f"rms change {measured['rms_change']:.4g}"
+            f"rms change {measured['rms_change']:.4g}, structure check {self.structure.verdict}"
             f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
             f"{self._blending()}"
         )
@@ -184,7 +188,14 @@ def denoise(
     }
     if progress is not None:
         progress(1.0, 0.0)
-    return DenoiseResult(volume=denoised, noise_sd=run.noise.sd, settings=settings, measured=measured, loss=loss)
+    return DenoiseResult(
+        volume=denoised,
+        noise_sd=run.noise.sd,
+        settings=settings,
+        measured=measured,
+        loss=loss,
+        structure=run.structure,
+    )
 
 
 def _resolve_settings(
@@ -285,6 +296,7 @@ class _Run:
         low, high = float(self._filled.min()), float(self._filled.max())
         if self.noise.median <= _NO_NOISE * (high - low):
             logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
+            self.structure = self._checked_structure(self._filled)
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
             denoised, loss = self._fitted(low, high)
@@ -300,6 +312,7 @@ class _Run:
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
         self._restrain(denoised)
+        self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
             self.bias_taken = self._take_bias(denoised, low)
         if self._valid is not None:
@@ -439,6 +452,20 @@ class _Run:
                 bound = settings.largest_change_sd * self.noise.sd[part]
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._filled[part], removed, out=denoised[part])
+
+    def _checked_structure(self, denoised: Float32Array) -> StructureCheck:
+        """Judge what was removed, and warn if it does not look like noise."""
+        structure = check_structure(
+            self._filled,
+            denoised,
+            self.noise.sd,
+            self._settings.structure,
+            floor=self.noise.floor,
+            valid=self._valid,
+        )
+        if structure.verdict != "pass":
+            logger.warning("what was removed does not look like noise alone: %s", structure.summary())
+        return structure
 
     def _take_bias(self, denoised: Float32Array, low: float) -> bool:
         """Take the mean of the noise out of magnitudes; False if the volume is none."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 __all__ = [
     "PADDING_MASK",
     "RECORD",
+    "REPORT",
     "SERIES_NUMBERS",
     "SOURCE_FILES",
     "known_modality",
@@ -29,6 +30,9 @@ SERIES_NUMBERS = "series_numbers_in_study"
 
 RECORD = "nsn2n"
 """dict of plain values: settings, seed and measurements of the denoising; ``summary`` is one line of text."""
+
+REPORT = "nsn2n_report"
+"""`nsn2n.report.ReportData`: what a quality report shows; absent unless it was asked for."""
 
 Modality = Literal["CT", "MR", "PT"]
 

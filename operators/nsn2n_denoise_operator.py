@@ -12,7 +12,8 @@ from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
 
 from nsn2n import denoise
 from nsn2n.operators.failures import ErrorHandler, series_errors
-from nsn2n.operators.image_metadata import PADDING_MASK, RECORD, known_modality, series_label, spacing_mm
+from nsn2n.operators.image_metadata import PADDING_MASK, RECORD, REPORT, known_modality, series_label, spacing_mm
+from nsn2n.report import collect_report
 
 __all__ = ["NSN2NDenoiseOperator", "denoise_image"]
 
@@ -29,7 +30,8 @@ class NSN2NDenoiseOperator(Operator):
 
     Named output:
         image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
-            plain values: settings, seed, measurements, and the line ``summary``.
+            plain values: settings, seed, measurements, verdict, and the line ``summary``. If asked for,
+            ``nsn2n_report``, the `nsn2n.report.ReportData`.
     """
 
     INPUT_IMAGE = "image"
@@ -45,6 +47,7 @@ class NSN2NDenoiseOperator(Operator):
         device: str = "auto",
         config: Mapping[str, Any] | None = None,
         progress: Callable[[float, float], None] | None = None,
+        report: bool = False,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -63,6 +66,8 @@ class NSN2NDenoiseOperator(Operator):
             Settings that differ from those of the preset.
         progress : callable, optional
             Called with the fraction done and the seconds left.
+        report : bool
+            Put what a quality report needs into the metadata.
         on_error : callable, optional
             Called with the label of an image that cannot be denoised and the error, instead of ending the
             graph.
@@ -73,6 +78,7 @@ class NSN2NDenoiseOperator(Operator):
         self.device = device
         self.config = dict(config or {})
         self.progress = progress
+        self.report = report
         self.on_error = on_error
         super().__init__(fragment, *args, **kwargs)
 
@@ -93,6 +99,7 @@ class NSN2NDenoiseOperator(Operator):
                 device=self.device,
                 config=self.config,
                 progress=self.progress,
+                report=self.report,
             )
             op_output.emit(denoised, self.OUTPUT_IMAGE)
 
@@ -106,8 +113,9 @@ def denoise_image(
     device: str = "auto",
     config: Mapping[str, Any] | None = None,
     progress: Callable[[float, float], None] | None = None,
+    report: bool = False,
 ) -> Image:
-    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise`.
+    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise` and `NSN2NDenoiseOperator`.
 
     Returns
     -------
@@ -115,9 +123,10 @@ def denoise_image(
         A new one, as `NSN2NDenoiseOperator` emits it; the input is not changed.
     """
     metadata = image.metadata()
+    volume, spacing = np.asarray(image.asnumpy(), dtype=np.float32), spacing_mm(metadata)
     result = denoise(
-        np.asarray(image.asnumpy(), dtype=np.float32),
-        spacing_mm=spacing_mm(metadata),
+        volume,
+        spacing_mm=spacing,
         modality=known_modality(metadata),
         preset=preset,
         seed=seed,
@@ -127,4 +136,7 @@ def denoise_image(
         progress=progress,
         exclude=metadata.get(PADDING_MASK),
     )
-    return Image(result.volume, {**metadata, RECORD: {**result.record, "summary": result.summary()}})
+    added: dict[str, Any] = {RECORD: {**result.record, "summary": result.summary()}}
+    if report:
+        added[REPORT] = collect_report(volume, result, spacing_mm=spacing)
+    return Image(result.volume, {**metadata, **added})
