@@ -61,7 +61,8 @@ class StructureCheck:
     verdict: Verdict
     """The worst of the three."""
     edges: float | None
-    """Share of the fine detail of edges that was removed: 0 for noise; None where there are too few edges to tell."""
+    """Share of the fine detail of edges that was removed, at least: two standard errors are taken off. 0 for noise;
+    None where there are too few edges to tell."""
     excess: float
     """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
     coherence: float
@@ -164,7 +165,7 @@ def check_structure(
             np.maximum(excess_hw, np.abs(mean_hw), out=excess_hw)
             findings += _findings(mean_hw, index, size_px, settings.excess_review)
     found = {
-        "edges": float(edges[0] / edges[1]) if edges[2] >= _FEWEST_EDGE_PIXELS else None,
+        "edges": _share(*edges),
         "excess": float(excess_hw.max()),
         "coherence": math.sqrt(float(power.max())),
     }
@@ -235,6 +236,13 @@ def _at_edges(
     edge = np.abs(detail) > _EDGE_SD
     at_edge = detail[edge].astype(np.float64)
     return np.array([(removed_hw[edge] * at_edge).sum(), np.square(at_edge).sum(), at_edge.size])
+
+
+def _share(product: float, square: float, pixels: float) -> float | None:
+    """Regression of the removed part on the detail of edges; its error is that of noise of sd 1 in each pixel."""
+    if pixels < _FEWEST_EDGE_PIXELS:
+        return None
+    return max(0.0, float(product / square - 2.0 / math.sqrt(square)))
 
 
 def _findings(mean_hw: Float32Array, index: int, size_px: float, limit: float) -> list[Finding]:
