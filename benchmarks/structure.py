@@ -66,9 +66,13 @@ DAMAGE: dict[str, Callable[[Volume, Volume, float], Volume]] = {
     "Gaussian 1.5 px": slice_by_slice(lambda hw, sd: ndimage.gaussian_filter(hw, 1.5)),
     "median 3 x 3": slice_by_slice(lambda hw, sd: ndimage.median_filter(hw, 3)),
     "median 5 x 5": slice_by_slice(lambda hw, sd: ndimage.median_filter(hw, 5)),
-    "TV, weight 1 noise sd": slice_by_slice(lambda hw, sd: denoise_tv_chambolle(hw / sd, weight=1.0) * sd),
-    "TV, weight 3 noise sd": slice_by_slice(lambda hw, sd: denoise_tv_chambolle(hw / sd, weight=3.0) * sd),
-    "NLM, h 2 noise sd": slice_by_slice(lambda hw, sd: denoise_nl_means(hw, patch_size=5, patch_distance=6, h=2 * sd)),
+    "TV, weight 1 noise sd": slice_by_slice(
+        lambda hw, sd: denoise_tv_chambolle(hw / sd, weight=1.0, max_num_iter=60) * sd
+    ),
+    "TV, weight 3 noise sd": slice_by_slice(
+        lambda hw, sd: denoise_tv_chambolle(hw / sd, weight=3.0, max_num_iter=60) * sd
+    ),
+    "NLM, h 2 noise sd": slice_by_slice(lambda hw, sd: denoise_nl_means(hw, patch_size=5, patch_distance=3, h=2 * sd)),
     "mean of 3 slices": lambda noisy, denoised, sd: ndimage.uniform_filter1d(noisy, 3, axis=0),
     "result, then Gaussian 0.7 px": after_denoising(lambda hw, sd: ndimage.gaussian_filter(hw, 0.7)),
     "result, then median 3 x 3": after_denoising(lambda hw, sd: ndimage.median_filter(hw, 3)),

@@ -45,7 +45,8 @@ class Archive:
             "DicomPort": self.dicom, "DicomAet": "ORTHANC", "DicomCheckCalledAet": False,
             "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True,
             "DicomAlwaysAllowMove": True, "DicomModalities": {"receiver": ["RECEIVER", "127.0.0.1", self.receiver]},
-            "Plugins": [str(DICOMWEB)] if DICOMWEB.exists() else [], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "Plugins": [str(DICOMWEB)] if DICOMWEB.exists() else [],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }  # fmt: skip
         (folder / "orthanc.json").write_text(json.dumps(settings))
         self.log = folder / "orthanc.log"
@@ -72,7 +73,8 @@ class Archive:
 
     def fetch_by_movescu(self, target):
         _run(
-            "movescu", "-S", "-aet", "RECEIVER", "-aem", "RECEIVER", "-aec", "ORTHANC", "+P", self.receiver, "-od", target,
+            "movescu", "-S", "-aet", "RECEIVER", "-aem", "RECEIVER", "-aec", "ORTHANC", "+P", self.receiver,
+            "-od", target,
             "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_UID}", "127.0.0.1", self.dicom,
         )  # fmt: skip
 
