@@ -36,6 +36,9 @@ _EDGE_SD = 3.5
 """Fine detail of the mean of two neighbors beyond this many noise sd is an edge."""
 _FEWEST_EDGE_PIXELS = 200
 """With fewer the share that was removed is too uncertain."""
+_LEVEL_PX = 6.0
+_HIGHEST_LEVEL = 1.5
+"""Noise varies within the blocks in which it is estimated: by so much it may be higher, in a Gaussian of this sd."""
 _BLOCK_PX = 32
 _CLEAN_BLOCKS_PERCENTILE = 25.0
 """Where neighbors differ by anatomy, local means of their difference are large: the blocks with least are taken."""
@@ -159,8 +162,9 @@ def check_structure(
     for index, removed_hw in enumerate(_removed(noisy_dhw, denoised_dhw, noise_sd_dhw, floor, valid)):
         if 0 < index < len(noisy_dhw) - 1:
             edges += _at_edges(removed_hw, noisy_dhw, noise_sd_dhw, index, floor)
+        level_hw = _noise_level(noisy_dhw, noise_sd_dhw, index, floor)
         for size, (size_px, noise_mean) in enumerate(zip(SIZES_PX, noise_means, strict=True)):
-            mean_hw = ndimage.gaussian_filter(removed_hw, size_px) / noise_mean
+            mean_hw = ndimage.gaussian_filter(removed_hw, size_px) / (noise_mean * level_hw)
             power[size] += float(np.square(mean_hw).mean()) / len(noisy_dhw)
             np.maximum(excess_hw, np.abs(mean_hw), out=excess_hw)
             findings += _findings(mean_hw, index, size_px, settings.excess_review)
@@ -213,6 +217,17 @@ def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: flo
     return [
         max(float(np.median(sds)), 0.25 / (math.sqrt(math.pi) * px)) for sds, px in zip(found, SIZES_PX, strict=True)
     ]
+
+
+def _noise_level(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, index: int, floor: float) -> Float32Array:
+    """Local noise of a slice over its estimate, shape (H, W), 1 to `_HIGHEST_LEVEL`.
+
+    From the difference of the two neighbors, so that what is in this slice alone does not raise it.
+    """
+    before, after = noisy_dhw[max(index - 1, 0)], noisy_dhw[min(index + 1, len(noisy_dhw) - 1)]
+    noise_hw = _in_noise((after - before) * np.float32(math.sqrt(0.5)), noise_sd_dhw[index], floor)
+    power_hw = ndimage.gaussian_filter(np.square(np.clip(noise_hw, -5.0, 5.0)), _LEVEL_PX)
+    return np.asarray(np.clip(np.sqrt(power_hw), 1.0, _HIGHEST_LEVEL), dtype=np.float32)
 
 
 def _clean_sd(mean_hw: Float32Array) -> float:

@@ -193,6 +193,9 @@ def test_output_that_is_read_only(nsn2n_in_process, study, tmp_path, bound_by_pe
 @pytest.fixture
 def nsn2n_in_process(monkeypatch, capsys):
     """Permissions bind this process only, where the tests run as root."""
+    # While everything may be read.
+    import nsn2n.cli_progress
+    import nsn2n.dicom.job  # noqa: F401
     from nsn2n.cli import main
 
     def run(source, output):

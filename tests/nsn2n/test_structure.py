@@ -88,10 +88,18 @@ def test_an_erased_lesion_is_found_where_it_was(anatomy, depth, sign):
 def test_a_region_that_was_moved_is_not_coherent_with_noise(anatomy):
     noisy = anatomy + _noise(0)
     denoised = anatomy.copy()
-    denoised[:, 20:60, 20:60] -= SD / 2
+    denoised[:, 20:70, 20:70] -= SD / 2
 
     assert _check(noisy, denoised).coherence > 1.1
     assert _check(noisy, denoised).verdict != "pass"
+
+
+def test_noise_that_is_stronger_in_a_corner_is_noise(anatomy):
+    """Within a block of the noise estimate, which is a median and does not see it."""
+    noise = _noise(0.8)
+    noise[:, 100:111, 20:31] *= 2
+
+    assert _check(anatomy + noise, anatomy).verdict == "pass"
 
 
 def test_voxels_that_do_not_count_do_not(anatomy):
