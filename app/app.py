@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline: choose series, read, denoise, write."""
+"""The pipeline: choose series, read, denoise, write, report."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nsn2n.operators import (
     DICOMSeriesSelectionOperator,
     DICOMSeriesWriterOperator,
     NSN2NDenoiseOperator,
+    QualityReportOperator,
     VolumeLoaderOperator,
 )
 
@@ -67,6 +68,7 @@ class NSN2NApp(Application):
             device=settings.device,
             config=settings.config,
             progress=ProgressLog(),
+            report=settings.report,
             on_error=on_error,
             name="nsn2n_denoise",
         )
@@ -88,6 +90,10 @@ class NSN2NApp(Application):
             self.writer_operator,
             {(NSN2NDenoiseOperator.OUTPUT_IMAGE, DICOMSeriesWriterOperator.INPUT_IMAGE)},
         )
+        if settings.report:
+            reporter = QualityReportOperator(self, output_folder=arguments.output_folder, name="quality_report")
+            written = {(DICOMSeriesWriterOperator.OUTPUT_WRITTEN, QualityReportOperator.INPUT_WRITTEN)}
+            self.add_flow(self.writer_operator, reporter, written)
 
     def conclude(self) -> int:
         """Log the outcome of a finished run and give the exit code; see `RunReport.conclude`."""

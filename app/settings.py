@@ -55,6 +55,14 @@ class AppSettings:
     """Mark the new series as for research only."""
     compression: str = OutputOptions.compression
     """How pixels are stored: none, rle, jpeg-ls or jpeg-2000; all without loss."""
+    force: bool = OutputOptions.force
+    """Write a series too of which the structure check says that anatomy was removed."""
+    report: bool = OutputOptions.report
+    """Write a quality report for each new series."""
+    parametric_map: bool = OutputOptions.parametric_map
+    """Write the removed noise as a DICOM Parametric Map."""
+    structured_report: bool = OutputOptions.structured_report
+    """Write the measurements as a DICOM Structured Report."""
 
     def __post_init__(self) -> None:
         """Let those check the values that use them later."""
@@ -97,6 +105,10 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "series_number_offset": (int,),
     "research_mark": (bool,),
     "compression": (str,),
+    "force": (bool,),
+    "report": (bool,),
+    "parametric_map": (bool,),
+    "structured_report": (bool,),
 }
 """Types that YAML gives to the values."""
 

@@ -142,6 +142,16 @@ def denoise(
     research_mark: Annotated[
         bool, typer.Option("--research-mark", help="Mark the new series as for research only.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write what the structure check refuses, too.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write a quality report for each new series.")
+    ] = True,
+    parametric_map: Annotated[
+        bool, typer.Option("--parametric-map", help="Write the removed noise as a DICOM Parametric Map, too.")
+    ] = False,
+    structured_report: Annotated[
+        bool, typer.Option("--structured-report", help="Write the measurements as a DICOM Structured Report, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first series that fails.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
@@ -164,6 +174,10 @@ def denoise(
                 series_description_suffix=series_description_suffix,
                 series_number_offset=series_number_offset,
                 research_mark=research_mark,
+                force=force,
+                report=report,
+                parametric_map=parametric_map,
+                structured_report=structured_report,
             )
             uids = tuple(series or ())
             if dry_run:
@@ -177,7 +191,7 @@ def denoise(
             from nsn2n.cli_dry_run import plan_file
 
             raise typer.Exit(plan_file(source, target, settings))
-        _denoise_file(source, target, partial(run, modality=modality.value) if modality else run, quiet)
+        _denoise_file(source, target, partial(run, modality=modality.value) if modality else run, force, quiet)
 
 
 @app.command()
@@ -304,12 +318,16 @@ def _output_options(**options: Any) -> OutputOptions:
     return OutputOptions(**{name: value for name, value in options.items() if value is not None})
 
 
-def _denoise_file(source: Path, target: Path, run: Callable[..., DenoiseResult], quiet: bool) -> None:
+def _denoise_file(source: Path, target: Path, run: Callable[..., DenoiseResult], force: bool, quiet: bool) -> None:
     from nsn2n.cli_progress import show_progress
     from nsn2n.nifti_job import denoise_nifti
 
     with show_progress(quiet=quiet) as progress:
         new_file = denoise_nifti(
-            source, target, run, progress=lambda fraction, seconds_left: progress(source.name, fraction, seconds_left)
+            source,
+            target,
+            run,
+            force=force,
+            progress=lambda fraction, seconds_left: progress(source.name, fraction, seconds_left),
         )
     typer.echo(str(new_file))

@@ -26,6 +26,7 @@ from nsn2n.settings import preset as preset_settings
 from nsn2n.shear import denoise_sheared, layout_of
 from nsn2n.stages import Clock, Progress, stages_of
 from nsn2n.start import starts_from_bundle
+from nsn2n.structure import StructureCheck
 from nsn2n.volume import checked_volume
 
 __all__ = ["DenoiseResult", "denoise"]
@@ -54,6 +55,8 @@ class DenoiseResult:
     """Shape (steps,), float32: the loss at each step, of one part after the other."""
     parts: tuple[Mapping[str, Any], ...] = ()
     """Of a volume in parts: what was measured on each that was denoised, and its ``slices``."""
+    structure: StructureCheck
+    """Whether what was removed looks like noise; of the whole change, whatever the strength."""
 
     @property
     def seed(self) -> int:
@@ -68,6 +71,7 @@ class DenoiseResult:
             "settings": self.settings.to_mapping(),
             "measured": dict(self.measured),
             **({"parts": [dict(part) for part in self.parts]} if self.parts else {}),
+            "structure": self.structure.record,
         }
 
     def summary(self) -> str:
@@ -77,7 +81,7 @@ class DenoiseResult:
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
             f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
-            f"rms change {measured['rms_change']:.4g}"
+            f"rms change {measured['rms_change']:.4g}, structure check {self.structure.verdict}"
             f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
             f"{self._blending()}{self._summary_of_parts()}"
         )
@@ -210,7 +214,14 @@ def denoise(
     }
     if progress is not None:
         progress(1.0, 0.0)
-    return DenoiseResult(volume=denoised, noise_sd=run.noise.sd, settings=settings, measured=measured, loss=loss)
+    return DenoiseResult(
+        volume=denoised,
+        noise_sd=run.noise.sd,
+        settings=settings,
+        measured=measured,
+        loss=loss,
+        structure=run.structure,
+    )
 
 
 def _resolve_settings(

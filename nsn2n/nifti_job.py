@@ -13,6 +13,7 @@ from nsn2n.errors import VolumeError
 from nsn2n.memory import memory_errors
 from nsn2n.nifti import read_nifti, write_nifti
 from nsn2n.paths import require_writable_folder
+from nsn2n.structure import require_noise
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
@@ -45,6 +46,7 @@ def denoise_nifti(
     output: Path | str,
     denoise: Callable[..., DenoiseResult],
     *,
+    force: bool = False,
     progress: Callable[[float, float], None] | None = None,
 ) -> Path:
     """Denoise the volume of a NIfTI file; the new file differs from it in the values alone.
@@ -58,6 +60,8 @@ def denoise_nifti(
         same name as the input.
     denoise : callable
         `nsn2n.denoise` with its settings filled in; a parameter, so that PyTorch is loaded after the checks.
+    force : bool
+        Write the file although the structure check says that anatomy was removed.
     progress : callable, optional
         Called with the fraction that is done and the seconds left.
 
@@ -69,7 +73,8 @@ def denoise_nifti(
     Raises
     ------
     VolumeError
-        If the input is not a volume that can be denoised, or the output exists already: nothing is overwritten.
+        If the input is not a volume that can be denoised, anatomy was removed with the noise, or the output exists
+        already: nothing is overwritten.
     NSN2NError
         If the output cannot be written to.
     """
@@ -79,6 +84,7 @@ def denoise_nifti(
     with memory_errors(source.name):
         result = denoise(volume.volume_dhw, spacing_mm=volume.spacing_mm, progress=progress)
     logger.info("%s: %s", source.name, result.summary())
+    require_noise(result.structure.record, force=force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_nifti(target, result.volume, volume)

@@ -168,11 +168,12 @@ def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float
 def _clipped(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Blocks of the plane where the volume's range cuts the noise, as -1024 HU does in air, shape (rows, columns)."""
     low, high = float(volume_dhw.min()), float(volume_dhw.max())
-    shares = np.zeros(volume_dhw.shape[1:], dtype=np.float32)
+    shares = np.zeros_like(volume_dhw[0])
     for index, slice_hw in enumerate(volume_dhw):
         at_bound = (slice_hw <= low) | (slice_hw >= high)
         shares += at_bound if valid is None else at_bound & valid[index]
-    pad = [(0, -size % BLOCK_PX) for size in shares.shape]
+    _, height, width = volume_dhw.shape
+    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
     padded = np.pad(shares / len(volume_dhw), pad, mode="symmetric")
     blocks = padded.reshape(padded.shape[0] // BLOCK_PX, BLOCK_PX, padded.shape[1] // BLOCK_PX, BLOCK_PX)
     return np.asarray(blocks.mean(axis=(1, 3)) > _CLIPPED_SHARE)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nsn2n.errors import VolumeError
+from nsn2n.structure import StructureCheck, joined_structure
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
@@ -118,6 +119,7 @@ def denoise_parts(
     denoised = np.empty(volume.shape, np.float32)
     noise_sd = np.zeros(volume.shape, np.float32)
     results: list[tuple[int, DenoiseResult]] = []
+    structures: list[tuple[int, StructureCheck]] = []
     clock = _Clock(progress, parts)
     for number, (place, hint) in enumerate(zip(_places(parts), hints, strict=True), start=1):
         slices = place.stop - place.start
@@ -134,6 +136,7 @@ def denoise_parts(
         denoised[place], noise_sd[place] = result.volume, result.noise_sd
         # Only numbers are kept of each result: their arrays would double the memory.
         results.append((slices, replace(result, volume=denoised[place], noise_sd=noise_sd[place])))
+        structures.append((place.start, result.structure))
     alone = sum(count == 1 for count in parts)
     if alone:
         logger.warning("%d of %d slices have no neighbor to learn from: they stay as they are", alone, len(volume))
@@ -144,6 +147,7 @@ def denoise_parts(
         volume=denoised,
         noise_sd=noise_sd,
         loss=np.concatenate([result.loss for _, result in results]),
+        structure=joined_structure(structures),
         measured={**_joined(results), "parts": len(parts), "slices_alone": alone},
         parts=tuple({"slices": slices, **result.measured} for slices, result in results),
     )

@@ -26,6 +26,7 @@ from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.stages import Clock
 from nsn2n.start import load_start, starts_from_bundle
+from nsn2n.structure import StructureCheck, check_structure
 from nsn2n.volume import fill_invalid
 
 __all__ = ["Run"]
@@ -84,6 +85,7 @@ class Run:
         low, high = float(self._filled.min()), float(self._filled.max())
         if self.noise.median <= _NO_NOISE * (high - low):
             logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
+            self.structure = self._checked_structure(self._filled)
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
             denoised, loss = self._fitted(low, high)
@@ -99,6 +101,7 @@ class Run:
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
         self._restrain(denoised)
+        self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
             self.bias_taken = self._take_bias(denoised, low)
         if self._valid is not None:
@@ -241,6 +244,20 @@ class Run:
                 bound = settings.largest_change_sd * self.noise.sd[part]
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._filled[part], removed, out=denoised[part])
+
+    def _checked_structure(self, denoised: Float32Array) -> StructureCheck:
+        """Judge what was removed, and warn if it does not look like noise."""
+        structure = check_structure(
+            self._filled,
+            denoised,
+            self.noise.sd,
+            self._settings.structure,
+            floor=self.noise.floor,
+            valid=self._valid,
+        )
+        if structure.verdict != "pass":
+            logger.warning("what was removed does not look like noise alone: %s", structure.summary())
+        return structure
 
     def _take_bias(self, denoised: Float32Array, low: float) -> bool:
         """Take the mean of the noise out of magnitudes; False if the volume is none."""

@@ -24,6 +24,7 @@ __all__ = [
     "NetworkSettings",
     "RefitSettings",
     "Settings",
+    "StructureSettings",
     "preset",
 ]
 
@@ -201,6 +202,29 @@ class RefitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StructureSettings:
+    """Limits of the verdict on what was removed (:mod:`nsn2n.structure`): beyond the first of each pair it is
+    ``review``, beyond the second ``fail``. ``benchmarks/structure.py`` measures how often each is right."""
+
+    edges_review: float = 0.1
+    """Share of the fine detail of edges that was removed."""
+    edges_fail: float = 0.2
+    excess_review: float = 6.0
+    """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
+    excess_fail: float = 8.0
+    coherence_review: float = 1.1
+    """Root mean square of the local means, over that of noise."""
+    coherence_fail: float = 1.5
+
+    def __post_init__(self) -> None:
+        for name in ("edges", "excess", "coherence"):
+            review, fail = getattr(self, f"{name}_review"), getattr(self, f"{name}_fail")
+            _require(
+                0 < review <= fail, f"structure.{name}_review must be > 0 and <= structure.{name}_fail", (review, fail)
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that decides the outcome, besides the volume and the machine."""
 
@@ -227,6 +251,7 @@ class Settings:
     fit: FitSettings = field(default_factory=FitSettings)
     average: AverageSettings = field(default_factory=AverageSettings)
     refit: RefitSettings = field(default_factory=RefitSettings)
+    structure: StructureSettings = field(default_factory=StructureSettings)
     rician: bool = True
     """In MR magnitudes the mean of the noise is taken away, which no fit to noisy slices can see. Not in the paper."""
 

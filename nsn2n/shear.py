@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
+    from nsn2n.structure import StructureCheck
 
 __all__ = ["Layout", "denoise_sheared", "layout_of"]
 
@@ -67,6 +68,17 @@ class Layout:
         """Take the slices, shape (D, H, W), from their canvases."""
         return np.stack([canvas_dhw[place] for place in self._places()])
 
+    def moved_back(self, structure: StructureCheck) -> StructureCheck:
+        """Say of the slices what was found on the canvases."""
+        findings = []
+        for found in structure.findings:
+            index, row, column = found.index_zyx
+            top, left = self._offsets[index].tolist()
+            findings.append(replace(found, index_zyx=(index, row - top, column - left)))
+        # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
+        excess_dhw = self.gather(np.broadcast_to(structure.excess_hw, self.shape_dhw))
+        return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
+
     def _places(self) -> list[tuple[int, slice, slice]]:
         height, width = self._size
         return [
@@ -96,7 +108,12 @@ def denoise_sheared(
     """
     outside = np.zeros(volume.shape, bool) if exclude is None else np.asarray(exclude, bool)
     result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
-    return replace(result, volume=layout.gather(result.volume), noise_sd=layout.gather(result.noise_sd))
+    return replace(
+        result,
+        volume=layout.gather(result.volume),
+        noise_sd=layout.gather(result.noise_sd),
+        structure=layout.moved_back(result.structure),
+    )
 
 
 def layout_of(shape_dhw: tuple[int, ...], shear_px: tuple[float, float] | None) -> Layout | None:

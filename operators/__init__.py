@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Operators for MONAI Deploy applications: choose series, read one as a volume, denoise it, write it.
+"""Operators for MONAI Deploy applications: choose series, read one as a volume, denoise it, write it, report on it.
 
 Each stands alone: the volume loader also follows the SDK's own selector, the denoiser any operator that emits
 an ``Image``.
@@ -15,11 +15,13 @@ preload_cudart()  # before anything below imports Holoscan
 from nsn2n.operators.dicom_series_selection_operator import DICOMSeriesSelectionOperator  # noqa: E402
 from nsn2n.operators.dicom_series_writer_operator import DICOMSeriesWriterOperator  # noqa: E402
 from nsn2n.operators.nsn2n_denoise_operator import NSN2NDenoiseOperator  # noqa: E402
+from nsn2n.operators.quality_report_operator import QualityReportOperator  # noqa: E402
 from nsn2n.operators.volume_loader_operator import VolumeLoaderOperator  # noqa: E402
 
 __all__ = [
     "DICOMSeriesSelectionOperator",
     "DICOMSeriesWriterOperator",
     "NSN2NDenoiseOperator",
+    "QualityReportOperator",
     "VolumeLoaderOperator",
 ]

@@ -11,11 +11,13 @@ from typing import Any
 
 from monai.deploy.core import ConditionType, Fragment, Image, Operator, OperatorSpec
 
+from nsn2n.dicom.companions import write_companions
 from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import RECORD, SERIES_NUMBERS, SOURCE_FILES, series_label
+from nsn2n.structure import require_noise
 
 __all__ = ["DICOMSeriesWriterOperator", "write_image"]
 
@@ -34,10 +36,13 @@ class DICOMSeriesWriterOperator(Operator):
 
     Named output:
         series_folder: Path of the folder with the new series. A receiver is optional.
+        written_series: tuple of WrittenSeries and the metadata of its image, for what reports on it. A receiver
+            is optional.
     """
 
     INPUT_IMAGE = "image"
     OUTPUT_FOLDER = "series_folder"
+    OUTPUT_WRITTEN = "written_series"
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class DICOMSeriesWriterOperator(Operator):
         """Declare the ports."""
         spec.input(self.INPUT_IMAGE)
         spec.output(self.OUTPUT_FOLDER).condition(ConditionType.NONE)
+        spec.output(self.OUTPUT_WRITTEN).condition(ConditionType.NONE)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Receive an image, write it, emit the folder."""
@@ -81,7 +87,14 @@ class DICOMSeriesWriterOperator(Operator):
             series = write_image(image, self.output_folder, options=self.options, taken_series_numbers=new_numbers)
             new_numbers.add(series.SeriesNumber)
             self.written.append(series)
+            metadata = image.metadata()
+            taken = {*metadata.get(SERIES_NUMBERS, ()), *new_numbers}
+            beside = write_companions(
+                self.output_folder, series, metadata[SOURCE_FILES], metadata[RECORD], self.options, taken
+            )
+            new_numbers.update(companion.SeriesNumber for companion in beside)
             op_output.emit(series.folder, self.OUTPUT_FOLDER)
+            op_output.emit((series, image.metadata()), self.OUTPUT_WRITTEN)
 
 
 def write_image(
@@ -116,6 +129,7 @@ def write_image(
             " VolumeLoaderOperator and denoise it with NSN2NDenoiseOperator."
         )
     options = options or OutputOptions()
+    require_noise(record.get("structure", {}), force=options.force)
     written = write_series(
         image.asnumpy(),
         source_files,

@@ -14,6 +14,7 @@ __all__ = [
     "PART_SHEARS",
     "PART_SPACINGS",
     "RECORD",
+    "REPORT",
     "SERIES_NUMBERS",
     "SOURCE_FILES",
     "known_modality",
@@ -43,6 +44,9 @@ SERIES_NUMBERS = "series_numbers_in_study"
 
 RECORD = "nsn2n"
 """dict of plain values: settings, seed and measurements of the denoising; ``summary`` is one line of text."""
+
+REPORT = "nsn2n_report"
+"""`nsn2n.report.ReportData`: what a quality report shows; absent unless it was asked for."""
 
 Modality = Literal["CT", "MR", "PT"]
 

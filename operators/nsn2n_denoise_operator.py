@@ -17,11 +17,13 @@ from nsn2n.operators.image_metadata import (
     PART_SHEARS,
     PARTS,
     RECORD,
+    REPORT,
     known_modality,
     part_spacings_mm,
     series_label,
     spacing_mm,
 )
+from nsn2n.report import collect_report
 
 __all__ = ["NSN2NDenoiseOperator", "denoise_image"]
 
@@ -40,7 +42,8 @@ class NSN2NDenoiseOperator(Operator):
 
     Named output:
         image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
-            plain values: settings, seed, measurements, and the line ``summary``.
+            plain values: settings, seed, measurements, verdict, and the line ``summary``. If asked for,
+            ``nsn2n_report``, the `nsn2n.report.ReportData`.
     """
 
     INPUT_IMAGE = "image"
@@ -56,6 +59,7 @@ class NSN2NDenoiseOperator(Operator):
         device: str = "auto",
         config: Mapping[str, Any] | None = None,
         progress: Callable[[float, float], None] | None = None,
+        report: bool = False,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -74,6 +78,8 @@ class NSN2NDenoiseOperator(Operator):
             Settings that differ from those of the preset.
         progress : callable, optional
             Called with the fraction done and the seconds left.
+        report : bool
+            Put what a quality report needs into the metadata.
         on_error : callable, optional
             Called with the label of an image that cannot be denoised and the error, instead of ending the
             graph.
@@ -84,6 +90,7 @@ class NSN2NDenoiseOperator(Operator):
         self.device = device
         self.config = dict(config or {})
         self.progress = progress
+        self.report = report
         self.on_error = on_error
         super().__init__(fragment, *args, **kwargs)
 
@@ -104,6 +111,7 @@ class NSN2NDenoiseOperator(Operator):
                 device=self.device,
                 config=self.config,
                 progress=self.progress,
+                report=self.report,
             )
             op_output.emit(denoised, self.OUTPUT_IMAGE)
 
@@ -117,8 +125,9 @@ def denoise_image(
     device: str = "auto",
     config: Mapping[str, Any] | None = None,
     progress: Callable[[float, float], None] | None = None,
+    report: bool = False,
 ) -> Image:
-    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise`.
+    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise` and `NSN2NDenoiseOperator`.
 
     Returns
     -------
@@ -126,9 +135,10 @@ def denoise_image(
         A new one, as `NSN2NDenoiseOperator` emits it; the input is not changed.
     """
     metadata = image.metadata()
+    volume, spacing = np.asarray(image.asnumpy(), dtype=np.float32), spacing_mm(metadata)
     result = denoise(
-        np.asarray(image.asnumpy(), dtype=np.float32),
-        spacing_mm=part_spacings_mm(metadata) or spacing_mm(metadata),
+        volume,
+        spacing_mm=part_spacings_mm(metadata) or spacing,
         modality=known_modality(metadata),
         preset=preset,
         seed=seed,
@@ -140,4 +150,7 @@ def denoise_image(
         parts=metadata.get(PARTS),
         shear_px=metadata.get(PART_SHEARS),
     )
-    return Image(result.volume, {**metadata, RECORD: {**result.record, "summary": result.summary()}})
+    added: dict[str, Any] = {RECORD: {**result.record, "summary": result.summary()}}
+    if report:
+        added[REPORT] = collect_report(volume, result, spacing_mm=spacing)
+    return Image(result.volume, {**metadata, **added})

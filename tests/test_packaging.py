@@ -109,8 +109,10 @@ def _run(command: list[str], cwd: Path) -> str:
 def test_wheel_holds_every_file_of_the_packages(wheel):
     expected = {"nsn2n/py.typed"}
     for folder, installed in INSTALLED_AS.items():
-        pattern = "*" if folder.startswith("models/") else "*.py"
-        for path in (ROOT / folder).rglob(pattern):
+        kinds = None if folder.startswith("models/") else (".py", ".j2", ".json")
+        for path in (ROOT / folder).rglob("*"):
+            if kinds and path.suffix not in kinds:
+                continue
             if path.is_file() and "__pycache__" not in path.parts:
                 expected.add(f"{installed}/{path.relative_to(ROOT / folder).as_posix()}")
 

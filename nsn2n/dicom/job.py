@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nsn2n.dicom.companions import write_companions
 from nsn2n.dicom.output import OutputOptions
+from nsn2n.dicom.quality_report import write_quality_report
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.rules import Rules, Selection, default_rules, select_series
 from nsn2n.dicom.scan import SeriesRecord, scan_folder
@@ -18,6 +20,7 @@ from nsn2n.dicom.writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError, NSN2NError
 from nsn2n.memory import memory_errors
 from nsn2n.paths import require_writable_folder
+from nsn2n.structure import require_noise
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
@@ -155,13 +158,21 @@ def _denoise_series(
         **keywords,
     )
     logger.info("%s: %s", record.label, result.summary())
-    return write_series(
+    require_noise(result.structure.record, force=options.force)
+    written = write_series(
         result.volume,
         series.files,
         output,
         options.derivation(result.summary()),
         options=options.write_options(taken_series_numbers),
     )
+    write_companions(output, written, series.files, result.record, options, taken_series_numbers)
+    if options.report:
+        from nsn2n.report import collect_report  # with PyTorch and what draws
+
+        data = collect_report(series.volume_dhw, result, spacing_mm=series.geometry.spacings_mm[0])
+        write_quality_report(output, data, written, record.SeriesInstanceUID)
+    return written
 
 
 def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:

@@ -27,6 +27,15 @@ class OutputOptions:
     compression: str = WriteOptions.compression
     """How pixels are stored: none, rle, jpeg-ls or jpeg-2000; all without loss."""
 
+    force: bool = False
+    """Write a series too of which the structure check (`nsn2n.structure`) says that anatomy was removed."""
+    report: bool = True
+    """Write a quality report (`nsn2n.report`) for each new series, in the folder ``reports``."""
+    parametric_map: bool = False
+    """Write the removed noise as a DICOM Parametric Map."""
+    structured_report: bool = False
+    """Write the measurements as a DICOM Structured Report."""
+
     def __post_init__(self) -> None:
         """Let those check the values that use them later."""
         self.derivation("-")

@@ -44,6 +44,7 @@ def test_new_series_lie_on_the_grid_of_their_sources(study, tmp_path, monkeypatc
         before, after = SimpleITK.GetArrayFromImage(source), SimpleITK.GetArrayFromImage(denoised)
         assert not np.array_equal(before, after)
         assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.99
+        assert (tmp_path / "out" / "reports" / series.SeriesInstanceUID / "report.html").is_file()
     # Nothing half written is left beside them.
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
@@ -62,12 +63,16 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
         series_number_offset=20,
         research_mark=True,
         compression="jpeg-ls",
+        parametric_map=True,
+        report=False,
     )
 
     app = _run(study, tmp_path / "out", settings)
 
     assert app.conclude() == 0
     (series,) = app.writer_operator.written
+    assert len(list((tmp_path / "out").glob("*/PM0001.dcm"))) == 1
+    assert not (tmp_path / "out" / "reports").exists()
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(series.files[0]))
     reader.ReadImageInformation()

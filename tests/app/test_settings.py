@@ -43,7 +43,8 @@ def test_values_are_taken(tmp_path):
     settings = _load(
         tmp_path,
         "nsn2n: {preset: fast, seed: 3, strength: 0.5, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
-        " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle}",
+        " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle,"
+        " force: true, report: false, parametric_map: true, structured_report: true}",
     )
 
     assert settings == AppSettings(
@@ -57,6 +58,10 @@ def test_values_are_taken(tmp_path):
         series_number_offset=7,
         research_mark=True,
         compression="rle",
+        force=True,
+        report=False,
+        parametric_map=True,
+        structured_report=True,
     )
 
 

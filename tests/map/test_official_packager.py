@@ -128,5 +128,5 @@ def test_its_image_would_denoise(context, folders, tmp_path):
     _check([python, context / "app"], cwd=tmp_path, env=variables)
 
     assert place.startswith(str(context))
-    (series,) = output.iterdir()
+    (series,) = output.glob("2.25.*")
     assert len([pydicom.dcmread(file) for file in series.iterdir()]) == 5

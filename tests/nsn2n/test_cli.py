@@ -111,7 +111,7 @@ def test_a_series_that_fails_does_not_stop_the_others(nsn2n, study, tmp_path, br
     assert "missing slices" in errors[0]
     assert errors[1].startswith('error: 1 of 2 selected series written, 1 failed: CT series 2 "Synthetic phantom" (')
     assert sum("left alone" in line for line in result.stderr.splitlines()) == 1
-    assert [str(path) for path in (tmp_path / "out").iterdir()] == result.stdout.splitlines()
+    assert [str(path) for path in (tmp_path / "out").glob("2.25.*")] == result.stdout.splitlines()
 
 
 def test_strict_stops_at_the_first_series_that_fails(nsn2n, study, tmp_path, brief_config):
@@ -320,3 +320,41 @@ def test_a_budget_ends_the_fit_early_and_one_that_is_none_is_refused(nsn2n, stud
     assert "20 steps" in brief.stderr
     assert none.code == 1
     assert "budget_s must be > 0; got 0.0" in none.stderr
+
+
+@pytest.fixture
+def harmful_config(tmp_path):
+    """Settings under which any removal counts as one of anatomy."""
+    file = tmp_path / "harmful.yaml"
+    limits = "{excess_review: 0.01, excess_fail: 0.01}"
+    file.write_text(f"fit: {{steps: 12, crop_px: 16}}\nnetwork: {{channels: 4, layers: 2}}\nstructure: {limits}\n")
+    return file
+
+
+@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+def test_removed_anatomy_is_not_written_unless_forced(nsn2n, good_study, nifti, tmp_path, harmful_config, kind):
+    source = good_study if kind == "DICOM" else nifti
+    refused = nsn2n("denoise", source, tmp_path / "out", "--config", harmful_config)
+    assert refused.code == 1
+    assert "the structure check says fail" in refused.stderr
+    assert not list((tmp_path / "out").glob("*"))
+
+    forced = nsn2n("denoise", source, tmp_path / "out", "--config", harmful_config, "--force")
+
+    assert forced.code == 0
+    assert "structure check fail" in forced.stderr
+    assert len(list((tmp_path / "out").glob("[t2]*"))) == 1
+
+
+def test_map_and_measurements_come_beside_the_series(nsn2n, good_study, tmp_path, brief_config):
+    options = ["--config", brief_config, "--parametric-map", "--structured-report", "--no-report"]
+
+    result = nsn2n("denoise", good_study, tmp_path / "out", *options)
+
+    assert result.code == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*0001.dcm")) == [
+        "IM0001.dcm",
+        "PM0001.dcm",
+        "SR0001.dcm",
+    ]
+    assert not (tmp_path / "out" / "reports").exists()

@@ -53,6 +53,18 @@ def test_series_number_is_in_use_nowhere(images, tmp_path):
     assert (first.SeriesNumber, second.SeriesNumber) == (6, 7)
 
 
+def test_removed_anatomy_is_not_written_unless_forced(images, tmp_path):
+    metadata = images[0].metadata()
+    structure = {"verdict": "fail", "excess": 9.0, "coherence": 2.0}
+    image = Image(images[0].asnumpy(), {**metadata, "nsn2n": {**metadata["nsn2n"], "structure": structure}})
+
+    with pytest.raises(VolumeError, match="structure check says fail"):
+        write_image(image, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+    assert write_image(image, tmp_path / "out", options=OutputOptions(force=True)).SeriesNumber == 1002
+
+
 @pytest.mark.parametrize("key", ["source_files", "nsn2n"])
 def test_image_that_does_not_say_enough_is_refused(images, tmp_path, key):
     metadata = {name: value for name, value in images[0].metadata().items() if name != key}

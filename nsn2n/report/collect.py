@@ -1,0 +1,204 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reduces a volume and its result to the pictures and curves of a report, slice by slice."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nsn2n._version import __version__
+from nsn2n.noise import estimate_noise
+from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
+
+if TYPE_CHECKING:
+    from nsn2n.denoising import DenoiseResult
+
+__all__ = ["REMOVED_SD", "ReportData", "ShownSlice", "Spectrum", "collect_report"]
+
+Float32Array = NDArray[np.float32]
+
+SHOWN = 3
+"""Slices that are shown, and one more where the structure check found something."""
+REMOVED_SD = 4.0
+"""What was removed is shown from minus to plus this many noise sd."""
+CT_WINDOW_HU = (-160.0, 240.0)
+"""Soft tissue: center 40, width 400."""
+PERCENTILES = (1.0, 99.7)
+"""Of the values of MR and PET, for their window."""
+LOSS_POINTS = 200
+_SMALLEST = np.float32(1e-30)
+"""In place of a noise of 0, by which nothing can be divided."""
+SPECTRUM_PAIRS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSlice:
+    """One slice, shape (H, W) each."""
+
+    index: int
+    before: Float32Array
+    after: Float32Array
+    removed_sd: Float32Array
+    """In units of the local noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """Noise power spectra, all of shape (n,)."""
+
+    frequency_per_mm: NDArray[np.float64]
+    before: NDArray[np.float64]
+    removed: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """All that a report shows of the voxels; a few slices and some curves."""
+
+    shape_dhw: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    """(slice, row, column); 1 where it is not known."""
+    record: dict[str, Any]
+    """As `nsn2n.DenoiseResult.record` gives it."""
+    versions: dict[str, str]
+    window: tuple[float, float]
+    slices: tuple[ShownSlice, ...]
+    noise_before: Float32Array
+    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
+    noise_after: Float32Array
+    matched_hw: NDArray[np.bool_]
+    """Where the middle slice and the next one show the same tissue."""
+    spectrum: Spectrum
+    loss: Float32Array
+    """At most `LOSS_POINTS` means of consecutive steps."""
+    steps: int
+    excess_hw: Float32Array
+    """As `nsn2n.structure.StructureCheck` has it."""
+
+
+def collect_report(
+    volume: NDArray[Any],
+    result: DenoiseResult,
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
+) -> ReportData:
+    """Reduce a volume and what `nsn2n.denoise` made of it.
+
+    Parameters
+    ----------
+    volume : array, shape (D, H, W)
+        The input of `nsn2n.denoise`.
+    result : DenoiseResult
+    spacing_mm : tuple of 3 floats, optional
+        (slice, row, column); 1 mm by default.
+    """
+    noisy = np.asarray(volume, dtype=np.float32)
+    denoised, depth = result.volume, len(result.volume)
+    spacing = spacing_mm or (1.0, 1.0, 1.0)
+    middle = max((depth - 1) // 2, 0)
+    shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
+    return ReportData(
+        shape_dhw=(depth, *denoised.shape[1:]),
+        spacing_mm=spacing,
+        record=result.record,
+        versions=_versions(),
+        window=_window(result.measured["modality"], [entry.before for entry in shown]),
+        slices=shown,
+        noise_before=_finite_noise(noisy),
+        noise_after=_finite_noise(denoised),
+        matched_hw=_matched(result, middle),
+        spectrum=_spectrum(noisy, result, (spacing[1], spacing[2])),
+        loss=_thinned(result.loss),
+        steps=len(result.loss),
+        excess_hw=result.structure.excess_hw,
+    )
+
+
+def _indices(result: DenoiseResult, depth: int) -> list[int]:
+    even = {int(index) for index in np.rint(np.linspace(0, depth - 1, SHOWN + 2)[1:-1])}
+    found = {finding.index_zyx[0] for finding in result.structure.findings[:1]}
+    return sorted(even | found)
+
+
+def _shown(noisy: Float32Array, result: DenoiseResult, index: int) -> ShownSlice:
+    before, after, noise = noisy[index], result.volume[index], result.noise_sd[index]
+    removed = np.divide(_difference(before, after), noise, out=np.zeros_like(before), where=noise > 0)
+    return ShownSlice(index=index, before=before.copy(), after=after.copy(), removed_sd=removed)
+
+
+def _difference(first_hw: Float32Array, second_hw: Float32Array) -> Float32Array:
+    """The first less the second; 0 where one is no number."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(first_hw - second_hw, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
+
+
+def _matched(result: DenoiseResult, index: int) -> NDArray[np.bool_]:
+    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.rematching` judges."""
+    settings = result.settings.match
+    following = min(index + 1, len(result.volume) - 1)
+    noise = np.sqrt(0.5) * np.hypot(result.noise_sd[index], result.noise_sd[following])
+    difference = _difference(result.volume[following], result.volume[index]) / np.maximum(noise, _SMALLEST)
+    smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
+    return np.asarray(np.abs(smooth) <= settings.refine_threshold_sd)
+
+
+def _window(modality: object, slices: list[Float32Array]) -> tuple[float, float]:
+    if modality == "CT":
+        return CT_WINDOW_HU
+    values = np.concatenate([image[np.isfinite(image)] for image in slices])
+    low, high = (float(value) for value in np.percentile(values, PERCENTILES)) if values.size else (0.0, 1.0)
+    return low, max(high, low + 1e-6)
+
+
+def _finite_noise(volume_dhw: Float32Array) -> Float32Array:
+    """Noise by blocks; voxels that are no numbers do not count."""
+    if np.isfinite(volume_dhw).all():
+        return estimate_noise(volume_dhw)
+    valid = np.isfinite(volume_dhw)
+    return estimate_noise(np.where(valid, volume_dhw, np.float32(0)), valid)
+
+
+def _spectrum(noisy: Float32Array, result: DenoiseResult, pixel_mm: tuple[float, float]) -> Spectrum:
+    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
+    pairs = len(noisy) - 1
+    before, removed, after = [], [], []
+    for index in sorted({int(index) for index in np.linspace(0, pairs - 1, min(pairs, SPECTRUM_PAIRS))}):
+        noisy_difference, denoised_difference = (
+            _difference(volume[index + 1], volume[index]) * np.float32(np.sqrt(0.5))
+            for volume in (noisy, result.volume)
+        )
+        removed_hw = _difference(noisy[index], result.volume[index])
+        for tile in tiles_with_least_structure(noisy_difference):
+            before.append(noisy_difference[tile])
+            removed.append(removed_hw[tile])
+            after.append(denoised_difference[tile])
+    frequency, power = radial_spectrum(before, pixel_mm)
+    return Spectrum(
+        frequency_per_mm=frequency,
+        before=power,
+        removed=radial_spectrum(removed, pixel_mm)[1],
+        after=radial_spectrum(after, pixel_mm)[1],
+    )
+
+
+def _thinned(loss: Float32Array) -> Float32Array:
+    parts = np.array_split(loss, min(len(loss), LOSS_POINTS)) if len(loss) else []
+    return np.array([part.mean() for part in parts], dtype=np.float32)
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {
+        "nsn2n": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,257 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes ``report.json``, for programs, and ``report.html``, for people, of collected data."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from nsn2n._version import __version__
+from nsn2n.errors import NSN2NError
+from nsn2n.report.collect import REMOVED_SD, ReportData
+from nsn2n.report.pictures import COLORS, Curve, colored, gray, line_chart
+
+__all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
+
+SCHEMA_VERSION = "1.0"
+"""Of report.json: the first number changes when a reader of the old form would fail."""
+
+BEFORE, AFTER, REMOVED = "#7a828c", "#0b63b8", "#c8502b"
+
+
+def write_report(
+    folder: Path | str,
+    data: ReportData,
+    *,
+    source: Mapping[str, Any] | None = None,
+    derived: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write both files into a folder, which is made if absent.
+
+    Parameters
+    ----------
+    folder : path
+    data : ReportData
+    source, derived : mapping, optional
+        What names the volumes, for example SeriesInstanceUID; plain values. Nothing of the patient.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    NSN2NError
+        If the files cannot be written.
+    """
+    record, target = report_json(data, source=source, derived=derived), Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "report.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (target / "report.html").write_text(report_html(data, record), encoding="utf-8")
+    except OSError as error:
+        raise NSN2NError(
+            f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
+            f"{target}. The series itself is complete; make room, or turn reports off."
+        ) from error
+    return target / "report.html"
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema of report.json."""
+    schema: dict[str, Any] = json.loads(files("nsn2n.report").joinpath("report.schema.json").read_text("utf-8"))
+    return schema
+
+
+def report_json(
+    data: ReportData, *, source: Mapping[str, Any] | None = None, derived: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what report.json holds: plain values, no pictures."""
+    spectrum, made = data.spectrum, copy.deepcopy(data.record)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "program": {"name": "nsn2n", "version": __version__},
+        "versions": dict(data.versions),
+        "source": dict(source or {}),
+        "derived": dict(derived or {}),
+        "shape_dhw": list(data.shape_dhw),
+        "spacing_mm": list(data.spacing_mm),
+        "seed": made["settings"]["seed"],
+        "settings": made["settings"],
+        "measured": made["measured"],
+        "structure": made["structure"],
+        "noise_sd_by_slice": {
+            "before": _numbers(by_slice(data.noise_before)),
+            "after": _numbers(by_slice(data.noise_after)),
+        },
+        "noise_power_spectrum": {
+            "frequency_per_mm": _numbers(spectrum.frequency_per_mm),
+            "before": _numbers(spectrum.before),
+            "removed": _numbers(spectrum.removed),
+            "after": _numbers(spectrum.after),
+        },
+        "loss": _numbers(data.loss),
+    }
+
+
+def by_slice(blocks_dhw: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Median noise sd of each slice over the blocks that have noise, shape (D,)."""
+    return np.array([np.median(blocks[blocks > 0]) if (blocks > 0).any() else 0.0 for blocks in blocks_dhw])
+
+
+def _numbers(values: NDArray[np.floating]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
+
+
+def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
+    """Return the page; it needs no other file, no network and no script."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files("nsn2n.report").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["median"] = np.median
+    limits = data.record["settings"]["structure"]
+    unit = "HU" if data.record["measured"]["modality"] == "CT" else "signal"
+    return environment.get_template("report.html.j2").render(
+        record=record,
+        window=data.window,
+        unit=unit,
+        spacing=" x ".join(f"{step:.4g}" for step in data.spacing_mm),
+        removed_sd=REMOVED_SD,
+        slices=_slices(data),
+        aspect=data.shape_dhw[2] * data.spacing_mm[2] / (data.shape_dhw[1] * data.spacing_mm[1]),
+        maps=_maps(data),
+        charts=_charts(data, unit),
+        checks=_checks(data.record["structure"], limits),
+        colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),
+        settings=list(_flat(data.record["settings"])),
+    )
+
+
+def _slices(data: ReportData) -> list[dict[str, Any]]:
+    low, high = data.window
+    return [
+        {
+            "number": shown.index + 1,
+            "before": gray(shown.before, low, high),
+            "after": gray(shown.after, low, high),
+            "removed": gray(shown.removed_sd, -REMOVED_SD, REMOVED_SD),
+        }
+        for shown in data.slices
+    ]
+
+
+def _maps(data: ReportData) -> list[dict[str, Any]]:
+    middle = (data.shape_dhw[0] - 1) // 2
+    highest = float(np.percentile(data.noise_before[middle], 99)) or 1.0
+    limit = float(data.record["settings"]["structure"]["excess_fail"])
+    matched = data.matched_hw.astype(float)
+    return [
+        {
+            "title": f"Noise before, slice {middle + 1}",
+            "picture": colored(data.noise_before[middle], 0, highest, 8),
+            "low": "0", "high": f"{highest:.3g}", "scale": "colors",
+        },
+        {
+            "title": f"Noise after, slice {middle + 1}",
+            "picture": colored(data.noise_after[middle], 0, highest, 8),
+            "low": "0", "high": f"{highest:.3g}", "scale": "colors",
+        },
+        {
+            "title": f"Same tissue in slices {middle + 1} and {middle + 2}: {matched.mean():.0%}",
+            "picture": gray(matched, 0, 1),
+            "low": "differs", "high": "matched", "scale": "gray",
+        },
+        {
+            "title": "Structure in what was removed, largest over the slices",
+            "picture": colored(data.excess_hw, 0, limit),
+            "low": "0", "high": f"{limit:g} sd and more", "scale": "colors",
+        },
+    ]  # fmt: skip
+
+
+def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
+    spectrum, numbers = data.spectrum, range(1, data.shape_dhw[0] + 1)
+    frequency = spectrum.frequency_per_mm.tolist()
+    before, after = by_slice(data.noise_before).tolist(), by_slice(data.noise_after).tolist()
+    steps = [(index + 0.5) * data.steps / max(len(data.loss), 1) for index in range(len(data.loss))]
+    return [
+        {
+            "title": "Noise by slice",
+            "svg": line_chart(
+                [Curve("before", numbers, before, BEFORE), Curve("after", numbers, after, AFTER)],
+                x_label="slice", y_label=f"noise sd, {unit}",
+            ),
+        },
+        {
+            "title": "Noise power spectrum",
+            "svg": line_chart(
+                [
+                    Curve("before", frequency, spectrum.before.tolist(), BEFORE),
+                    Curve("removed", frequency, spectrum.removed.tolist(), REMOVED),
+                    Curve("after", frequency, spectrum.after.tolist(), AFTER),
+                ],
+                x_label="spatial frequency, 1/mm", y_label=f"power, {unit}² mm²",
+            ),
+        },
+        {
+            "title": "Loss of the fit",
+            "svg": line_chart(
+                [Curve("loss", steps, data.loss.tolist(), AFTER)], x_label="step", y_label="loss", y_from_zero=False
+            ),
+        },
+    ]  # fmt: skip
+
+
+CHECKS = {
+    "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
+    "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
+    "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
+}
+
+
+def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[dict[str, str]]:
+    rows = []
+    for name, (title, meaning) in CHECKS.items():
+        value, review, fail = structure[name], limits[f"{name}_review"], limits[f"{name}_fail"]
+        known = value is not None and math.isfinite(value)
+        verdict = "none" if not known else "fail" if value > fail else "review" if value > review else "pass"
+        rows.append(
+            {
+                "title": title,
+                "meaning": meaning,
+                "value": _check_value(name, value) if known else "too few edges to judge",
+                "limits": f"review above {_check_value(name, review)}, fail above {_check_value(name, fail)}",
+                "verdict": verdict,
+            }
+        )
+    return rows
+
+
+def _check_value(name: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if name == "edges" else f"{value:.1f} sd" if name == "excess" else f"{value:.2f}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values of all settings, nested ones by their path."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", "none" if value is None else str(value)))
+    return rows

@@ -1,0 +1,31 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""A volume, its result and its report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nsn2n import denoise
+from nsn2n.report import collect_report
+
+CONFIG = {"fit": {"steps": 30, "crop_px": 32}, "network": {"channels": 4, "layers": 3}}
+
+
+@pytest.fixture(scope="session")
+def volume():
+    """A disk in water, noise of 20 HU; rows twice as far apart as columns."""
+    y, x = np.mgrid[:96, :128]
+    disk = np.where(np.hypot(y - 40, x - 70) < 25, 100.0, 0.0)
+    return (disk + np.random.default_rng(0).normal(0, 20, (7, 96, 128))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def result(volume):
+    return denoise(volume, modality="CT", preset="fast", device="cpu", config=CONFIG)
+
+
+@pytest.fixture(scope="session")
+def data(volume, result):
+    return collect_report(volume, result, spacing_mm=(2.0, 1.0, 0.5))

@@ -1,0 +1,156 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a report: valid, complete, of nothing but themselves, and readable in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsn2n.errors import NSN2NError
+from nsn2n.report import report_schema, write_report
+from nsn2n.report.write import report_html, report_json
+
+SOURCE = {"Modality": "CT", "SeriesInstanceUID": "2.25.1"}
+DERIVED = {"SeriesInstanceUID": "2.25.2", "SeriesNumber": 1001}
+ARTIFACTS = Path(__file__).resolve().parents[3] / "out" / "test-artifacts"
+
+
+@pytest.fixture
+def page(data, tmp_path):
+    return write_report(tmp_path / "new" / "report", data, source=SOURCE, derived=DERIVED)
+
+
+def test_json_keeps_its_schema(page):
+    record = json.loads((page.parent / "report.json").read_text())
+
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    jsonschema.validate(record, report_schema(), jsonschema.Draft202012Validator)
+    assert record["source"] == SOURCE
+    assert record["derived"] == DERIVED
+    assert record["structure"]["verdict"] == "pass"
+    assert record["schema_version"] == report_schema()["properties"]["schema_version"]["const"]
+    assert len(record["noise_sd_by_slice"]["before"]) == record["shape_dhw"][0] == 7
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record: record.pop("settings"),
+        lambda record: record.update(patient="x"),
+        lambda record: record["structure"].update(verdict="good"),
+        lambda record: record["noise_sd_by_slice"]["before"].append(-1.0),
+        lambda record: record.update(schema_version="2.0"),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(data, spoil):
+    record = report_json(data, source=SOURCE)
+    spoil(record)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(record, report_schema(), jsonschema.Draft202012Validator)
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_page_needs_nothing_else(page):
+    text = page.read_text(encoding="utf-8")
+    parser = _Tags()
+    parser.feed(text)
+
+    assert not [tag for tag, _ in parser.tags if tag in ("script", "link", "iframe", "object")]
+    references = [value for _, attrs in parser.tags for name, value in attrs.items() if name in ("src", "href")]
+    assert references
+    assert all(reference.startswith("data:image/png;base64,") for reference in references)
+    assert "url(" not in text
+    assert "http" not in re.sub(r"data:[^\"]*", "", text)
+    assert len([tag for tag, _ in parser.tags if tag == "img"]) == 3 * 3 + 4
+    assert len([tag for tag, _ in parser.tags if tag == "svg"]) == 3
+    assert all(attrs.get("alt") for tag, attrs in parser.tags if tag == "img")
+
+
+def test_page_says_what_was_done(page):
+    text = re.sub(r"data:[^\"]*", "", page.read_text(encoding="utf-8"))
+    for words in ("structure check: pass", "seed 0", "preset fast", "2.25.1", "2.25.2", "7 x 96 x 128", "match.rule"):
+        assert words in text
+
+
+def test_findings_and_verdict_are_shown(data):
+    structure = {"verdict": "fail", "edges": None, "excess": 9.25, "coherence": 1.2, "findings": [
+        {"index_zyx": [3, 44, 55], "excess": -9.25, "size_px": 1.0}]}  # fmt: skip
+    harmed = replace(data, record={**data.record, "structure": structure})
+
+    text = report_html(harmed, report_json(harmed))
+
+    assert 'class="badge big fail"' in text
+    assert "too few edges to judge" in text
+    assert "44, 55" in text
+    assert "-9.2" in text
+    assert "Places to look at" not in report_html(data, report_json(data))
+
+
+def test_texts_are_escaped(data):
+    text = report_html(data, report_json(data, source={"name": "<script>alert(1)</script>"}))
+    assert "<script>" not in text
+
+
+def test_folder_that_cannot_be_written(data, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NSN2NError, match="report must have a folder that can be written to; got Not a directory"):
+        write_report(tmp_path / "file" / "report", data)
+
+
+@pytest.mark.parametrize(("name", "size"), [("desktop", (1200, 3600)), ("phone", (400, 3200))])
+def test_a_browser_shows_it(page, name, size):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no browser is installed (Debian package chromium): THE REPORT WAS NOT LOOKED AT")
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    picture = ARTIFACTS / f"report-{name}.png"
+    picture.unlink(missing_ok=True)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--screenshot={picture}"]
+    window = [f"--user-data-dir={page.parent / 'profile'}", f"--window-size={size[0]},{size[1]}"]
+    shot = subprocess.run(
+        [chromium, *options, *window, page.as_uri()], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert picture.is_file(), shot.stderr
+    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    assert pixels.shape == (size[1], size[0], 3)
+    # The badge is green, the pictures are gray and the curves blue: all of them are there.
+    green = (np.abs(pixels - (0x1A, 0x7F, 0x4B)).max(axis=2) < 12).sum()
+    blue = (np.abs(pixels - (0x0B, 0x63, 0xB8)).max(axis=2) < 12).sum()
+    dark = (pixels.max(axis=2) < 60).sum()
+    assert green > 1000
+    assert blue > 100
+    assert dark > 2000
+
+
+def test_print_has_pages(page, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no browser is installed (Debian package chromium): THE REPORT WAS NOT PRINTED")
+    target = tmp_path / "report.pdf"
+    subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+         "--no-pdf-header-footer", f"--print-to-pdf={target}", page.as_uri()],
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    content = target.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 6

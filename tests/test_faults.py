@@ -1,0 +1,264 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that are killed, starved or disturbed: no part of a series, nothing overwritten, and the next run works."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nsn2n.dicom.reader import inspect_series
+from nsn2n.dicom.scan import scan_folder
+from nsn2n.dicom.synthetic import write_synthetic_series
+
+SLICES = 80  # so that writing takes long enough to be disturbed
+TIMEOUT_S = 180
+
+
+@pytest.fixture
+def study(tmp_path):
+    volume = np.random.default_rng(0).normal(40, 20, (SLICES, 24, 20))
+    write_synthetic_series(volume, tmp_path / "study", seed="faults")
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start ``nsn2n denoise`` in a process of its own, with a fit of a moment."""
+    config = tmp_path / "brief.yaml"
+    config.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, layers: 2}\n")
+    started = []
+
+    def run(source, output, *options, before=None):
+        command = [sys.executable, "-m", "nsn2n", "denoise", source, output, "--config", config, *options]
+        process = subprocess.Popen(
+            list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=before,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _wait_until_it_writes(process, output):
+    """Wait until some, and not all, files of the hidden folder are there."""
+    end_s = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end_s and process.poll() is None:
+        if any(5 <= len(list(folder.glob("*.dcm"))) < SLICES - 5 for folder in output.glob(".nsn2n-*")):
+            return
+        time.sleep(0.001)
+    pytest.fail(f"never seen writing: {process.communicate()}")
+
+
+def _finish(process):
+    stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+    assert "Traceback" not in stderr, stderr
+    return process.returncode, stdout, stderr
+
+
+def _series(output):
+    """The series numbers in the output folder; each series must be complete."""
+    records = scan_folder(output).series
+    for record in records:
+        assert inspect_series(record.files, allow_own_output=True).shape_dhw[0] == SLICES
+    return sorted(record.SeriesNumber for record in records)
+
+
+def _next_run_works(start, study, output, numbers):
+    code, _, stderr = _finish(start(study, output))
+    assert code == 0, stderr
+    assert _series(output) == numbers
+    assert not list(output.glob(".*"))
+
+
+def test_killed_in_the_middle(start, study, tmp_path):
+    output = tmp_path / "out"
+    process = start(study, output)
+    _wait_until_it_writes(process, output)
+    process.kill()
+    process.communicate()
+
+    (left,) = output.iterdir()
+    assert left.name.startswith(".nsn2n-")
+    _next_run_works(start, study, output, [1001])
+
+
+def test_terminated_in_the_middle(start, study, tmp_path):
+    output = tmp_path / "out"
+    process = start(study, output)
+    _wait_until_it_writes(process, output)
+    process.send_signal(signal.SIGTERM)
+
+    code, _, stderr = _finish(process)
+
+    assert code == 128 + signal.SIGTERM
+    assert stderr.splitlines()[-1] == "warning: stopped by SIGTERM; the series in work was not written"
+    assert list(output.iterdir()) == []
+    _next_run_works(start, study, output, [1001])
+
+
+def test_output_folder_gone_in_the_middle(start, study, tmp_path):
+    output = tmp_path / "out"
+    process = start(study, output)
+    _wait_until_it_writes(process, output)
+    while output.exists():  # the process may add a file while they are removed
+        shutil.rmtree(output, ignore_errors=True)
+
+    code, stdout, stderr = _finish(process)
+
+    assert (code, stdout) == (1, "")
+    assert "the output folder must be writable and have room; got No such file or directory" in stderr
+    assert not output.exists()
+    _next_run_works(start, study, output, [1001])
+
+
+def test_file_size_limit(start, study, tmp_path):
+    """The system refuses to write more, as with a full disk or a quota."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    code, stdout, stderr = _finish(start(study, tmp_path / "out", before=limit))
+
+    assert (code, stdout) == (1, "")
+    assert "must be writable and have room; got File too large" in stderr
+    assert list((tmp_path / "out").iterdir()) == []
+    _next_run_works(start, study, tmp_path / "out", [1001])
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_full_disk(start, study, small_disk):
+    code, stdout, stderr = _finish(start(study, small_disk / "out"))
+
+    assert (code, stdout) == (1, "")
+    assert "must be writable and have room; got No space left on device" in stderr
+    assert list((small_disk / "out").iterdir()) == []
+
+
+def test_disk_that_is_full_after_the_series(start, study, tmp_path, small_disk):
+    """A report that has no room is a warning; the series is there."""
+    (small_disk / "filler").write_bytes(bytes(240 * 1024))
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "reports").symlink_to(small_disk)
+
+    code, stdout, stderr = _finish(start(study, output))
+
+    assert code == 0
+    assert len(stdout.splitlines()) == 1
+    assert "warning: the report must have a folder that can be written to; got No space left on device" in stderr
+    assert _series(output) == [1001]
+
+
+def test_output_that_is_read_only(nsn2n_in_process, study, tmp_path, bound_by_permissions):
+    output = tmp_path / "out"
+    output.mkdir(mode=0o555)
+    with bound_by_permissions():
+        code, stderr = nsn2n_in_process(study, output)
+
+    assert code == 1
+    assert "the output must be a folder that can be written to" in stderr
+    assert list(output.iterdir()) == []
+
+
+@pytest.fixture
+def nsn2n_in_process(monkeypatch, capsys):
+    """Permissions bind this process only, where the tests run as root."""
+    # While everything may be read.
+    import nsn2n.cli_progress
+    import nsn2n.dicom.job  # noqa: F401
+    from nsn2n.cli import main
+
+    def run(source, output):
+        monkeypatch.setattr(sys, "argv", ["nsn2n", "denoise", str(source), str(output)])
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        signal.signal(signal.SIGTERM, handler)
+        return stopped.value.code, capsys.readouterr().err
+
+    return run
+
+
+def test_too_little_memory(start, tmp_path):
+    """Address space for the program and a small volume, but not for a large one."""
+    volume = np.random.default_rng(0).normal(40, 20, (60, 512, 512))
+    write_synthetic_series(volume, tmp_path / "large", seed="faults")
+    write_synthetic_series(volume[:4, :64, :64], tmp_path / "small", seed="faults")
+    del volume
+    needed = _peak_address_space(start, tmp_path / "small", tmp_path / "first")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (needed + 150 * 2**20,) * 2)
+
+    code, stdout, stderr = _finish(start(tmp_path / "large", tmp_path / "out", before=limit))
+    assert (code, stdout) == (1, ""), stderr
+    assert "there must be memory enough for a whole volume; it ran out" in stderr
+    assert not list((tmp_path / "out").glob("*"))
+    code, _, stderr = _finish(start(tmp_path / "small", tmp_path / "out", before=limit))
+    assert code == 0, stderr
+
+
+def _peak_address_space(start, source, output):
+    process = start(source, output)
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except OSError:
+            break
+        peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmPeak"))])
+        time.sleep(0.01)
+    assert _finish(process)[0] == 0
+    return peak
+
+
+def test_second_run_overwrites_nothing(start, study, tmp_path):
+    output = tmp_path / "out"
+    assert _finish(start(study, output))[0] == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+    _next_run_works(start, study, output, [1001, 1002])
+
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_runs_at_the_same_time(start, study, tmp_path):
+    output = tmp_path / "out"
+    processes = [start(study, output) for _ in range(3)]
+
+    finished = [_finish(process) for process in processes]
+
+    assert [code for code, _, _ in finished] == [0, 0, 0]
+    assert Counter(_series(output)) == Counter([1001, 1002, 1003])
+    assert sorted(stdout.strip() for _, stdout, _ in finished) == sorted(map(str, output.glob("2.25.*")))
+    assert not list(output.glob(".*"))
