@@ -96,7 +96,14 @@ def denoise_sheared(
     """
     outside = np.zeros(volume.shape, bool) if exclude is None else np.asarray(exclude, bool)
     result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
-    return replace(result, volume=layout.gather(result.volume), noise_sd=layout.gather(result.noise_sd))
+    # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
+    matched = min(float(result.measured["matched_fraction"]) * layout.area, 1.0)
+    return replace(
+        result,
+        volume=layout.gather(result.volume),
+        noise_sd=layout.gather(result.noise_sd),
+        measured={**result.measured, "matched_fraction": matched},
+    )
 
 
 def layout_of(shape_dhw: tuple[int, ...], shear_px: tuple[float, float] | None) -> Layout | None:

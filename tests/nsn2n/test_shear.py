@@ -75,11 +75,13 @@ def tilted():
 def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
     truth, noisy = tilted
     options = {"preset": "fast", "device": "cpu", "config": {"fit": {"steps": 80}}}
-    errors = {}
+    errors, matched = {}, {}
     for name, shear_px in (("moved", (2.0, 0.0)), ("as it lies", None), ("the wrong way", (-2.0, 0.0))):
         result = denoise(noisy, shear_px=shear_px, **options)
         assert result.volume.shape == result.noise_sd.shape == noisy.shape
         errors[name] = float(np.sqrt(np.mean(np.square(result.volume - truth))))
+        matched[name] = result.measured["matched_fraction"]
+    assert matched["moved"] > 1.2 * matched["as it lies"]
     assert errors["moved"] < 0.85 * errors["as it lies"]
     assert errors["moved"] < 0.85 * errors["the wrong way"]
 
