@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench bench-peers map map-official clean
+.PHONY: help setup test lint demo bench bench-long bench-peers map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ demo: setup ## denoise a synthetic low-dose CT series into out/demo
 
 bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+bench-long: setup ## the whole command on long CT series (140 x 512 x 512)
+	$(PY) benchmarks/long_series.py $(BENCH_ARGS)
 
 bench-peers: $(VENV)/.bench ## the same with peers beside them; takes hours
 	$(PY) benchmarks/run.py --methods peers presets --cases main $(BENCH_ARGS)

@@ -40,7 +40,8 @@ class Problem:
     unit: float
     """Divides the slices before the network sees them: the median noise sd, or the data range."""
     error_scale: Tensor | None
-    """Shape (D, H, W), float32, > 0: what errors are divided by, in multiples of ``unit``; None: 1 everywhere."""
+    """Shape (D, H, W), float32, > 0: local noise sd in multiples of ``unit``, by which errors are divided, and what the
+    network sees; None: 1 everywhere."""
     matched: Tensor
     """Shape (D - 1, H, W), bool: the weight matrices W_i."""
     valid: Tensor | None = None
@@ -56,8 +57,8 @@ class Fitted(NamedTuple):
     """Part of the voxels that taught, of those that were drawn since the neighbors were judged last."""
 
 
-Judge = Callable[[Tensor, Tensor, Tensor | float, Tensor | float], Tensor]
-"""Takes crops of two neighbors and their noise sd, shape (B, 1, h, w); returns where they are matched, bool."""
+Judge = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
 
 
 def step_count(settings: FitSettings, pairs: int) -> int:
@@ -249,7 +250,8 @@ class _Batch:
     noisy: Tensor
     noisy_next: Tensor
     matched: Tensor
-    scale: Tensor | float
+    scale: Tensor | None
+    scale_next: Tensor | None
 
 
 class _PairSampler:
@@ -299,7 +301,7 @@ class _PairSampler:
         problem = self._problem
         noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, 1))
         scale, scale_next = (
-            1.0 if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, 1)
+            None if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, 1)
         )
         if self._judge is None:
             matched = crops(problem.matched)
@@ -309,19 +311,21 @@ class _PairSampler:
                 matched &= crops(problem.valid) & crops(problem.valid, 1)
         weights = matched.float()
         self._fractions.append(weights.mean())
-        return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale)
+        return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale, scale_next=scale_next)
 
 
 def _loss(network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute) -> Tensor:
     """The weighted sum of the paper's terms; what has no weight is not computed."""
-    inputs = [batch.noisy, batch.noisy_next]
+    inputs, scales = [batch.noisy, batch.noisy_next], [batch.scale, batch.scale_next]
     if settings.interslice_continuity > 0:
         inputs.append(0.5 * (batch.noisy + batch.noisy_next))
-    outputs = torch.split(denoise_slices(network, torch.cat(inputs), compute), batch.noisy.shape[0])
-    units = {"scale": batch.scale, "huber_delta": settings.huber_delta}
+        scales.append(batch.scale)
+    told = [scale for scale in scales if scale is not None]
+    denoised = denoise_slices(network, torch.cat(inputs), compute, torch.cat(told) if told else None)
+    outputs = torch.split(denoised, batch.noisy.shape[0])
+    units = {"scale": 1.0 if batch.scale is None else batch.scale, "huber_delta": settings.huber_delta}
     loss = reconstruction_loss(
-        outputs[0], outputs[1], batch.noisy, batch.noisy_next, batch.matched,
-        scale=batch.scale, huber_delta=settings.huber_delta,
+        outputs[0], outputs[1], batch.noisy, batch.noisy_next, batch.matched, **units,  # type: ignore[arg-type]
     )  # fmt: skip
     if settings.regional_consistency > 0:
         consistency = regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)  # type: ignore[arg-type]

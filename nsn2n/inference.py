@@ -71,22 +71,29 @@ def _cpu_has_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
 
 
-def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute) -> Tensor:
-    """Apply a network to slices, shape (B, 1, H, W), float32, in network units; the result is float32 too."""
+def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """Apply a network to slices, shape (B, slices, H, W), float32, in network units; the result is float32 too.
+
+    ``scale``, shape (B, 1, H, W), is the local noise sd in those units, for networks that are told.
+    """
+    arguments = (slices,) if scale is None else (slices, scale)
     with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16):
-        return network(slices).float()  # type: ignore[no-any-return]
+        return network(*arguments).float()  # type: ignore[no-any-return]
 
 
-def denoise_flipped(network: nn.Module, slices: Tensor, compute: Compute, flips: bool) -> Tensor:
+def denoise_flipped(
+    network: nn.Module, slices: Tensor, compute: Compute, flips: bool, scale: Tensor | None = None
+) -> Tensor:
     """As :func:`denoise_slices`, in strips; with ``flips`` the mean with what comes of slices turned by 180 degrees."""
-    denoised = _denoise_strips(network, slices, compute)
+    denoised = _denoise_strips(network, slices, compute, scale)
     if flips:
-        denoised += _denoise_strips(network, slices.flip(-2, -1), compute).flip(-2, -1)
+        turned = None if scale is None else scale.flip(-2, -1)
+        denoised += _denoise_strips(network, slices.flip(-2, -1), compute, turned).flip(-2, -1)
         denoised /= 2
     return denoised
 
 
-def _denoise_strips(network: nn.Module, slices: Tensor, compute: Compute) -> Tensor:
+def _denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None) -> Tensor:
     """Denoise some rows at a time, with as many around them as the network sees, so that the result is the same.
 
     A network that sees the whole slice, as the U-Net does, gets it whole.
@@ -95,12 +102,13 @@ def _denoise_strips(network: nn.Module, slices: Tensor, compute: Compute) -> Ten
     rows = max(_FEWEST_ROWS, _pixels_per_batch(compute) // (batch * width))
     reach = getattr(network, "reach_px", None)
     if reach is None or rows >= height:
-        return denoise_slices(network, slices, compute)
+        return denoise_slices(network, slices, compute, scale)
     strips = []
     for start in range(0, height, rows):
         end = min(start + rows, height)
         above, below = max(0, start - reach), min(height, end + reach)
-        denoised = denoise_slices(network, slices[..., above:below, :], compute)
+        strip_scale = None if scale is None else scale[..., above:below, :]
+        denoised = denoise_slices(network, slices[..., above:below, :], compute, strip_scale)
         strips.append(denoised[..., start - above : end - above, :])
     return torch.cat(strips, dim=-2)
 
@@ -110,7 +118,13 @@ def _pixels_per_batch(compute: Compute) -> int:
 
 
 def denoised_batches(
-    network: nn.Module, slices: Tensor, offset: float, unit: float, compute: Compute, flips: bool = False
+    network: nn.Module,
+    slices: Tensor,
+    offset: float,
+    unit: float,
+    compute: Compute,
+    flips: bool = False,
+    scale: Tensor | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Denoise a volume, a few slices at a time.
 
@@ -124,6 +138,8 @@ def denoised_batches(
     compute : Compute
     flips : bool
         Take the mean with what the network makes of each slice turned by 180 degrees.
+    scale : Tensor, shape (D, H, W), float32, > 0, optional
+        Local noise sd, in multiples of ``unit``.
 
     Yields
     ------
@@ -139,7 +155,8 @@ def denoised_batches(
         part = slice(start, min(start + batch, depth))
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
-            removed = noisy - denoise_flipped(network, noisy, compute, flips)
+            local = None if scale is None else scale[part].unsqueeze(1)
+            removed = noisy - denoise_flipped(network, noisy, compute, flips, local)
         # Outside: the caller's own tensors are none of this mode.
         yield part, removed.squeeze(1).cpu().numpy()
 

@@ -54,13 +54,28 @@ class ResidualCNN(nn.Module):
         self.reach_px = self.kernel.numel() // 2 + layers
         """How far from a pixel the network sees, at most."""
 
-    def forward(self, slices: Tensor) -> Tensor:
-        """Denoise slices, shape (B, slices, H, W), float32, in noise units; the result has shape (B, 1, H, W)."""
+    def forward(self, slices: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Denoise slices.
+
+        Parameters
+        ----------
+        slices : Tensor, shape (B, slices, H, W), float32
+        scale : Tensor, shape (B, 1, H, W), float32, > 0, optional
+            Local noise sd of the slice in the middle, so that the convolutions see noise of the same level everywhere;
+            by default 1.
+
+        Returns
+        -------
+        Tensor, shape (B, 1, H, W), float32
+        """
         middle = slices[:, self._middle]
         with torch.autocast(slices.device.type, enabled=False):
-            detail = (slices - gaussian_mean(middle, self.kernel)).contiguous(memory_format=torch.channels_last)
-        residual: Tensor = self.convolutions(detail)
-        return middle + residual.float()
+            detail = slices - gaussian_mean(middle, self.kernel)
+            if scale is not None:
+                detail = detail / scale
+            detail = detail.contiguous(memory_format=torch.channels_last)
+        residual: Tensor = self.convolutions(detail).float()
+        return middle + (residual if scale is None else residual * scale)
 
 
 class _Padded(nn.Module):
@@ -70,8 +85,8 @@ class _Padded(nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, slices: Tensor) -> Tensor:
-        """Denoise slices, shape (B, 1, H, W)."""
+    def forward(self, slices: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Denoise slices, shape (B, 1, H, W); the scale is not used."""
         height, width = slices.shape[-2:]
         missing = (0, max(0, _UNET_MIN_PX - width), 0, max(0, _UNET_MIN_PX - height))
         padded = F.pad(slices, missing, mode="replicate") if any(missing) else slices

@@ -38,6 +38,9 @@ _MEAN_SIGMA_PX = 4.0
 _CLEAN_BLOCKS_PERCENTILE = 20.0
 """Share of blocks taken to be free of structure when the gain of the second difference is measured."""
 
+_CLIPPED_SHARE = 0.02
+"""A block is clipped where more than this share of its voxels has the least or the greatest value of the volume."""
+
 _LARGEST_GAIN = 1000.0
 """Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
 
@@ -105,7 +108,7 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
         coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, _MEAN_SIGMA_PX), usable))
         fine.append(_block_sd(second_difference(difference), usable))
     fine_sd = np.stack(fine)
-    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd)
+    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd, _clipped(volume_dhw, valid))
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
@@ -162,13 +165,29 @@ def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float
     return np.asarray(np.nanmedian(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
 
 
-def _gain(coarse_sd: Float32Array, fine_sd: Float32Array) -> float:
+def _clipped(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Blocks of the plane where the volume's range cuts the noise, as -1024 HU does in air, shape (rows, columns)."""
+    low, high = float(volume_dhw.min()), float(volume_dhw.max())
+    shares = np.zeros(volume_dhw.shape[1:], dtype=np.float32)
+    for index, slice_hw in enumerate(volume_dhw):
+        at_bound = (slice_hw <= low) | (slice_hw >= high)
+        shares += at_bound if valid is None else at_bound & valid[index]
+    pad = [(0, -size % BLOCK_PX) for size in shares.shape]
+    padded = np.pad(shares / len(volume_dhw), pad, mode="symmetric")
+    blocks = padded.reshape(padded.shape[0] // BLOCK_PX, BLOCK_PX, padded.shape[1] // BLOCK_PX, BLOCK_PX)
+    return np.asarray(blocks.mean(axis=(1, 3)) > _CLIPPED_SHARE)
+
+
+def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:
     """Noise sd per sd of its second difference, from the places with least structure.
 
     The median over the pairs comes first: the low percentile is to choose places, not the chance of single blocks.
+    Noise that is cut off has another spectrum, so clipped places count only if there are no others.
     """
     coarse_hw, fine_hw = np.median(coarse_sd, axis=0), np.median(fine_sd, axis=0)
     noisy = fine_hw > 0
+    if (noisy & ~clipped).any():
+        noisy &= ~clipped
     if not noisy.any():
         return 1.0
     gain = float(np.percentile(coarse_hw[noisy] / fine_hw[noisy], _CLEAN_BLOCKS_PERCENTILE))

@@ -87,12 +87,13 @@ def refit(
 
     def loss(step: int) -> Tensor:
         batch = _draw(volume, settings, reach, random)
-        denoised = denoise_slices(network, batch.noised.to(compute.device), compute)
+        scale = batch.scale.to(compute.device)
+        denoised = denoise_slices(network, batch.noised.to(compute.device), compute, scale)
         return prediction_loss(
             denoised,
             batch.target.to(compute.device),
             batch.weight.to(compute.device),
-            scale=batch.scale.to(compute.device),
+            scale=scale,
             huber_delta=settings.loss.huber_delta,
         )
 
@@ -179,7 +180,8 @@ def _applied(
         for index in range(len(result)):
             window = torch.from_numpy(volume.noisy[volume.window(index, reach)] / np.float32(unit))
             window = window.unsqueeze(0).to(compute.device)
-            denoised = denoise_flipped(network, window, compute, settings.fit.flips)
+            scale = torch.from_numpy(volume.noise.floored(index) / np.float32(unit))[None, None].to(compute.device)
+            denoised = denoise_flipped(network, window, compute, settings.fit.flips, scale)
             result[index] = denoised[0, 0].cpu().numpy() * unit
             progress((index + 1) / len(result))
     return result

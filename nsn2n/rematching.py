@@ -40,24 +40,27 @@ class Rematch:
         self._kernel = gaussian_kernel(sigma_px).to(compute.device) if sigma_px > 0 else None
 
     @torch.no_grad()
-    def __call__(self, noisy: Tensor, noisy_next: Tensor, sd: Tensor | float, sd_next: Tensor | float) -> Tensor:
+    def __call__(self, noisy: Tensor, noisy_next: Tensor, sd: Tensor | None, sd_next: Tensor | None) -> Tensor:
         """Return where neighbors show the same tissue.
 
         Parameters
         ----------
         noisy, noisy_next : Tensor, shape (B, 1, h, w), float32
             Crops at the same place of two slices, in network units.
-        sd, sd_next : Tensor of the same shape, or float
-            Their noise standard deviation, in network units.
+        sd, sd_next : Tensor of the same shape, or None
+            Their noise standard deviation, in network units; None: 1.
 
         Returns
         -------
         Tensor, same shape, bool
             True where the denoised difference, smoothed a little, is within the threshold, in noise sd of one slice.
         """
-        current, following = denoise_slices(self._network, torch.cat([noisy, noisy_next]), self._compute).chunk(2)
-        variance = 0.5 * (torch.as_tensor(sd).square() + torch.as_tensor(sd_next).square())
-        difference = (following - current) / variance.sqrt()
+        told = None if sd is None or sd_next is None else torch.cat([sd, sd_next])
+        pair = denoise_slices(self._network, torch.cat([noisy, noisy_next]), self._compute, told)
+        current, following = pair.chunk(2)
+        difference = following - current
+        if sd is not None and sd_next is not None:
+            difference = difference / (0.5 * (sd.square() + sd_next.square())).sqrt()
         if self._kernel is not None:
             difference = gaussian_mean(difference, self._kernel)
         return difference.abs() <= self._threshold_sd

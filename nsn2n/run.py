@@ -131,7 +131,13 @@ class Run:
         denoised = np.empty_like(self._noisy)
         tell = self._clock.stage("apply")
         batches = denoised_batches(
-            network, problem.slices, problem.offset, problem.unit, self._compute, self._settings.fit.flips
+            network,
+            problem.slices,
+            problem.offset,
+            problem.unit,
+            self._compute,
+            self._settings.fit.flips,
+            problem.error_scale,
         )
         for part, removed in batches:
             np.subtract(self._filled[part], removed * problem.unit, out=denoised[part])

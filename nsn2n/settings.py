@@ -319,8 +319,8 @@ PRESETS: Mapping[str, Settings] = {
     # For a look before the real run.
     "fast": Settings(
         preset="fast",
-        fit=FitSettings(steps=100, stop_gain=None),
-        match=MatchSettings(refine_at=0.4),
+        fit=FitSettings(steps=150, stop_gain=None),
+        match=MatchSettings(refine_at=0.5),
         refit=RefitSettings(when="never"),
     ),
     # Zhou et al., arXiv 2411.10831; learning rate, decay, crops, batch, epochs, tau and the weights of the terms as

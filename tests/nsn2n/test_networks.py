@@ -111,3 +111,14 @@ def test_padding_leaves_slices_that_are_large_enough_alone():
 
     with torch.no_grad():
         assert torch.equal(network(slices), network.unet(slices))
+
+
+def test_the_network_sees_noise_of_one_level_everywhere():
+    network = _trained_looking()
+    slices = torch.randn(2, 1, 24, 24)
+    scale = torch.full((2, 1, 24, 24), 4.0)
+
+    with torch.no_grad():
+        plain, scaled = network(slices), network(4 * slices, scale)
+
+    torch.testing.assert_close(scaled, 4 * plain, rtol=1e-5, atol=1e-5)

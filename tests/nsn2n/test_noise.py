@@ -189,3 +189,25 @@ def test_a_linear_level_is_linear_between_the_centers_and_constant_beyond():
     y = np.clip((np.arange(48) - 7.5) / 16, 0, 2)
     x = np.clip((np.arange(64) - 7.5) / 16, 0, 3)
     np.testing.assert_allclose(noise_sd, 10 + 2 * y[:, None] + 3 * x, rtol=1e-6)
+
+
+def test_noise_that_the_range_cuts_off_says_nothing_of_noise_elsewhere():
+    # Smooth noise, so that its gain matters; air at the left, a body at the right, stored as CT is: from -1024 on.
+    random = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(random.standard_normal((8, 128, 128)), (0, 0.8, 0.8))
+    noise *= 30 / noise.std()
+    body = np.zeros(noise.shape)
+    body[:, :, 64:] = 40
+    body[:, :, :64] = -1015
+    stored = np.clip(np.rint(body + noise), -1024, 3071).astype(np.float32)
+
+    blocks = estimate_noise(stored)
+
+    assert np.median(blocks[:, :, 5:]) == pytest.approx(30, rel=0.15)
+
+
+def test_clipped_blocks_count_where_there_are_no_others():
+    random = np.random.default_rng(0)
+    stored = np.maximum(random.normal(0, 10, (6, 64, 64)), 0).astype(np.float32)
+
+    assert np.median(estimate_noise(stored)) > 1
