@@ -108,11 +108,14 @@ def denoise_sheared(
     """
     outside = np.zeros(volume.shape, bool) if exclude is None else np.asarray(exclude, bool)
     result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
+    # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
+    matched = min(float(result.measured["matched_fraction"]) * layout.area, 1.0)
     return replace(
         result,
         volume=layout.gather(result.volume),
         noise_sd=layout.gather(result.noise_sd),
         structure=layout.moved_back(result.structure),
+        measured={**result.measured, "matched_fraction": matched},
     )
 
 

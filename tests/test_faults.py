@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nsn2n.dicom.reader import inspect_series
+from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.scan import scan_folder
 from nsn2n.dicom.synthetic import write_synthetic_series
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from nsn2n import denoise
 from nsn2n.shear import Layout, denoise_sheared, layout_of
+from nsn2n.structure import Finding, StructureCheck
 
 
 @given(
@@ -75,11 +76,13 @@ def tilted():
 def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
     truth, noisy = tilted
     options = {"preset": "fast", "device": "cpu", "config": {"fit": {"steps": 80}}}
-    errors = {}
+    errors, matched = {}, {}
     for name, shear_px in (("moved", (2.0, 0.0)), ("as it lies", None), ("the wrong way", (-2.0, 0.0))):
         result = denoise(noisy, shear_px=shear_px, **options)
         assert result.volume.shape == result.noise_sd.shape == noisy.shape
         errors[name] = float(np.sqrt(np.mean(np.square(result.volume - truth))))
+        matched[name] = result.measured["matched_fraction"]
+    assert matched["moved"] > 1.2 * matched["as it lies"]
     assert errors["moved"] < 0.85 * errors["as it lies"]
     assert errors["moved"] < 0.85 * errors["the wrong way"]
 
@@ -90,3 +93,23 @@ def test_parts_may_lean_each_its_own_way(tilted):
     joined = denoise(noisy, parts=(5, 7), shear_px=[(2.0, 0.0), (0.0, 0.0)], **options)
     np.testing.assert_array_equal(joined.volume[:5], denoise(noisy[:5], shear_px=(2.0, 0.0), **options).volume)
     np.testing.assert_array_equal(joined.volume[5:], denoise(noisy[5:], **options).volume)
+
+
+def test_what_was_found_on_the_canvas_is_said_of_the_slices():
+    layout = Layout((3, 6, 8), (2.0, -1.0))  # slice z lies 2 z rows down and 2 - z columns to the right
+    excess_hw = np.zeros(layout.shape_dhw[1:], np.float32)
+    excess_hw[5, 4] = 9.0
+    found = StructureCheck(
+        verdict="review",
+        edges=None,
+        excess=9.0,
+        coherence=0.5,
+        findings=(Finding((1, 5, 4), 9.0, 2.0),),
+        excess_hw=excess_hw,
+    )
+
+    moved = layout.moved_back(found)
+
+    assert [finding.index_zyx for finding in moved.findings] == [(1, 3, 3)]
+    assert np.argwhere(moved.excess_hw == 9.0).tolist() == [[1, 4], [3, 3], [5, 2]]
+    assert moved.excess_hw.shape == (6, 8)

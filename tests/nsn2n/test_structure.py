@@ -13,7 +13,7 @@ from scipy import ndimage
 from nsn2n.errors import SettingsError, VolumeError
 from nsn2n.noise import measure_noise
 from nsn2n.settings import StructureSettings
-from nsn2n.structure import check_structure, require_noise
+from nsn2n.structure import Finding, StructureCheck, check_structure, joined_structure, require_noise
 
 SD = 20.0
 
@@ -155,3 +155,24 @@ def test_a_failure_is_refused_unless_forced():
     require_noise(failed, force=True)
     require_noise({**failed, "verdict": "review"})
     require_noise({})
+
+
+def test_parts_are_as_bad_as_the_worst_of_them():
+    def check(verdict, edges, excess, *findings):
+        return StructureCheck(
+            verdict=verdict, edges=edges, excess=excess, coherence=excess / 10, findings=findings,
+            excess_hw=np.full((2, 2), excess, np.float32),
+        )  # fmt: skip
+
+    parts = [
+        (0, check("pass", None, 2.0)),
+        (5, check("fail", 0.2, 9.0, Finding((1, 0, 1), -9.0, 2.0))),
+        (9, check("review", 0.3, 7.0, Finding((0, 1, 1), 7.0, 1.0))),
+    ]
+
+    joined = joined_structure(parts)
+
+    assert (joined.verdict, joined.edges, joined.excess, joined.coherence) == ("fail", 0.3, 9.0, 0.9)
+    assert [finding.index_zyx for finding in joined.findings] == [(6, 0, 1), (9, 1, 1)]
+    assert (joined.excess_hw == 9).all()
+    assert joined_structure(parts[:1]).edges is None

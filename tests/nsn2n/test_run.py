@@ -1,0 +1,82 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""One volume on its way through the method: which stages leave which marks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nsn2n.inference import choose_compute
+from nsn2n.run import Run
+from nsn2n.settings import FitSettings, RefitSettings, Settings
+from nsn2n.stages import Clock, stages_of
+
+BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
+SD = 5.0
+
+
+def _noisy(shape=(6, 40, 40), level=100.0):
+    return (level + SD * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+
+
+def _run(volume, settings=BRIEF, modality=None, valid=None, budget_s=None):
+    stages = stages_of(settings, modality)
+    run = Run(volume, valid, settings, choose_compute("cpu"), Clock(stages, budget_s=budget_s))
+    return run, *run.denoise(stages, modality)
+
+
+def test_a_volume_without_noise_comes_back_as_it_is():
+    volume = np.full((4, 20, 20), 7.0, np.float32)
+
+    run, denoised, loss = _run(volume)
+
+    np.testing.assert_array_equal(denoised, volume)
+    assert denoised is not volume
+    assert len(loss) == 0
+    assert run.structure.verdict == "pass"
+
+
+def test_noise_and_steps_are_told():
+    run, denoised, loss = _run(_noisy(), modality="MR")
+
+    assert run.noise.median == pytest.approx(SD, rel=0.1)
+    assert (len(loss), run.refit_steps) == (3, 2)
+    assert 0 < run.matched_fraction <= 1
+    assert run.bias_taken
+    assert np.std(denoised) < 0.6 * SD
+
+
+def test_no_second_fit_and_no_bias_but_for_mr():
+    run, _, _ = _run(_noisy(), modality="CT")
+
+    assert run.refit_steps == 0
+    assert not run.bias_taken
+
+
+def test_a_volume_with_negative_values_is_no_magnitude():
+    run, _, _ = _run(_noisy(level=0.0), modality="MR")
+
+    assert not run.bias_taken
+
+
+def test_invalid_voxels_come_back_as_they_are():
+    volume, valid = _noisy(), np.ones((6, 40, 40), bool)
+    volume[2, :8] = np.nan
+    valid[2, :8] = False
+
+    _, denoised, _ = _run(volume, valid=valid)
+
+    assert np.isnan(denoised[2, :8]).all()
+    assert np.isfinite(denoised[valid]).all()
+
+
+def test_no_voxel_changes_by_more_than_the_bound():
+    volume = _noisy()
+
+    run, denoised, _ = _run(volume, replace(BRIEF, largest_change_sd=0.5))
+
+    assert (np.abs(denoised - volume) <= 0.5 * run.noise.sd + 1e-4).all()
+    assert (np.abs(denoised - volume) > 0.49 * run.noise.sd).any()
