@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from nsn2n._version import __version__
-from nsn2n.dicom.attributes import series_number
+from nsn2n.dicom.attributes import PARSE_ERRORS, series_number
 from nsn2n.dicom.derive import Derivation, DerivedSeries
 from nsn2n.dicom.numbering import claimed_series
 from nsn2n.dicom.output import OutputOptions
@@ -51,10 +51,10 @@ def write_companions(
     taken_series_numbers : collection of int
         Numbers in use in the study, besides those in the output folder.
 
-    Raises
-    ------
-    DicomError
-        If the folder cannot be written.
+    Returns
+    -------
+    tuple of WrittenSeries
+        Without what could not be written, which is logged as a warning: the series of images is complete.
     """
     sources = [Path(file) for file in source_files]
     makers: dict[str, Callable[[DerivedSeries], Dataset]] = {}
@@ -69,10 +69,13 @@ def write_companions(
     header = pydicom.dcmread(written.files[0], stop_before_pixels=True)
     # The numbers that follow that of the derived series.
     derivation = Derivation(description="-", software_version=__version__, series_number_offset=1)
-    return tuple(
-        _write(Path(output_folder), name, make, header, derivation, taken_series_numbers)
-        for name, make in makers.items()
-    )
+    companions = []
+    for name, make in makers.items():
+        try:
+            companions.append(_write(Path(output_folder), name, make, header, derivation, taken_series_numbers))
+        except DicomError as error:
+            logger.warning("%s The denoised series is complete, %s beside it was not written.", error, name)
+    return tuple(companions)
 
 
 def _write(
@@ -85,7 +88,7 @@ def _write(
 ) -> WrittenSeries:
     try:
         with claimed_series(output, header, derivation, taken_series_numbers) as (series, hidden):
-            make(series).save_as(hidden / name, enforce_file_format=True)
+            _made(make, series, name).save_as(hidden / name, enforce_file_format=True)
             _check(hidden / name, series)
             folder = output / series.SeriesInstanceUID
             hidden.rename(folder)
@@ -93,10 +96,21 @@ def _write(
         system = error.__cause__ if isinstance(error.__cause__, OSError) else error
         raise DicomError(
             f"the output folder must be writable and have room; got {system.strerror or type(system).__name__} at"
-            f" {output}. The denoised series is complete, {name} beside it was not written; make room and run again."
+            f" {output}. Make room and run again."
         ) from error
     logger.info("wrote %s", folder / name)
     return WrittenSeries(folder, series.SeriesInstanceUID, series.SeriesNumber, (folder / name,), 0, 0)
+
+
+def _made(make: Callable[[DerivedSeries], Dataset], series: DerivedSeries, name: str) -> Dataset:
+    try:
+        return make(series)
+    except PARSE_ERRORS as error:
+        # Its message may quote a birth date, so only its kind is told.
+        raise DicomError(
+            f"the source must have valid attributes for {name}; its patient, study or equipment has one that is not"
+            f" ({type(error).__name__}). Correct it, or leave this object out."
+        ) from error
 
 
 def _check(file: Path, series: DerivedSeries) -> None:

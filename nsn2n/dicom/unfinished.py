@@ -41,18 +41,21 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
     ------
     path
     """
-    with _locked(parent):
-        hidden = parent.absolute() / f"{PREFIX}{label()}{uuid.uuid4().hex}"
-        _unfinished.add(hidden)
-        hidden.mkdir()
-        descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
-        _lock(descriptor, wait=True)  # nobody takes it for abandoned
+    hidden, descriptor = parent, None
     try:
+        with _locked(parent):
+            hidden = parent.absolute() / f"{PREFIX}{label()}{uuid.uuid4().hex}"
+            _unfinished.add(hidden)
+            hidden.mkdir()
+            descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
+            _lock(descriptor, wait=True)  # nobody takes it for abandoned
         yield hidden
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-        _unfinished.discard(hidden)
-        os.close(descriptor)
+        if hidden in _unfinished:
+            shutil.rmtree(hidden, ignore_errors=True)
+            _unfinished.discard(hidden)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def unfinished_folders() -> tuple[Path, ...]:

@@ -10,7 +10,6 @@ from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.scan import scan_folder
 from nsn2n.dicom.writer import write_series
-from nsn2n.errors import DicomError
 
 RECORD = {
     "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
@@ -48,8 +47,28 @@ def test_nothing_unless_asked_for(written, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-def test_folder_that_cannot_be_written(written, tmp_path, bound_by_permissions):
+def test_folder_that_cannot_be_written(written, tmp_path, bound_by_permissions, caplog):
     source, derived = written
     (tmp_path / "out").chmod(0o555)
-    with bound_by_permissions(), pytest.raises(DicomError, match="The denoised series is complete, PM0001"):
-        write_companions(tmp_path / "out", derived, source.files, RECORD, BOTH)
+    with bound_by_permissions():
+        assert write_companions(tmp_path / "out", derived, source.files, RECORD, BOTH) == ()
+
+    assert caplog.text.count(f"got Permission denied at {tmp_path / 'out'}. Make room and run again.") == 2
+    for name in ("PM0001.dcm", "SR0001.dcm"):
+        assert f"The denoised series is complete, {name} beside it was not written." in caplog.text
+    assert list((tmp_path / "out").iterdir()) == [derived.folder]
+
+
+def test_source_with_attributes_that_are_not_valid(make_series, tmp_path, derivation, patch_bytes, caplog):
+    files = make_series(overrides={"PatientBirthDate": "19700102"})
+    for file in files:
+        patch_bytes(file, b"19700102", b"SECRET**")
+    source = read_series(files)
+    derived = write_series(source.volume_dhw, source.files, tmp_path / "out", derivation)
+
+    companions = write_companions(tmp_path / "out", derived, source.files, RECORD, OutputOptions(parametric_map=True))
+
+    assert companions == ()
+    assert "the source must have valid attributes for PM0001.dcm" in caplog.text
+    assert "SECRET" not in caplog.text
+    assert list((tmp_path / "out").iterdir()) == [derived.folder]

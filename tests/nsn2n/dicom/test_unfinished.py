@@ -105,6 +105,15 @@ def test_folder_that_cannot_be_removed_is_no_error(tmp_path, bound_by_permission
     assert (tmp_path / "out" / ".nsn2n-old").is_dir()
 
 
+def test_folder_that_cannot_be_made_is_forgotten(tmp_path, bound_by_permissions):
+    (tmp_path / "out").mkdir(mode=0o555)
+
+    with bound_by_permissions(), pytest.raises(PermissionError), hidden_folder(tmp_path / "out"):
+        pytest.fail("made")
+
+    assert unfinished_folders() == ()
+
+
 def test_no_folder_no_error(tmp_path):
     remove_abandoned(tmp_path / "absent")
 
