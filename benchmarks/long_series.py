@@ -84,8 +84,7 @@ def rows(table: Table, name: str, slices: int, options: argparse.Namespace) -> N
             result = Path(folder) / preset
             words = ["-m", "nsn2n", "denoise", str(source), str(result), "--preset", preset, "--quiet"]
             used = run_job({"command": [sys.executable, *words]}, options, Path(folder))
-            written = sorted(next(path for path in result.iterdir() if any(path.glob("*.dcm"))).glob("*.dcm"))
-            after = quality(read_series(written, allow_own_output=True).volume_dhw)
+            after = quality(read_series(sorted(result.glob("*/IM*.dcm")), allow_own_output=True).volume_dhw)
             table.add_row(
                 name, str(slices), preset, used["seconds"], used["cpu_seconds"], used["peak_mb"],
                 f"{stored.nbytes / 1e6:.0f}", before, after,
