@@ -23,8 +23,8 @@ from nsn2n.settings import FitSettings, LossSettings, Settings
 
 __all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
-_HELD_OUT_PAIRS = 16
-"""Crops of pairs on which a fit is watched."""
+_WATCHED_PAIRS = 16
+"""Crops of pairs on which a fit is watched; they stay the same, so that small changes show."""
 _STEPS_BETWEEN_LOOKS = 50
 _FEWEST_STEPS = 20
 
@@ -121,13 +121,13 @@ def fit(
             sampler.judge_by(rematch(network))
         return _loss(network, sampler.draw(), settings.loss, compute)
 
-    held_out = _PairSampler(problem, replace(settings.fit, pairs_per_step=_HELD_OUT_PAIRS), settings.seed + 1).draw()
+    watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
 
-    def held_out_loss(averaged: nn.Module) -> float:
-        return float(_loss(averaged, held_out, settings.loss, compute))
+    def watched_loss(averaged: nn.Module) -> float:
+        return float(_loss(averaged, watched, settings.loss, compute))
 
     history = optimize(
-        network, loss, steps, settings.fit, held_out_loss=held_out_loss, deadline=deadline, progress=progress
+        network, loss, steps, settings.fit, watched_loss=watched_loss, deadline=deadline, progress=progress
     )
     return Fitted(history, sampler.matched_fraction)
 
@@ -138,7 +138,7 @@ def optimize(
     steps: int,
     settings: FitSettings,
     *,
-    held_out_loss: Callable[[nn.Module], float] | None = None,
+    watched_loss: Callable[[nn.Module], float] | None = None,
     deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -153,8 +153,8 @@ def optimize(
         At most.
     settings : FitSettings
         Learning rate, its schedule, weight decay, clipping, and when to stop.
-    held_out_loss : callable, optional
-        Gets the network as it would be returned, and returns its loss where it was not fitted.
+    watched_loss : callable, optional
+        Gets the network as it would be returned, and returns its loss on crops that stay the same.
     deadline : float, optional
         Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
@@ -197,9 +197,9 @@ def optimize(
             progress((step + 1) / steps)
         if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
             break
-        if averaged is not None and held_out_loss is not None and (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
+        if averaged is not None and watched_loss is not None and (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
             with torch.no_grad():
-                if plateau.reached(held_out_loss(averaged)):
+                if plateau.reached(watched_loss(averaged)):
                     break
     if averaged is not None:
         network.load_state_dict(averaged.module.state_dict())

@@ -130,8 +130,8 @@ class FitSettings:
     """``averaged``: constant, and the result is the running mean of the weights, which is good at any step;
     ``one-cycle``: better where a fit starts from random weights."""
     stop_gain: float | None = 1e-3
-    """The fit ends where 100 more steps lowered the loss of crops that it was not fitted to by less than this part
-    (``averaged``); None: it takes all its steps."""
+    """The fit ends where 100 more steps lowered the loss of some fixed crops by less than this part (``averaged``);
+    None: it takes all its steps."""
     weight_decay: float = 1e-5
     flips: bool = True
     """Crops are flipped at random along both axes, and the volume is denoised as the mean of two: as it is, and turned

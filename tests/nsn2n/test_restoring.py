@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from nsn2n.restoring import removed_mean
+from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
 
 SD = 10.0
 
@@ -77,3 +77,45 @@ def test_the_input_stays_as_it_was():
     removed_mean(removed, _sd_like(removed), 6.0)
 
     np.testing.assert_array_equal(removed, before)
+
+
+@pytest.mark.parametrize("sigma_px", [1.0, 2.0])
+def test_the_local_mean_of_white_noise_has_the_sd_that_the_window_leaves(sigma_px):
+    removed = SD * np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+
+    # White noise under a Gaussian of sd s keeps 1 / (2 sqrt(pi) s).
+    expected = 1 / (2 * math.sqrt(math.pi) * sigma_px)
+    assert excess_noise(removed, _sd_like(removed), sigma_px) == pytest.approx(expected, rel=0.05)
+
+
+def test_without_noise_there_is_no_local_mean():
+    removed = np.ones((8, 8), np.float32)
+
+    assert excess_noise(removed, np.zeros_like(removed), 2.0) == 0
+    assert not coherent_excess(removed, np.zeros_like(removed), 2.0, 0.0, 2.5).any()
+
+
+@pytest.mark.parametrize(
+    ("level_sd", "share"),
+    [(0.5, 0.0), (0.75, 0.0), (0.8, 0.2), (0.875, 0.5), (1.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (-0.5, 0.0)],
+)
+def test_an_even_removal_is_given_back_by_how_far_it_is_beyond_the_threshold(level_sd, share):
+    # Even over the slice, so its local mean is itself: 0.25 of the noise is one sd of such means, 0.75 is three.
+    removed = np.full((20, 20), level_sd * SD, np.float32)
+
+    given = coherent_excess(removed, _sd_like(removed), 2.0, mean_sd=0.25, threshold_sd=3.0)
+
+    np.testing.assert_allclose(given, share * removed, rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_structure_comes_back_where_it_was_and_noise_does_not():
+    removed = SD * np.random.default_rng(1).standard_normal((96, 96)).astype(np.float32)
+    spot = np.hypot(*np.mgrid[-48:48, -48:48]) < 3
+    sd = _sd_like(removed)
+    mean_sd = excess_noise(removed, sd, 1.0)
+
+    given = coherent_excess(removed + 5 * SD * spot.astype(np.float32), sd, 1.0, mean_sd, 4.5)
+
+    assert given[spot].mean() > 0.5 * 5 * SD
+    far = np.hypot(*np.mgrid[-48:48, -48:48]) > 8
+    assert not given[far].any()
