@@ -23,6 +23,9 @@ SOME_FAILED = 3
 
 SECONDS_BETWEEN_PROGRESS = 15.0
 
+FIRST_FRACTION = 0.02
+"""What is told of the time left before so much is done would be a guess."""
+
 
 @dataclass
 class RunReport:
@@ -87,7 +90,7 @@ class ProgressLog:
 
     def __call__(self, fraction: float, seconds_left: float) -> None:
         """Take the fraction done, in 0..1, and the seconds left."""
-        if time.monotonic() - self._last_s >= SECONDS_BETWEEN_PROGRESS:
+        if fraction >= FIRST_FRACTION and time.monotonic() - self._last_s >= SECONDS_BETWEEN_PROGRESS:
             self._last_s = time.monotonic()
             logger.info("%3.0f %% denoised, about %.0f s left", 100 * fraction, seconds_left)
 

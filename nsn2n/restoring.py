@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from nsn2n.noise import MAD_TO_SD
 
-__all__ = ["coherent_excess", "excess_noise", "removed_mean"]
+__all__ = ["beyond", "coherent_excess", "excess_noise", "normalized_mean", "removed_mean"]
 
 _EDGE_LIMIT_SD = 2.0
 """Removed values count up to this many noise sd, so that the error at one sharp edge does not spread as a halo."""
@@ -41,10 +41,13 @@ def removed_mean(
     return np.asarray(ndimage.gaussian_filter(limited, (0, sigma_px, sigma_px)), dtype=np.float32)
 
 
-def _normalized_mean(
+def normalized_mean(
     removed_hw: NDArray[np.float32], noise_sd_hw: NDArray[np.float32], sigma_px: float
 ) -> NDArray[np.float32]:
-    """Local mean of the removed part in units of the noise; 0 where there is none."""
+    """Return the local mean of the removed part in units of the noise, shape (H, W); 0 where there is none.
+
+    Parameters are as in :func:`coherent_excess`.
+    """
     normalized = np.divide(removed_hw, noise_sd_hw, out=np.zeros_like(removed_hw), where=noise_sd_hw > 0)
     return np.asarray(ndimage.gaussian_filter(normalized, sigma_px), dtype=np.float32)
 
@@ -54,7 +57,7 @@ def excess_noise(removed_hw: NDArray[np.float32], noise_sd_hw: NDArray[np.float3
 
     Parameters are as in :func:`coherent_excess`.
     """
-    mean = _normalized_mean(removed_hw, noise_sd_hw, sigma_px)
+    mean = normalized_mean(removed_hw, noise_sd_hw, sigma_px)
     present = noise_sd_hw > 0
     return float(np.median(np.abs(mean[present])) * MAD_TO_SD) if present.any() else 0.0
 
@@ -86,6 +89,20 @@ def coherent_excess(
     ndarray, shape (H, W), float32
         The local mean where it is beyond the threshold, 0 elsewhere, with a ramp of one standard deviation between.
     """
-    mean = _normalized_mean(removed_hw, noise_sd_hw, sigma_px)
+    mean = normalized_mean(removed_hw, noise_sd_hw, sigma_px)
+    return np.asarray(beyond(mean, mean_sd, threshold_sd) * noise_sd_hw, dtype=np.float32)
+
+
+def beyond(mean: NDArray[np.float32], mean_sd: float, threshold_sd: float) -> NDArray[np.float32]:
+    """Return what of local means is too large for noise: all, where they are beyond the threshold by an sd or more.
+
+    Parameters
+    ----------
+    mean : ndarray, float32
+    mean_sd : float
+        Standard deviation of such means of noise.
+    threshold_sd : float
+        In units of ``mean_sd``.
+    """
     certain = np.clip(np.abs(mean) / max(mean_sd, 1e-6) - threshold_sd, 0.0, 1.0)
-    return np.asarray(certain * mean * noise_sd_hw, dtype=np.float32)
+    return np.asarray(certain * mean, dtype=np.float32)

@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import nn
 
 from nsn2n.averaging import guided_mean, step_for
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
-from nsn2n.noise import measure_noise, noise_sd_slice
+from nsn2n.noise import MAD_TO_SD, measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import refit
 from nsn2n.rematching import Rematch
-from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
+from nsn2n.restoring import beyond, coherent_excess, excess_noise, normalized_mean, removed_mean
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.stages import Clock
@@ -41,6 +42,9 @@ _NO_NOISE = 1e-6
 
 _EXCESS_PX = (2.0, 1.0)
 """Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
+
+_ACROSS_PX, _ACROSS_SLICES = 2.0, 1.5
+"""The same for structures that go through several slices."""
 
 _SAMPLE_SLICES = 16
 """Slices on which the noise of a local mean, and its correlation, are measured."""
@@ -100,6 +104,7 @@ class Run:
                     self._average(denoised, "average again")
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
+        self._give_back_across(denoised)
         self._restrain(denoised)
         self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
@@ -226,6 +231,19 @@ class Run:
             for index, denoised_hw in enumerate(denoised):
                 removed = self._filled[index] - denoised_hw
                 denoised_hw += coherent_excess(removed, self.noise.floored(index), sigma_px, mean_sd, threshold)
+
+    def _give_back_across(self, denoised: Float32Array) -> None:
+        """Give back, in place, what is coherent over several slices: faint structures that no single slice shows."""
+        threshold = self._settings.excess_across_sd
+        if threshold is None:
+            return
+        mean = np.empty_like(denoised)
+        for index, denoised_hw in enumerate(denoised):
+            mean[index] = normalized_mean(self._filled[index] - denoised_hw, self.noise.floored(index), _ACROSS_PX)
+        ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
+        mean_sd = float(np.median(np.abs(mean[self._sample()]))) * MAD_TO_SD
+        for index, denoised_hw in enumerate(denoised):
+            denoised_hw += beyond(mean[index], mean_sd, threshold) * self.noise.floored(index)
 
     def _sample(self) -> list[int]:
         """Indices of some slices, evenly spread, on which something is measured."""

@@ -242,6 +242,9 @@ class Settings:
     excess_sd: float | None = 2.5
     """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
     a mean of noise: a small structure that the fit erased. None: not given back, as in the paper."""
+    excess_across_sd: float | None = 2.0
+    """The same for its mean over a few pixels and slices, at the end: a faint structure that goes through several
+    slices. None: not given back, as in the paper."""
     budget_s: float | None = None
     """Seconds that a volume may take: the fits end early to keep to it. Their steps then depend on the machine; to have
     the same bytes again, set the steps that were taken. None: no limit."""
@@ -266,6 +269,11 @@ class Settings:
             self.largest_change_sd,
         )
         _require(self.excess_sd is None or self.excess_sd > 0, "excess_sd must be > 0", self.excess_sd)
+        _require(
+            self.excess_across_sd is None or self.excess_across_sd > 0,
+            "excess_across_sd must be > 0",
+            self.excess_across_sd,
+        )
         _require(self.budget_s is None or self.budget_s > 0, "budget_s must be > 0", self.budget_s)
         _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
 
@@ -355,6 +363,7 @@ PRESETS: Mapping[str, Settings] = {
         largest_change_sd=None,
         mean_px=None,
         excess_sd=None,
+        excess_across_sd=None,
         match=MatchSettings(rule="lowpass", refine_at=1.0),
         loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
         network=NetworkSettings(kind="unet", start="none"),

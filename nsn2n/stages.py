@@ -50,6 +50,7 @@ class Clock:
         self.started = time.perf_counter()
         self._stages = list(stages)
         self._progress = progress
+        self._begun: float | None = None
         self._end = math.inf if budget_s is None else self.started + budget_s
         ends = np.cumsum([0.0, *(_STAGES[stage] for stage in stages)])
         self._spans = {stage: (ends[i] / ends[-1], ends[i + 1] / ends[-1]) for i, stage in enumerate(stages)}
@@ -61,8 +62,10 @@ class Clock:
         def tell(fraction: float) -> None:
             if self._progress is not None:
                 done = float(start + fraction * (end - start))
-                elapsed = time.perf_counter() - self.started
-                self._progress(done, elapsed * (1.0 - done) / max(done, 1e-6))
+                now = time.perf_counter()
+                # What came before the first stage says nothing of how long the stages take.
+                self._begun = self._begun or now
+                self._progress(done, (now - self._begun) * (1.0 - done) / max(done, 1e-6))
 
         return tell
 

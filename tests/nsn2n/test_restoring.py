@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from nsn2n.restoring import coherent_excess, excess_noise, removed_mean
+from nsn2n.restoring import beyond, coherent_excess, excess_noise, removed_mean
 
 SD = 10.0
 
@@ -119,3 +119,10 @@ def test_a_small_structure_comes_back_where_it_was_and_noise_does_not():
     assert given[spot].mean() > 0.5 * 5 * SD
     far = np.hypot(*np.mgrid[-48:48, -48:48]) > 8
     assert not given[far].any()
+
+
+def test_what_is_beyond_noise_by_an_sd_is_given_back_whole():
+    mean = np.array([0.0, 1.9, -2.5, 2.5, 3.0, -7.0], np.float32)
+
+    np.testing.assert_allclose(beyond(mean, 1.0, 2.0), [0.0, 0.0, -1.25, 1.25, 3.0, -7.0])
+    np.testing.assert_allclose(beyond(2 * mean, 2.0, 2.0), 2 * beyond(mean, 1.0, 2.0))
