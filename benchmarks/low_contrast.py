@@ -2,24 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left of inserts of low contrast, through several slices, which no single slice shows.
 
-    python benchmarks/low_contrast.py [--seeds 1] [--presets default fast]
+    python benchmarks/low_contrast.py [--seeds 1 3 5] [--methods default fast nlm tv]
 
 The phantom of ``make demo`` at its size and dose (24 x 256 x 256, a quarter) has round inserts in soft tissue. Their
-contrast, in the truth and in each result, is the mean of their inner part minus that of the tissue around them.
+contrast, in the truth and in each result, is the mean of their inner part minus that of the tissue around them; printed
+is its mean over the seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from peers import METHODS, Job
 from rich.console import Console
 from rich.table import Table
+from run import estimate_sigma
 
-import nsn2n
 from nsn2n._parallel_beam import centers_mm
-from nsn2n.phantom import SOFT_TISSUE_HU, Ellipsoid, make_phantom, phantom_ellipsoids
+from nsn2n.phantom import SOFT_TISSUE_HU, Ellipsoid, PhantomStudy, make_phantom, phantom_ellipsoids
+
+Place = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 SHAPE, DOSE = (24, 256, 256), 0.25
 STORED_HU = (-1024, 3071)
@@ -29,35 +34,47 @@ FEWEST_VOXELS = 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--presets", nargs="+", default=["default", "fast"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 5])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["default", "fast", "nlm", "tv"])
     options = parser.parse_args()
+    noises: dict[str, list[float]] = {}
+    contrasts: dict[str, list[list[float]]] = {}
     for seed in options.seeds:
         study = make_phantom(SHAPE, dose=DOSE, seed=seed)
+        places = inserts(study)
         noisy = np.clip(np.rint(study.noisy_dhw), *STORED_HU).astype(np.float32)
-        noise = float(np.std((noisy - study.truth_dhw)[study.soft_tissue_mask]))
-        volumes = {"truth": study.truth_dhw, "noisy": noisy}
-        for preset in options.presets:
-            result = nsn2n.denoise(noisy, spacing_mm=study.spacing_mm, modality="CT", preset=preset, seed=seed)
-            volumes[preset] = result.volume
-        table = Table(
-            "diameter, mm", "slices", *(f"{name}, HU" for name in volumes), title=f"seed {seed}, noise {noise:.0f} HU"
-        )
-        extent_mm = tuple(size * step for size, step in zip(SHAPE, study.spacing_mm, strict=True))
-        for part in phantom_ellipsoids((extent_mm[0], extent_mm[1], extent_mm[2])):
-            places = inner_and_around(part, study.truth_dhw, study.spacing_mm)
-            if places is None:
-                continue
-            inner, around = places
-            shown = (float(volume[inner].mean() - volume[around].mean()) for volume in volumes.values())
-            slices = int(inner.any(axis=(1, 2)).sum())
-            table.add_row(f"{2 * part.semi_axes_zyx_mm[1]:.0f}", str(slices), *(f"{value:.1f}" for value in shown))
-        Console(width=100).print(table)
+        facts: dict[str, Any] = {"spacing_mm": study.spacing_mm, "modality": "CT", "seed": seed, "steps": 300}
+        job = Job(noisy=noisy, sigma=estimate_sigma(noisy), **facts)
+        results = {name: METHODS[name]()(job) for name in options.methods}
+        for name, volume in {"truth": study.truth_dhw, "noisy": noisy, **results}.items():
+            noises.setdefault(name, []).append(float(np.std((volume - study.truth_dhw)[study.soft_tissue_mask])))
+            contrasts.setdefault(name, []).append([contrast(volume, *place) for place in places])
+    slices = [int(inner.any(axis=(1, 2)).sum()) for inner, _ in places]
+    table = Table("method", "noise, HU", *(f"through {count}" for count in slices), title="contrast, HU, of inserts")
+    for name, values in contrasts.items():
+        means = np.mean(values, axis=0)
+        table.add_row(name, f"{np.mean(noises[name]):.1f}", *(f"{value:.1f}" for value in means))
+    Console(width=100).print(table)
+
+
+def inserts(study: PhantomStudy) -> list[Place]:
+    """The inner part of each insert, and soft tissue beside it."""
+    depth, height, width = (size * step for size, step in zip(SHAPE, study.spacing_mm, strict=True))
+    places = (
+        inner_and_around(part, study.truth_dhw, study.spacing_mm)
+        for part in phantom_ellipsoids((depth, height, width))
+    )
+    return [place for place in places if place is not None]
+
+
+def contrast(volume: NDArray[np.float32], inner: NDArray[np.bool_], around: NDArray[np.bool_]) -> float:
+    """Mean of one place minus that of another, HU."""
+    return float(volume[inner].mean() - volume[around].mean())
 
 
 def inner_and_around(
     part: Ellipsoid, truth: NDArray[np.float32], spacing_mm: tuple[float, float, float]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+) -> Place | None:
     """The inner part of an insert, and soft tissue beside it; None for other parts of the phantom."""
     if abs(part.hu) > LOW_HU:
         return None
