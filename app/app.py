@@ -25,7 +25,7 @@ __all__ = ["NSN2NApp"]
 
 
 class NSN2NApp(Application):
-    """Denoises every selected series of a folder; a series that fails does not stop the others."""
+    """Denoises every selected series of a folder; a series that fails does not stop the others, unless that is set."""
 
     def __init__(
         self,
@@ -56,10 +56,11 @@ class NSN2NApp(Application):
             input_folder=arguments.input_folder,
             rules=selection_rules_file(settings, arguments.model_folder),
             series_uids=settings.series_uids,
+            go_on=(lambda: not self.report.failures) if settings.strict else None,
             on_error=on_error,
             name="dicom_series_selection",
         )
-        loader = VolumeLoaderOperator(self, on_error=on_error, name="volume_loader")
+        loader = VolumeLoaderOperator(self, refuse_gaps=settings.refuse_gaps, on_error=on_error, name="volume_loader")
         denoiser = NSN2NDenoiseOperator(
             self,
             preset=settings.preset,
@@ -99,4 +100,4 @@ class NSN2NApp(Application):
         """Log the outcome of a finished run and give the exit code; see `RunReport.conclude`."""
         selection = self.selection_operator.selection
         selected = len(selection.selected) if selection else 0
-        return self.report.conclude(selected, len(self.writer_operator.written))
+        return self.report.conclude(selected, len(self.writer_operator.written), self.selection_operator.untried)

@@ -29,7 +29,7 @@ FIRST_FRACTION = 0.02
 
 @dataclass
 class RunReport:
-    """Collects the series that failed; the others go on."""
+    """Collects the series that failed."""
 
     failures: list[str] = field(default_factory=list)
     """Labels of the series."""
@@ -39,23 +39,24 @@ class RunReport:
         self.failures.append(label)
         logger.error("%s: %s", label, error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
 
-    def conclude(self, selected: int, written: int) -> int:
+    def conclude(self, selected: int, written: int, untried: int = 0) -> int:
         """Log the outcome and give the exit code.
 
         Parameters
         ----------
-        selected, written : int
-            Numbers of series.
+        selected, written, untried : int
+            Numbers of series; those untried were not begun, since one before them failed.
 
         Raises
         ------
         NSN2NError
-            If a series is neither written nor known to have failed.
+            If a series that was begun is neither written nor known to have failed.
         """
         failed = len(self.failures)
-        if written + failed != selected:
+        begun = selected - untried
+        if written + failed != begun:
             raise NSN2NError(
-                f"each of the {selected} selected series must be written or refused; {written} were written"
+                f"each of the {begun} selected series must be written or refused; {written} were written"
                 f" and {failed} refused. Run again with -l DEBUG and report this."
             )
         if not failed:

@@ -47,6 +47,10 @@ class AppSettings:
     """File with the rules that choose series, relative to ``app.yaml``; by default that of the model."""
     series_uids: tuple[str, ...] = ()
     """SeriesInstanceUID of the series to denoise, in place of rules."""
+    refuse_gaps: bool = False
+    """Refuse a series of which slices are missing or unevenly spaced, in place of denoising its even runs apart."""
+    strict: bool = False
+    """Begin no series after one has failed."""
     series_description_suffix: str = OutputOptions.series_description_suffix
     """Appended to the SeriesDescription of the source."""
     series_number_offset: int = OutputOptions.series_number_offset
@@ -101,6 +105,8 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "config": (dict,),
     "selection_rules": (str, type(None)),
     "series_uids": (list,),
+    "refuse_gaps": (bool,),
+    "strict": (bool,),
     "series_description_suffix": (str,),
     "series_number_offset": (int,),
     "research_mark": (bool,),

@@ -112,11 +112,12 @@ def denoise(
         Path, typer.Argument(metavar="OUT", help="Folder for the new series; for NIfTI a new file or a folder.")
     ],
     preset_name: Annotated[
-        str | None, typer.Option("--preset", help=f"Settings to start from: {', '.join(PRESETS)}. [default: default]")
+        str | None,
+        typer.Option("--preset", help=f"Settings to start from: {', '.join(PRESETS)}.", show_default="default"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights and crops: 0 or more. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and crops: 0 or more.", show_default="0")] = None,
     strength: Annotated[
-        float | None, typer.Option(help="How much of the noise to remove: 0 (none) to 1. [default: 1]")
+        float | None, typer.Option(help="How much of the noise to remove: 0 (none) to 1.", show_default="1")
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End the fits early, so that a series takes about so long.")
@@ -134,13 +135,16 @@ def denoise(
         Compression, typer.Option(help="How the pixels of the new series are stored; all without loss.")
     ] = Compression.NONE,
     series_description_suffix: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="After the source's SeriesDescription. [default: denoised]")
+        str | None, typer.Option(metavar="TEXT", help="After the source's SeriesDescription.", show_default="denoised")
     ] = None,
     series_number_offset: Annotated[
-        int | None, typer.Option(help="Added to the source's SeriesNumber. [default: 1000]")
+        int | None, typer.Option(help="Added to the source's SeriesNumber.", show_default="1000")
     ] = None,
     research_mark: Annotated[
         bool, typer.Option("--research-mark", help="Mark the new series as for research only.")
+    ] = False,
+    refuse_gaps: Annotated[
+        bool, typer.Option("--refuse-gaps", help="Refuse a series with gaps; otherwise its parts are denoised apart.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write what the structure check refuses, too.")] = False,
     report: Annotated[
@@ -183,8 +187,8 @@ def denoise(
             if dry_run:
                 from nsn2n.cli_dry_run import plan_folder
 
-                raise typer.Exit(plan_folder(source, target, settings, options, uids))
-            raise typer.Exit(_denoise_series(source, target, run, uids, options, strict, quiet))
+                raise typer.Exit(plan_folder(source, target, settings, options, uids, refuse_gaps=refuse_gaps))
+            raise typer.Exit(_denoise_series(source, target, run, uids, options, strict, refuse_gaps, quiet))
         if series:
             raise SettingsError("--series chooses among DICOM series; a NIfTI file has none. Leave it out.")
         if dry_run:
@@ -283,6 +287,7 @@ def _denoise_series(
     series_uids: tuple[str, ...],
     options: OutputOptions,
     strict: bool,
+    refuse_gaps: bool,
     quiet: bool,
 ) -> int:
     """Denoise the series of a folder and give the exit code."""
@@ -297,6 +302,7 @@ def _denoise_series(
             series_uids=series_uids,
             options=options,
             strict=strict,
+            refuse_gaps=refuse_gaps,
             progress=lambda record, fraction, seconds_left: progress(
                 f"{record.Modality} series {record.SeriesNumber}", fraction, seconds_left
             ),

@@ -28,7 +28,13 @@ __all__ = ["plan_file", "plan_folder"]
 
 
 def plan_folder(
-    source: Path, target: Path, settings: Settings, options: OutputOptions, series_uids: tuple[str, ...] = ()
+    source: Path,
+    target: Path,
+    settings: Settings,
+    options: OutputOptions,
+    series_uids: tuple[str, ...] = (),
+    *,
+    refuse_gaps: bool = False,
 ) -> int:
     """Print each series of a folder that would be denoised: its size, and where the new one goes by which name.
 
@@ -50,7 +56,7 @@ def plan_folder(
     ready = 0
     for _, record in selection.selected:
         try:
-            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID]))
+            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID], refuse_gaps))
             ready += 1
         except NSN2NError as error:
             typer.echo(f"{record.label}\n  refused: {error}")
@@ -58,8 +64,10 @@ def plan_folder(
     return 0 if ready else 1
 
 
-def _plan(record: SeriesRecord, target: Path, options: OutputOptions, taken_series_numbers: set[int]) -> str:
-    geometry = inspect_series(record.files)
+def _plan(
+    record: SeriesRecord, target: Path, options: OutputOptions, taken_series_numbers: set[int], refuse_gaps: bool
+) -> str:
+    geometry = inspect_series(record.files, refuse_gaps=refuse_gaps)
     derivation = options.derivation("-")
     series = new_series(record.header, derivation, taken_series_numbers)
     taken_series_numbers.add(series.SeriesNumber)

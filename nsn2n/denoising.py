@@ -55,6 +55,8 @@ class DenoiseResult:
     """Shape (steps,), float32: the loss at each step, of one part after the other."""
     parts: tuple[Mapping[str, Any], ...] = ()
     """Of a volume in parts: what was measured on each that was denoised, and its ``slices``."""
+    part_slices: tuple[int, ...] = ()
+    """Of a volume in parts: slices of each, in order, those of a single slice too."""
     structure: StructureCheck
     """Whether what was removed looks like noise; of the whole change, whatever the strength."""
 

@@ -24,7 +24,7 @@ from nsn2n.structure import StructureCheck, joined_structure
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
 
-__all__ = ["checked_parts", "denoise_parts", "for_each_part"]
+__all__ = ["checked_parts", "denoise_parts", "for_each_part", "places_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def denoise_parts(
     results: list[tuple[int, DenoiseResult]] = []
     structures: list[tuple[int, StructureCheck]] = []
     clock = _Clock(progress, parts)
-    for number, (place, hint) in enumerate(zip(_places(parts), hints, strict=True), start=1):
+    for number, (place, hint) in enumerate(zip(places_of(parts), hints, strict=True), start=1):
         slices = place.stop - place.start
         if slices == 1:
             denoised[place] = volume[place]
@@ -150,10 +150,12 @@ def denoise_parts(
         structure=joined_structure(structures),
         measured={**_joined(results), "parts": len(parts), "slices_alone": alone},
         parts=tuple({"slices": slices, **result.measured} for slices, result in results),
+        part_slices=tuple(parts),
     )
 
 
-def _places(parts: Sequence[int]) -> Iterator[slice]:
+def places_of(parts: Sequence[int]) -> Iterator[slice]:
+    """Return the slices of the volume that each part takes, in order."""
     start = 0
     for count in parts:
         yield slice(start, start + count)

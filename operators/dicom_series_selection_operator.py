@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class DICOMSeriesSelectionOperator(Operator):
         input_folder: Path | str | None = None,
         rules: Rules | Path | str | None = None,
         series_uids: Sequence[str] = (),
+        go_on: Callable[[], bool] | None = None,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -77,13 +78,18 @@ class DICOMSeriesSelectionOperator(Operator):
             Selection rules (`nsn2n.dicom.rules`); by default those of the model bundle.
         series_uids : sequence of str, optional
             Exactly these series, whatever the rules say.
+        go_on : callable, optional
+            Asked before each series; once it says False, that series and those after it are not sent. What was
+            sent before goes its way. `untried` then is their number.
         on_error : callable, optional
             Called with the label of a series that cannot be read and the error, instead of ending the graph.
         """
         self.input_folder = input_folder
         self.rules = rules
         self.series_uids = tuple(series_uids)
+        self.go_on = go_on
         self.on_error = on_error
+        self.untried = 0
         self.selection: Selection | None = None
         self._pending: deque[SelectedRecord] = deque()
         super().__init__(fragment, *args, **kwargs)
@@ -99,6 +105,11 @@ class DICOMSeriesSelectionOperator(Operator):
             folder = op_input.receive(self.INPUT_FOLDER) or self.input_folder
             self.selection = select_in_folder(folder, self.rules, self.series_uids)
             self._pending.extend(self.selection.selected)
+        if self.go_on is not None and not self.go_on():
+            self.untried = len(self._pending)
+            self._pending.clear()
+            self.stop_execution()
+            return
         selected = self._pending.popleft()
         with series_errors(selected.record.label, self.on_error):
             op_output.emit([study_selected_series(selected, self.selection)], self.OUTPUT_SERIES)

@@ -196,8 +196,12 @@ def test_options_of_the_command_line_exist(folder):
     shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
     section = README.split("## Command line")[1].split("\n## ")[0]
 
-    for name in set(re.findall(r"--[a-z-]+", section)) | {"NSN2N_TRACEBACK"}:
-        assert name in shown, name
+    named, known = (set(re.findall(r"--[a-z][a-z-]*", text)) for text in (section, shown))
+
+    assert named <= known
+    # A report is written unless that is not wanted.
+    assert known - named == {"--help", "--report"}
+    assert "NSN2N_TRACEBACK" in shown
 
 
 def test_citation_file():

@@ -55,6 +55,7 @@ def denoise_folder(
     series_uids: Sequence[str] = (),
     options: OutputOptions | None = None,
     strict: bool = False,
+    refuse_gaps: bool = False,
     progress: SeriesProgress | None = None,
 ) -> list[Outcome]:
     """Denoise every selected series of a folder and write the derived ones.
@@ -76,6 +77,8 @@ def denoise_folder(
         Names and encoding of the new series.
     strict : bool
         Stop at the first series that fails; otherwise the others go on.
+    refuse_gaps : bool
+        Refuse a series of which slices are missing or unevenly spaced, in place of denoising its even runs apart.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
 
@@ -106,7 +109,7 @@ def denoise_folder(
         numbers = taken[record.StudyInstanceUID]
         try:
             with memory_errors(record.label):
-                written = _denoise_series(record, output, denoise, options, numbers, progress)
+                written = _denoise_series(record, output, denoise, options, numbers, refuse_gaps, progress)
         except NSN2NError as error:
             details = error if logger.isEnabledFor(logging.DEBUG) else None
             logger.error("%s: %s", record.label, error, exc_info=details)
@@ -142,9 +145,10 @@ def _denoise_series(
     denoise: Denoise,
     options: OutputOptions,
     taken_series_numbers: Collection[int],
+    refuse_gaps: bool,
     progress: SeriesProgress | None,
 ) -> WrittenSeries:
-    series = read_series(record.files)
+    series = read_series(record.files, refuse_gaps=refuse_gaps)
     keywords: dict[str, Any] = {}
     if progress is not None:
         keywords["progress"] = lambda fraction, seconds_left: progress(record, fraction, seconds_left)

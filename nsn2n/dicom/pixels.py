@@ -244,7 +244,11 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
 
 
 def _native(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[np.generic]:
-    found, expected = len(dataset.get("PixelData") or b""), pixels.byte_count
+    expected = pixels.byte_count
+    try:
+        found = len(dataset.get("PixelData") or b"")
+    except PARSE_ERRORS as error:  # a value representation that is none, or none of pixels
+        raise _undecodable(type(error).__name__, path, dataset) from error
     if not expected <= found < 2 * expected + 2:
         raise refusal(
             f"must hold {expected} bytes for {pixels.shape_hw[0]} x {pixels.shape_hw[1]} pixels; got {found}",

@@ -161,9 +161,13 @@ def _accepted(slices: Sequence[SliceFacts], arrangement: Arrangement, refuse_gap
     geometry = arrangement.geometry
     if geometry is None or (refuse_gaps and len(geometry.parts) > 1):
         culprit = slices[arrangement.culprit or 0]
+        next_step = NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive.")
+        if geometry is not None:
+            copy = f"{next_step} " if arrangement.verdict is Verdict.GAP else ""
+            next_step = f"{copy}Without refuse_gaps its even runs are denoised apart."
         raise refusal(
             f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
-            NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive."),
+            next_step,
             keyword=KEYWORDS.get(arrangement.verdict, "ImagePositionPatient"),
             path=culprit.label,
             header=culprit.header,

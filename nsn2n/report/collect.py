@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._version import __version__
-from nsn2n.noise import estimate_noise
+from nsn2n.noise import BLOCK_PX, estimate_noise
+from nsn2n.parts import places_of
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
 
 if TYPE_CHECKING:
@@ -71,10 +73,12 @@ class ReportData:
     window: tuple[float, float]
     slices: tuple[ShownSlice, ...]
     noise_before: Float32Array
-    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
+    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 in a slice without neighbor."""
     noise_after: Float32Array
+    middle: int
+    """Of the pair of neighbors nearest to the middle of the volume, the first slice."""
     matched_hw: NDArray[np.bool_]
-    """Where the middle slice and the next one show the same tissue."""
+    """Where that pair shows the same tissue."""
     spectrum: Spectrum
     loss: Float32Array
     """At most `LOSS_POINTS` means of consecutive steps."""
@@ -91,6 +95,8 @@ def collect_report(
 ) -> ReportData:
     """Reduce a volume and what `nsn2n.denoise` made of it.
 
+    Of a volume in parts only slices within one part are compared with each other.
+
     Parameters
     ----------
     volume : array, shape (D, H, W)
@@ -102,7 +108,9 @@ def collect_report(
     noisy = np.asarray(volume, dtype=np.float32)
     denoised, depth = result.volume, len(result.volume)
     spacing = spacing_mm or (1.0, 1.0, 1.0)
-    middle = max((depth - 1) // 2, 0)
+    places = tuple(places_of(result.part_slices or (depth,)))
+    pairs = [index for place in places for index in range(place.start, place.stop - 1)]
+    middle = min(pairs, key=lambda index: abs(index - (depth - 1) // 2))
     shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
     return ReportData(
         shape_dhw=(depth, *denoised.shape[1:]),
@@ -111,10 +119,11 @@ def collect_report(
         versions=_versions(),
         window=_window(result.measured["modality"], [entry.before for entry in shown]),
         slices=shown,
-        noise_before=_finite_noise(noisy),
-        noise_after=_finite_noise(denoised),
+        noise_before=_noise(noisy, places),
+        noise_after=_noise(denoised, places),
+        middle=middle,
         matched_hw=_matched(result, middle),
-        spectrum=_spectrum(noisy, result, (spacing[1], spacing[2])),
+        spectrum=_spectrum(noisy, result, pairs, (spacing[1], spacing[2])),
         loss=_thinned(result.loss),
         steps=len(result.loss),
         excess_hw=result.structure.excess_hw,
@@ -142,7 +151,7 @@ def _difference(first_hw: Float32Array, second_hw: Float32Array) -> Float32Array
 def _matched(result: DenoiseResult, index: int) -> NDArray[np.bool_]:
     """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.rematching` judges."""
     settings = result.settings.match
-    following = min(index + 1, len(result.volume) - 1)
+    following = index + 1
     noise = np.sqrt(0.5) * np.hypot(result.noise_sd[index], result.noise_sd[following])
     difference = _difference(result.volume[following], result.volume[index]) / np.maximum(noise, _SMALLEST)
     smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
@@ -157,6 +166,15 @@ def _window(modality: object, slices: list[Float32Array]) -> tuple[float, float]
     return low, max(high, low + 1e-6)
 
 
+def _noise(volume_dhw: Float32Array, places: Sequence[slice]) -> Float32Array:
+    """Noise by blocks, of each part apart; 0 in a slice without neighbor."""
+    blocks = np.zeros((len(volume_dhw), *(-(-size // BLOCK_PX) for size in volume_dhw.shape[1:])), np.float32)
+    for place in places:
+        if place.stop - place.start > 1:
+            blocks[place] = _finite_noise(volume_dhw[place])
+    return blocks
+
+
 def _finite_noise(volume_dhw: Float32Array) -> Float32Array:
     """Noise by blocks; voxels that are no numbers do not count."""
     if np.isfinite(volume_dhw).all():
@@ -165,11 +183,16 @@ def _finite_noise(volume_dhw: Float32Array) -> Float32Array:
     return estimate_noise(np.where(valid, volume_dhw, np.float32(0)), valid)
 
 
-def _spectrum(noisy: Float32Array, result: DenoiseResult, pixel_mm: tuple[float, float]) -> Spectrum:
-    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
-    pairs = len(noisy) - 1
+def _spectrum(
+    noisy: Float32Array, result: DenoiseResult, pairs: Sequence[int], pixel_mm: tuple[float, float]
+) -> Spectrum:
+    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares.
+
+    A pair is named by the first of its slices.
+    """
     before, removed, after = [], [], []
-    for index in sorted({int(index) for index in np.linspace(0, pairs - 1, min(pairs, SPECTRUM_PAIRS))}):
+    for number in sorted({int(number) for number in np.linspace(0, len(pairs) - 1, min(len(pairs), SPECTRUM_PAIRS))}):
+        index = pairs[number]
         noisy_difference, denoised_difference = (
             _difference(volume[index + 1], volume[index]) * np.float32(np.sqrt(0.5))
             for volume in (noisy, result.volume)

@@ -156,7 +156,7 @@ def _slices(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _maps(data: ReportData) -> list[dict[str, Any]]:
-    middle = (data.shape_dhw[0] - 1) // 2
+    middle = data.middle
     highest = float(np.percentile(data.noise_before[middle], 99)) or 1.0
     limit = float(data.record["settings"]["structure"]["excess_fail"])
     matched = data.matched_hw.astype(float)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def write_series(folder, number, *, slices=5, **overrides):
 def gap(index):
     """ImagePositionPatient of a series that lacks so many slices that no three are left side by side."""
     return [0, 0, index + (index + 1) // 2]
+
+
+@pytest.fixture
+def make_series(tmp_path):
+    """A function that adds a series to the folder `study`: its number, and options of `write_series`."""
+    return partial(write_series, tmp_path / "study")
+
+
+@pytest.fixture
+def make_bad_series(make_series):
+    """A function that adds a series with too many gaps."""
+    return partial(make_series, ImagePositionPatient=gap)
 
 
 @pytest.fixture

@@ -29,6 +29,16 @@ def test_a_series_without_outcome_is_an_error():
         RunReport().conclude(3, 2)
 
 
+def test_what_was_not_begun_has_no_outcome(caplog):
+    report = RunReport()
+    report.failed("CT series 2", DicomError("no volume"))
+
+    assert report.conclude(4, 1, untried=2) == 3
+    assert caplog.messages[-1] == "1 of 4 selected series written, 1 failed, 2 not tried: CT series 2"
+    with pytest.raises(NSN2NError, match=r"each of the 3 selected series .* 1 were written and 1 refused"):
+        report.conclude(4, 1, untried=1)
+
+
 def test_levels_are_told_by_a_word_and_only_this_program_talks(capsys):
     configure_logging(None)
 

@@ -66,6 +66,69 @@ def test_checkout_runs_and_one_bad_series_does_not_stop_the_others(study, tmp_pa
     assert result.stdout == ""
 
 
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """A function that runs the application on `study` with one more setting; gives exit code and messages."""
+
+    def run_with(setting):
+        file = tmp_path / "settings" / "app.yaml"
+        file.write_text(file.read_text().replace("nsn2n: {", f"nsn2n: {{{setting}, "))
+        code = main(["-i", str(tmp_path / "study"), "-o", str(tmp_path / "out")])
+        return code, capsys.readouterr().err.splitlines()
+
+    monkeypatch.setenv("HOLOSCAN_LOG_LEVEL", "CRITICAL")
+    return run_with
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "written", "counts"),
+    [
+        (5, 3, [1002, 1003], "2 of 5 selected series written, 1 failed, 2 not tried"),
+        (0, 1, [], "0 of 5 selected series written, 1 failed, 4 not tried"),
+    ],
+)
+def test_strict_begins_no_series_after_one_has_failed(
+    make_series, make_bad_series, run, tmp_path, bad, code, written, counts
+):
+    for number in (2, 3, 7, 8):
+        make_series(number, slices=3)
+    make_bad_series(bad)
+
+    ended_with, lines = run("strict: true")
+
+    assert ended_with == code
+    assert _series_numbers(tmp_path / "out") == written
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert f'CT series {bad} "number {bad}"' in errors[0]
+    assert errors[1].startswith(f"error: {counts}: CT series {bad} ")
+    assert (tmp_path / "out").exists() == bool(written)
+
+
+def test_strict_changes_nothing_where_all_goes_well(make_series, run, tmp_path):
+    for number in (2, 3):
+        make_series(number, slices=3)
+
+    code, lines = run("strict: true")
+
+    assert (code, lines[-1]) == (0, "2 series written")
+    assert _series_numbers(tmp_path / "out") == [1002, 1003]
+
+
+@pytest.mark.parametrize(("setting", "code", "written"), [("false", 0, [1002, 1003]), ("true", 3, [1003])])
+def test_a_series_with_gaps_is_taken_in_parts_or_refused(make_series, run, tmp_path, setting, code, written):
+    make_series(2, slices=7)[3].unlink()
+    make_series(3)
+
+    ended_with, lines = run(f"refuse_gaps: {setting}")
+
+    assert ended_with == code
+    assert _series_numbers(tmp_path / "out") == written
+    refusals = [line for line in lines if "Without refuse_gaps" in line]
+    assert len(refusals) == (setting == "true")
+    assert all('error: CT series 2 "number 2"' in line and "missing slices" in line for line in refusals)
+
+
 def test_environment_gives_folders_and_total_failure_leaves_nothing(gap_study, tmp_path):
     """``python -m nsn2n.app``, as in a package: no folder is named but by variables."""
     output = tmp_path / "out"

@@ -43,6 +43,7 @@ def test_values_are_taken(tmp_path):
     settings = _load(
         tmp_path,
         "nsn2n: {preset: fast, seed: 3, strength: 0.5, device: cpu, config: {fit: {steps: 9}}, series_uids: ['2.25.1'],"
+        " refuse_gaps: true, strict: true,"
         " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle,"
         " force: true, report: false, parametric_map: true, structured_report: true}",
     )
@@ -54,6 +55,8 @@ def test_values_are_taken(tmp_path):
         device="cpu",
         config={"fit": {"steps": 9}},
         series_uids=("2.25.1",),
+        refuse_gaps=True,
+        strict=True,
         series_description_suffix="clean",
         series_number_offset=7,
         research_mark=True,
@@ -86,6 +89,8 @@ def test_what_is_absent_is_as_in_the_class(tmp_path, text):
         ("nsn2n: {series_uids: [1.2]}", "must be a list of UIDs in quotes"),
         ("nsn2n: {series_number_offset: 0}", "series_number_offset must be in 1"),
         ("nsn2n: {series_description_suffix: ''}", "series_description_suffix must be 1 to 64"),
+        ("nsn2n: {strict: 1}", "nsn2n.strict must be of type bool; got 1"),
+        ("nsn2n: {refuse_gaps: 'yes'}", "nsn2n.refuse_gaps must be of type bool; got 'yes'"),
         ("nsn2n: {research_mark: 1}", "nsn2n.research_mark must be of type bool"),
         ("nsn2n: {compression: zip}", "compression must be one of none, rle, jpeg-ls, jpeg-2000; got 'zip'"),
         ("nsn2n: {selection_rules: none.json}", "selection rules must be a readable JSON file"),

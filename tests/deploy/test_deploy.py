@@ -5,37 +5,22 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from hera.workflows.models import WorkflowTemplate
 
 from nsn2n._version import __version__
+from tests.deploy.schemas import check_argo, check_kubernetes
 
 ROOT = Path(__file__).resolve().parents[2]
-KUBERNETES = ("1.29", "1.37")
 JOB, POLICY = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "job.yaml").read_text())
 TEMPLATE = yaml.safe_load((ROOT / "deploy" / "argo" / "workflow-template.yaml").read_text())
 POD = JOB["spec"]["template"]["spec"]
 (STEP,) = TEMPLATE["spec"]["templates"]
 # What the application's pod is, and its container, in both.
 PODS = {"kubernetes": (POD, POD["containers"][0]), "argo": (STEP, STEP["container"])}
-
-
-def _check_kubernetes(document):
-    for version in KUBERNETES:
-        kubernetes_validate.validate(document, version, strict=True)
-
-
-def _check_argo(document):
-    """Argo's own models pass over what they do not know; then it is missing in what they give back."""
-    known = WorkflowTemplate.model_validate(document)
-    given_back = json.loads(known.model_dump_json(by_alias=True, exclude_unset=True))
-    if given_back != document:
-        raise ValueError(f"unknown fields; known are {given_back}")
 
 
 def _renamed(document, path, name):
@@ -50,11 +35,11 @@ def _renamed(document, path, name):
 
 @pytest.mark.parametrize("document", [JOB, POLICY], ids=["Job", "NetworkPolicy"])
 def test_kubernetes_knows_every_field(document):
-    _check_kubernetes(document)
+    check_kubernetes(document)
 
 
 def test_argo_knows_every_field():
-    _check_argo(TEMPLATE)
+    check_argo(TEMPLATE)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +55,7 @@ def test_argo_knows_every_field():
 )
 def test_a_misspelled_field_of_the_job_is_refused(path, name):
     with pytest.raises(kubernetes_validate.ValidationError, match=name):
-        _check_kubernetes(_renamed(JOB, path, name))
+        check_kubernetes(_renamed(JOB, path, name))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +71,7 @@ def test_a_misspelled_field_of_the_job_is_refused(path, name):
 )
 def test_a_misspelled_field_of_the_template_is_refused(path, name):
     with pytest.raises(ValueError, match="unknown fields"):
-        _check_argo(_renamed(TEMPLATE, path, name))
+        check_argo(_renamed(TEMPLATE, path, name))
 
 
 @pytest.mark.parametrize("name", PODS)

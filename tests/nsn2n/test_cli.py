@@ -125,6 +125,24 @@ def test_strict_stops_at_the_first_series_that_fails(nsn2n, study, tmp_path, bri
     assert "1 of 4 selected series written, 1 failed, 2 not tried: CT series 2 " in result.stderr.splitlines()[-1]
 
 
+def test_gaps_are_refused_where_that_is_asked_for(nsn2n, tmp_path, brief_config):
+    study, output = tmp_path / "study", tmp_path / "out"
+    write_synthetic_series(_volume()[[0, 1, 2, 3, 4, 5, 0]], study, seed="cli")[3].unlink()
+    options = ["denoise", study, output, "--config", brief_config]
+
+    for more in ([], ["--dry-run"]):
+        refused = nsn2n(*options, "--refuse-gaps", *more)
+        assert refused.code == 1
+        assert "missing slices (1 missing" in refused.stderr + refused.stdout
+        assert "Without refuse_gaps its even runs are denoised apart." in refused.stderr + refused.stdout
+        assert not output.exists()
+
+    taken = nsn2n(*options)
+    assert taken.code == 0
+    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised apart" in taken.stderr
+    assert len(taken.stdout.splitlines()) == 1
+
+
 def test_exit_code_when_every_series_fails(nsn2n, study, tmp_path):
     uid = pydicom.dcmread(study / "S0002_I0001.dcm", stop_before_pixels=True).SeriesInstanceUID
 

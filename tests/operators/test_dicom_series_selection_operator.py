@@ -138,6 +138,25 @@ def test_sdk_volume_operator_follows_and_gets_one_series_at_a_time(study, volume
         np.testing.assert_array_equal(image.asnumpy(), SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(names)))
 
 
+def test_nothing_more_is_sent_once_it_shall_not_go_on(study, run_graph, collect, caplog):
+    made = []
+
+    def build(app):
+        sink = collect(app, name="sink")
+        selection = DICOMSeriesSelectionOperator(
+            app, input_folder=study, go_on=lambda: len(sink.received) < 2, name="selection"
+        )
+        made.extend((selection, sink))
+        app.add_flow(selection, sink, {(SELECTION_PORT, "message")})
+
+    run_graph(build)
+
+    selection, sink = made
+    assert [message.selected_series[0].series.SeriesNumber for (message,) in sink.received] == [2, 3]
+    assert selection.untried == 1
+    assert not caplog.records
+
+
 def test_input_port_names_the_folder(study, run_graph, emit, collect):
     sinks = []
 

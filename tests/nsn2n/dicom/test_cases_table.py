@@ -9,8 +9,9 @@ silently wrong. Cases without a test of their own elsewhere are below.
 from __future__ import annotations
 
 import ast
+import logging
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +28,14 @@ from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
 
 HERE = Path(__file__)
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
 
 
 class Case(NamedTuple):
-    """An input, and the tests that hold it: functions of a module beside this one, or of this one."""
+    """An input, and the tests that hold it: functions of a module beside this one, or of this one.
+
+    A name may say another module before a dot; before nothing but a dot it is this one.
+    """
 
     sentence: str
     module: str
@@ -40,15 +45,19 @@ class Case(NamedTuple):
 CASES = {
     1: Case("no folder, an empty one, a file", "test_scan", "test_folder_without_dicom_is_refused"),
     2: Case("files that are no DICOM", "", "test_case_02_files_that_are_no_dicom_are_counted_and_named"),
-    3: Case("DICOM and other files", "test_scan", "test_what_is_no_image_is_listed_with_its_reason"),
+    3: Case("DICOM and other files", "test_scan",
+            "test_what_is_no_image_is_listed_with_its_reason .test_case_03_what_is_no_image_is_told_in_one_line"),
     4: Case("folders named as files, broken links, unreadable files",
-            "test_scan", "test_what_is_no_image_is_listed_with_its_reason test_unreadable_file_is_listed"),
+            "test_scan", "test_what_is_no_image_is_listed_with_its_reason test_unreadable_file_is_listed "
+            ".test_case_04_nothing_but_a_broken_link"),
     5: Case("preamble missing", "test_scan", "test_slice_without_its_prefix_is_never_passed_over"),
-    6: Case("header cut", "test_scan", "test_file_cut_before_its_series_uid_is_never_passed_over"),
+    6: Case("header cut", "test_scan",
+            "test_file_cut_before_its_series_uid_is_never_passed_over .test_case_06_a_cut_header_fails_its_series"),
     7: Case("pixels cut, short, absent, with trailing bytes",
             "test_reader",
             "test_broken_slice_is_refused_with_file_tag_and_series test_small_irregularities_are_accepted"),
-    8: Case("two series in the folder", "test_job", "test_series_numbers_are_new_in_the_study test_named_series_only"),
+    8: Case("two series in the folder", "test_job", "test_series_numbers_are_new_in_the_study test_named_series_only "
+            ".test_case_08_two_series_are_kept_apart"),
     9: Case("two patients or studies under one series UID",
             "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
     10: Case("two frames of reference", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
@@ -76,14 +85,16 @@ CASES = {
              "test_row_and_column_spacing_are_not_swapped test_volume_and_affine_agree_with_highdicom"),
     23: Case("slices of other sizes", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
     24: Case("impossible pixel attributes", "", "test_case_24_impossible_pixel_attributes_are_refused"),
-    25: Case("MONOCHROME1", "test_reader", "test_monochrome1_is_not_inverted"),
-    26: Case("slope zero, empty, absent; slope or intercept of each slice", "",
-             "test_case_26_each_slice_has_its_own_intercept"),
+    25: Case("MONOCHROME1", "test_reader", "test_monochrome1_is_not_inverted .test_case_25_monochrome1_stays_so"),
+    26: Case("slope zero, empty, absent; slope or intercept of each slice", "test_reader",
+             "test_broken_slice_is_refused_with_file_tag_and_series test_mr_without_rescale_holds_stored_values "
+             "test_blank_first_slice_does_not_truncate_fractions .test_case_26_each_slice_has_its_own_intercept"),
     27: Case("modality table", "test_reader", "test_broken_slice_is_refused_with_file_tag_and_series"),
     28: Case("PET, a slope for each slice, brighter neighbors", "test_pet",
              "test_each_slice_is_read_by_its_own_slope test_values_of_brighter_neighbors_get_a_new_slope"),
     29: Case("PET in counts, not corrected for decay", "test_pet", "test_counts_and_decay_are_warned_of_once"),
-    30: Case("compressed", "test_compression", "test_lossless_series_is_read_and_written_bit_for_bit"),
+    30: Case("compressed", "test_compression",
+             "test_lossless_series_is_read_and_written_bit_for_bit test_loss_is_never_denied"),
     31: Case("a codec without decoder", "test_compression",
              "test_every_decoder_is_installed test_lossy_jpeg_of_12_bits_is_refused_by_its_header"),
     32: Case("unknown transfer syntax", "test_reader", "test_broken_bytes_are_refused"),
@@ -91,15 +102,19 @@ CASES = {
     34: Case("captures, reports, segmentations", "", "test_case_34_objects_that_are_no_images_are_left_alone"),
     35: Case("MOSAIC, VFRAME", "test_kinds",
              "test_image_type_names_what_is_no_volume test_private_signs_of_phase_and_mosaic"),
-    36: Case("derived maps, own output", "test_job", "test_the_output_of_a_run_is_left_alone_by_the_next"),
+    36: Case("derived maps, own output", "test_job",
+             "test_the_output_of_a_run_is_left_alone_by_the_next test_kinds.test_image_type_names_what_is_no_volume "
+             "test_rules.test_what_is_never_a_volume_is_left_alone_even_by_wide_rules"),
     37: Case("enhanced: groups or pixels of other frames", "test_functional_groups",
              "test_a_broken_image_is_refused_in_one_line test_phase_frames_beside_magnitude_are_refused"),
     38: Case("enhanced: several volumes", "test_functional_groups", "test_frames_of_several_volumes_are_split"),
     39: Case("overlay in unused bits", "test_reader", "test_overlay_bits_in_pixels_are_stripped_and_not_copied"),
-    40: Case("padding", "test_writer", "test_padding_stays_and_no_processed_pixel_reads_as_padding"),
+    40: Case("padding", "test_writer",
+             "test_padding_stays_and_no_processed_pixel_reads_as_padding .test_case_40_padding_teaches_nothing"),
     41: Case("values beyond the stored range", "test_writer",
              "test_values_beyond_the_stored_range_are_clipped_and_counted"),
-    42: Case("NaN from the method", "test_writer", "test_values_that_are_not_finite_are_refused"),
+    42: Case("NaN or one value only from the method", "test_writer",
+             "test_values_that_are_not_finite_are_refused .test_case_42_a_volume_of_one_value_is_written"),
     43: Case("a slice of zeros", "", "test_case_43_a_slice_of_zeros_is_kept_and_harms_no_other"),
     44: Case("one slice, two slices", "test_reader",
              "test_one_slice_and_no_slice_are_refused test_two_slices_are_a_volume"),
@@ -107,13 +122,18 @@ CASES = {
     46: Case("long descriptions, extreme numbers", "test_derive",
              "test_series_description_fits_64_characters test_series_number_is_free_and_within_its_range"),
     47: Case("big endian, implicit VR", "test_reader", "test_other_uncompressed_syntaxes_read_and_write_the_same"),
-    48: Case("junk dates, missing UIDs", "test_derive", "test_junk_dates_are_copied"),
+    48: Case("junk dates, missing UIDs", "test_derive",
+             "test_junk_dates_are_copied .test_case_48_a_slice_without_uid_is_refused"),
     49: Case("private attributes, overlays, icon, signatures", "test_derive",
              "test_stale_and_private_attributes_go_on_all_levels test_overlay_with_its_own_data_stays"),
     50: Case("output there, not writable, full; killed midway", "test_writer",
              "test_interrupted_write_leaves_nothing test_full_disk_leaves_nothing "
-             "test_output_folder_that_is_a_file_is_refused test_output_folder_without_permission_is_refused"),
-    51: Case("very many slices, not enough memory", "", "test_case_51_very_many_slices_come_in_order"),
+             "test_output_folder_that_is_a_file_is_refused test_output_folder_without_permission_is_refused "
+             "test_series_lies_in_a_folder_of_its_uid "
+             "test_unfinished.test_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_stays"),
+    51: Case("very many slices, not enough memory", "test_reader",
+             "test_volume_that_does_not_fit_into_memory_is_refused_before_it_is_read "
+             ".test_case_51_very_many_slices_come_in_order"),
 }  # fmt: skip
 
 
@@ -124,14 +144,36 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("number", CASES)
 def test_each_case_is_held_by_a_test_that_is_there(number):
     case = CASES[number]
-    module = HERE.with_name(f"{case.module}.py") if case.module else HERE
-    functions = {node.name for node in ast.parse(module.read_text()).body if isinstance(node, ast.FunctionDef)}
-    assert set(case.tests.split()) <= functions
+    for name in case.tests.split():
+        module, dot, test = name.rpartition(".")
+        assert test in functions_of(module if dot else case.module), name
+
+
+def test_each_case_below_is_in_the_table():
+    below = {name for name in functions_of("") if name.startswith("test_case_")}
+    assert below == {
+        name.removeprefix(".")
+        for case in CASES.values()
+        for name in case.tests.split()
+        if name.startswith(".") or not case.module
+    }
+
+
+@cache
+def functions_of(module):
+    """Names of the functions of a module beside this one, or of this one."""
+    file = HERE.with_name(f"{module}.py") if module else HERE
+    return {node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)}
 
 
 def never(_volume_dhw, **_keywords):
     """No method: what is refused must be refused before it."""
     raise AssertionError("denoised")
+
+
+def noise(depth):
+    """So many slices of noise of 20 HU."""
+    return np.rint(np.random.default_rng(depth).normal(40, 20, (depth, 24, 20)))
 
 
 def refusal_of(files):
@@ -152,11 +194,50 @@ def test_case_02_files_that_are_no_dicom_are_counted_and_named(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_case_03_what_is_no_image_is_told_in_one_line(make_series, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    folder = make_series(noise(4))[0].parent
+    for name in ("notes.txt", ".DS_Store"):
+        (folder / name).write_text("no image")
+    (outcome,) = denoise_folder(folder, tmp_path / "out", partial(denoise, config=BRIEF, device="cpu"))
+    assert len(outcome.written.files) == 4
+    (line,) = [message for message in caplog.messages if "notes.txt" in message]
+    assert "2 entries of" in line
+    assert ".DS_Store: not DICOM" in line
+
+
 def test_case_04_nothing_but_a_broken_link(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "slice.dcm").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DicomError, match=r"1 entries, none a DICOM image \(slice\.dcm: broken link\)"):
         scan_folder(tmp_path / "in")
+
+
+@pytest.mark.parametrize("length", [200, 700])
+def test_case_06_a_cut_header_fails_its_series(make_series, tmp_path, length):
+    """Whether its series is known or not: the others are not written without it."""
+    files = make_series(noise(5))
+    files[2].write_bytes(files[2].read_bytes()[:length])
+    try:
+        (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", never)
+        message = str(outcome.error)
+    except DicomError as error:
+        message = str(error)
+    assert str(files[2]) in message
+    assert "\n" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_case_08_two_series_are_kept_apart(make_series, tmp_path):
+    """Files of both in one folder; with strength 0 each new series holds the pixels of its source."""
+    sources = [make_series(noise(depth), series_number=depth) for depth in (3, 4)]
+    unchanged = partial(denoise, config=BRIEF, strength=0, device="cpu")
+    outcomes = denoise_folder(sources[0][0].parent, tmp_path / "out", unchanged)
+    for files, outcome in zip(sources, outcomes, strict=True):
+        assert [pydicom.dcmread(file).PixelData for file in outcome.written.files] == [
+            pydicom.dcmread(file).PixelData for file in files
+        ]
+        assert outcome.written.SeriesNumber == 1000 + len(files)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -172,6 +253,7 @@ def test_case_04_nothing_but_a_broken_link(tmp_path):
         ("PixelRepresentation", 2, "(0028,0103)"),
         ("SamplesPerPixel", 3, "(0028,0002)"),
         ("PhotometricInterpretation", "PALETTE COLOR", "(0028,0004)"),
+        ("PhotometricInterpretation", "RGB", "(0028,0004)"),
     ],
 )
 def test_case_24_impossible_pixel_attributes_are_refused(make_series, edit_file, keyword, value, tag):
@@ -183,6 +265,13 @@ def test_case_24_impossible_pixel_attributes_are_refused(make_series, edit_file,
     assert f"got {value}" in message
     assert "series 2.25." in message
     assert "S0001_I0001.dcm" in message
+
+
+def test_case_25_monochrome1_stays_so(make_series, noise_dhw, tmp_path, derivation):
+    series = read_series(make_series(noise_dhw, overrides={"PhotometricInterpretation": "MONOCHROME1"}))
+    written = write_series(series.volume_dhw + 1, series.files, tmp_path / "out", derivation)
+    assert {pydicom.dcmread(file).PhotometricInterpretation for file in written.files} == {"MONOCHROME1"}
+    np.testing.assert_array_equal(read_series(written.files, allow_own_output=True).volume_dhw, noise_dhw + 1)
 
 
 def test_case_26_each_slice_has_its_own_intercept(make_series, noise_dhw, tmp_path, derivation):
@@ -220,16 +309,42 @@ def test_case_34_objects_that_are_no_images_are_left_alone(make_series, tmp_path
         denoise_folder(tmp_path / "in", tmp_path / "out", never)
 
 
+def test_case_40_padding_teaches_nothing(make_series, tmp_path):
+    """Whatever value marks it, the pixels beside it become the same, and it stays."""
+    run = partial(denoise, config=BRIEF, device="cpu")
+    derived = []
+    for name, stored in (("low", 24), ("high", 4000)):
+        volume_dhw = noise(5)
+        volume_dhw[:, :3] = volume_dhw[2, :, 15:] = stored - 1024
+        files = make_series(volume_dhw, folder=name, overrides={"PixelPaddingValue": stored})
+        (outcome,) = denoise_folder(files[0].parent, tmp_path / "out" / name, run)
+        derived.append(read_series(outcome.written.files, allow_own_output=True))
+        assert derived[-1].padding_mask_dhw.sum() == 5 * 3 * 20 + 21 * 5
+    real = ~derived[0].padding_mask_dhw
+    np.testing.assert_array_equal(derived[1].padding_mask_dhw, ~real)
+    np.testing.assert_array_equal(derived[0].volume_dhw[real], derived[1].volume_dhw[real])
+    assert (derived[0].volume_dhw[real] != noise(5)[real]).any()
+
+
+def test_case_42_a_volume_of_one_value_is_written(make_series, noise_dhw, tmp_path, derivation):
+    series = read_series(make_series(noise_dhw))
+    written = write_series(np.full_like(series.volume_dhw, 7), series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(read_series(written.files, allow_own_output=True).volume_dhw, 7)
+
+
 def test_case_43_a_slice_of_zeros_is_kept_and_harms_no_other(make_series, tmp_path, caplog):
-    volume_dhw = np.rint(np.random.default_rng(5).normal(40, 20, (6, 24, 20)))
+    volume_dhw = noise(6)
     volume_dhw[0] = volume_dhw[3] = -1024  # stored zeros
     files = make_series(volume_dhw)
-    brief = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
     with np.errstate(divide="raise", invalid="raise"):
-        (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", partial(denoise, config=brief, device="cpu"))
-    derived = read_series(outcome.written.files, allow_own_output=True).volume_dhw
-    assert np.abs(derived[[0, 3]] + 1024).max() < 100
-    assert np.abs(derived[[1, 2, 4, 5]] - volume_dhw[[1, 2, 4, 5]]).max() < 200
+        (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", partial(denoise, config=BRIEF, device="cpu"))
+    change = read_series(outcome.written.files, allow_own_output=True).volume_dhw - volume_dhw
+    assert np.abs(change[[0, 3]]).max() <= 1
+    # Of the others noise is taken, of sd 20, and no part of the zeros comes in.
+    others = change[[1, 2, 4, 5]]
+    assert others.any()
+    assert np.abs(others.mean(axis=(1, 2))).max() < 1
+    assert np.abs(others).max() < 100
 
 
 def test_case_48_a_slice_without_uid_is_refused(make_series, edit_file):

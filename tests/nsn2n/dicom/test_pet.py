@@ -158,7 +158,10 @@ def test_counts_and_decay_are_warned_of_once(pet, tmp_path, derivation, caplog, 
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == (warning is not None)
     assert warning is None or warning in warnings[0]
-    assert pydicom.dcmread(written.files[0]).get("Units") == overrides.get("Units", "BQML")
+    for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
+        assert target.PixelData == source.PixelData
+        assert (target.SeriesDate, target.SeriesTime) == (source.SeriesDate, source.SeriesTime)
+        assert target.Units == overrides.get("Units", "BQML")
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("Units", "CNTS"), ("DecayCorrection", "ADMIN")])

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from nsn2n.dicom.pixels import PixelFormat, embedded_overlay_groups, pixel_format, stored_values
+from nsn2n.dicom.reader import read_series
 from nsn2n.errors import DicomError
 
 HERE = Path("slice.dcm")
@@ -96,3 +97,17 @@ def test_padding_in_unused_bits_is_refused_only_where_pixels_hold_it(header_of, 
     header.PixelData = words.tobytes()
     with pytest.raises(DicomError, match=r"\(0028,0120\) must be in the range 0\.\.4095 .* 3 pixels hold"):
         stored_values(header, pixels, HERE)
+
+
+@pytest.mark.parametrize("representation", [b"W\0", b"US", b"DS", b"SQ", b"PN"])
+def test_pixels_of_another_representation_are_refused_in_one_line(make_series, tmp_path, representation):
+    file = make_series()[0]
+    content = file.read_bytes()
+    assert content.count(b"\xe0\x7f\x10\x00OW") == 1
+    file.write_bytes(content.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00" + representation))
+
+    with pytest.raises(DicomError, match=r"PixelData|readable") as caught:
+        read_series([file, *file.parent.glob("*2.dcm")])
+
+    assert str(caught.value).isprintable()
+    assert str(file) in str(caught.value)

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from nsn2n._cudart import preload_cudart
 from nsn2n.dicom import plan as plan_module
@@ -87,6 +87,7 @@ def test_other_uncompressed_syntaxes_read_and_write_the_same(
     for source, target in zip(plain, written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData
         assert pydicom.dcmread(target).PixelPaddingValue == 3
+        assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
 @pytest.mark.parametrize(
@@ -334,8 +335,10 @@ def test_broken_slice_is_refused_with_file_tag_and_series(make_series, edit_file
 def test_broken_bytes_are_refused(make_series, patch_bytes, old, new, message):
     files = make_series(overrides={"PixelSpacing": ["0.500", "0.500"]})
     patch_bytes(files[1], old, new)
-    with pytest.raises(DicomError, match=message):
+    with pytest.raises(DicomError, match=message) as caught:
         read_series(files)
+    assert str(files[1]) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("length", [400, 700, 1000])

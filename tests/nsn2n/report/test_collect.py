@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import jsonschema
 import numpy as np
 import pytest
 
 from nsn2n import denoise
-from nsn2n.report import collect_report
-from nsn2n.report.write import by_slice
+from nsn2n.report import collect_report, report_schema
+from nsn2n.report.write import by_slice, report_html, report_json
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}, "refit": {"when": "never"}}
 
@@ -36,6 +37,50 @@ def test_curves_and_maps_have_their_shapes(data, result):
     assert data.matched_hw.shape == data.excess_hw.shape == (96, 128)
     assert 0.5 < data.matched_hw.mean() <= 1
     assert data.window == (-160.0, 240.0)
+
+
+@pytest.fixture
+def parts(volume):
+    """Two stacks of other anatomy and other noise, and a slice that stands alone between them."""
+    other = np.where(np.indices(volume.shape[1:])[0] < 30, -800.0, 300.0)[None]
+    other = other + np.random.default_rng(1).normal(0, 60, (4, *volume.shape[1:]))
+    alone = np.full((1, *volume.shape[1:]), 900.0)
+    return volume[:4], alone.astype(np.float32), other.astype(np.float32)
+
+
+def test_nothing_is_compared_across_a_gap(parts):
+    """Figures of the whole are those of the parts, each alone."""
+    options = {"modality": "CT", "preset": "fast", "device": "cpu", "config": BRIEF}
+    whole = np.concatenate(parts)
+
+    data = collect_report(whole, denoise(whole, parts=[len(part) for part in parts], **options))
+
+    first, last = (collect_report(part, denoise(part, **options)) for part in (parts[0], parts[2]))
+    for name in ("noise_before", "noise_after"):
+        ours, theirs = getattr(data, name), [getattr(part, name) for part in (first, last)]
+        np.testing.assert_array_equal(ours[:4], theirs[0])
+        np.testing.assert_array_equal(ours[5:], theirs[1])
+        assert not ours[4].any()
+    np.testing.assert_allclose(by_slice(data.noise_before), [20] * 4 + [0] + [60] * 4, rtol=0.15)
+    for name in ("before", "removed", "after"):
+        # As many pairs in the one as in the other, and of each as many squares.
+        mean = 0.5 * (getattr(first.spectrum, name) + getattr(last.spectrum, name))
+        np.testing.assert_allclose(getattr(data.spectrum, name), mean, rtol=1e-6)
+    # The slice in the middle has no neighbor; the pair that is nearest to it is shown.
+    assert data.middle == 5
+    assert data.matched_hw.mean() > 0.5
+
+
+def test_report_of_parts_says_what_is_shown(parts):
+    whole = np.concatenate(parts)
+    data = collect_report(whole, denoise(whole, parts=[len(part) for part in parts], preset="fast", config=BRIEF))
+
+    record = report_json(data)
+    page = report_html(data, record)
+
+    jsonschema.validate(record, report_schema())
+    assert "Same tissue in slices 6 and 7: " in page
+    assert "Slices without neighbor, of which nothing is known, are drawn as 0: 1." in page
 
 
 def test_long_losses_are_thinned(volume, result):
