@@ -83,10 +83,14 @@ class DenoiseResult:
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
             f"{self.settings.preset}, seed {self.seed}, {measured['steps']} steps on {measured['compute']}; "
             f"median noise sd {measured['noise_sd_median']:.4g}, matched {measured['matched_fraction']:.2f}, "
-            f"rms change {measured['rms_change']:.4g}, structure check {self.structure.verdict}"
+            f"rms change {measured['rms_change']:.4g}, structure check {self.structure.verdict}{self._sharing()}"
             f"{'; mean of Rician noise taken away' if measured['rician_bias_taken'] else ''}"
             f"{self._blending()}{self._summary_of_parts()}"
         )
+
+    def _sharing(self) -> str:
+        shared = self.measured["slice_correlation"]
+        return f"; noise of neighboring slices correlated, {shared:.2f}" if shared else ""
 
     def _blending(self) -> str:
         strength = self.settings.strength
@@ -204,6 +208,8 @@ def denoise(
     measured: dict[str, float | int | str | bool] = {
         "modality": modality or "",
         "noise_sd_median": run.noise.median,
+        "slice_correlation": run.slice_correlation,
+        "partner_distance": run.partner.distance,
         "matched_fraction": run.matched_fraction,
         "rician_bias_taken": run.bias_taken,
         "rms_change": _rms_change(noisy, denoised, valid),

@@ -18,7 +18,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from nsn2n.errors import VolumeError
 from nsn2n.inference import Compute, denoise_slices
-from nsn2n.losses import interslice_continuity_loss, reconstruction_loss, regional_consistency_loss
+from nsn2n.losses import (
+    independent_noise,
+    independent_targets,
+    interslice_continuity_loss,
+    reconstruction_loss,
+    regional_consistency_loss,
+)
 from nsn2n.settings import FitSettings, LossSettings, Settings
 
 __all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
@@ -43,7 +49,11 @@ class Problem:
     """Shape (D, H, W), float32, > 0: local noise sd in multiples of ``unit``, by which errors are divided, and what the
     network sees; None: 1 everywhere."""
     matched: Tensor
-    """Shape (D - 1, H, W), bool: the weight matrices W_i."""
+    """Shape (D - distance, H, W), bool: the weight matrices W_i."""
+    distance: int = 1
+    """Slices from a slice to its neighbor, the partner that it learns from."""
+    correlation: float = 0.0
+    """Of the noise of a slice and its neighbor."""
     valid: Tensor | None = None
     """Shape (D, H, W), bool: voxels that teach, where neighbors are judged again; None: all. W_i holds it already."""
 
@@ -68,7 +78,7 @@ def step_count(settings: FitSettings, pairs: int) -> int:
     ----------
     settings : FitSettings
     pairs : int
-        Pairs of neighbors in the volume, D - 1.
+        Pairs of neighbors in the volume.
     """
     if settings.steps is not None:
         return settings.steps
@@ -119,12 +129,12 @@ def fit(
     def loss(step: int) -> Tensor:
         if step == refine_step and rematch is not None:
             sampler.judge_by(rematch(network))
-        return _loss(network, sampler.draw(), settings.loss, compute)
+        return _loss(network, sampler.draw(), settings.loss, compute, problem.correlation)
 
     watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
 
     def watched_loss(averaged: nn.Module) -> float:
-        return float(_loss(averaged, watched, settings.loss, compute))
+        return float(_loss(averaged, watched, settings.loss, compute, problem.correlation))
 
     history = optimize(
         network, loss, steps, settings.fit, watched_loss=watched_loss, deadline=deadline, progress=progress
@@ -279,11 +289,12 @@ class _PairSampler:
 
     def draw(self) -> _Batch:
         """Return the next batch."""
+        distance = self._problem.distance
         depth, height, width = self._problem.slices.shape
         crop_height, crop_width = self._crop
         corners = [
             (
-                int(self._random.integers(depth - 1)),
+                int(self._random.integers(depth - distance)),
                 int(self._random.integers(height - crop_height + 1)),
                 int(self._random.integers(width - crop_width + 1)),
             )
@@ -299,22 +310,24 @@ class _PairSampler:
             return stack.flip(flipped) if flipped else stack
 
         problem = self._problem
-        noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, 1))
+        noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, distance))
         scale, scale_next = (
-            None if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, 1)
+            None if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, distance)
         )
         if self._judge is None:
             matched = crops(problem.matched)
         else:
             matched = self._judge(noisy, noisy_next, scale, scale_next)
             if problem.valid is not None:
-                matched &= crops(problem.valid) & crops(problem.valid, 1)
+                matched &= crops(problem.valid) & crops(problem.valid, distance)
         weights = matched.float()
         self._fractions.append(weights.mean())
         return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale, scale_next=scale_next)
 
 
-def _loss(network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute) -> Tensor:
+def _loss(
+    network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute, correlation: float = 0.0
+) -> Tensor:
     """The weighted sum of the paper's terms; what has no weight is not computed."""
     inputs, scales = [batch.noisy, batch.noisy_next], [batch.scale, batch.scale_next]
     if settings.interslice_continuity > 0:
@@ -323,9 +336,12 @@ def _loss(network: nn.Module, batch: _Batch, settings: LossSettings, compute: Co
     told = [scale for scale in scales if scale is not None]
     denoised = denoise_slices(network, torch.cat(inputs), compute, torch.cat(told) if told else None)
     outputs = torch.split(denoised, batch.noisy.shape[0])
-    units = {"scale": 1.0 if batch.scale is None else batch.scale, "huber_delta": settings.huber_delta}
+    scale = 1.0 if batch.scale is None else batch.scale
+    units = {"scale": scale, "huber_delta": settings.huber_delta}
+    target, target_next = independent_targets(batch.noisy, batch.noisy_next, correlation)
     loss = reconstruction_loss(
-        outputs[0], outputs[1], batch.noisy, batch.noisy_next, batch.matched, **units,  # type: ignore[arg-type]
+        outputs[0], outputs[1], target, target_next, batch.matched,
+        scale=scale * independent_noise(correlation), huber_delta=settings.huber_delta,
     )  # fmt: skip
     if settings.regional_consistency > 0:
         consistency = regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)  # type: ignore[arg-type]

@@ -8,11 +8,20 @@ intensities are in [0, 1]; the local noise standard deviation in the other prese
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["interslice_continuity_loss", "prediction_loss", "reconstruction_loss", "regional_consistency_loss"]
+__all__ = [
+    "independent_noise",
+    "independent_targets",
+    "interslice_continuity_loss",
+    "prediction_loss",
+    "reconstruction_loss",
+    "regional_consistency_loss",
+]
 
 
 def _penalty(error: Tensor, huber_delta: float | None) -> Tensor:
@@ -40,6 +49,30 @@ def prediction_loss(
     Parameters and result are as in :func:`reconstruction_loss`.
     """
     return _matched_mean(_penalty((denoised - target) / scale, huber_delta), weight)
+
+
+def independent_targets(noisy: Tensor, noisy_next: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
+    """Return two neighbors as each other's target, without the noise that they share.
+
+    Where both show the tissue s, with noise n and n' of equal variance and correlation r, the neighbor x' = s + n'
+    becomes (x' - r x) / (1 - r): its mean is s, and its noise, (n' - r n) / (1 - r), is uncorrelated with n. A network
+    that is to predict it from x learns nothing of n. Not in the paper, where r is 0.
+
+    Parameters
+    ----------
+    noisy, noisy_next : Tensor, shape (B, 1, h, w)
+    correlation : float
+        0 <= r < 1.
+    """
+    if correlation == 0:
+        return noisy, noisy_next
+    share = 1 - correlation
+    return (noisy - correlation * noisy_next) / share, (noisy_next - correlation * noisy) / share
+
+
+def independent_noise(correlation: float) -> float:
+    """Return the noise sd of such targets, in units of that of a slice."""
+    return math.sqrt((1 + correlation) / (1 - correlation))
 
 
 def reconstruction_loss(

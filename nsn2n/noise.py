@@ -19,7 +19,9 @@ from scipy import ndimage
 __all__ = [
     "BLOCK_PX",
     "MAD_TO_SD",
+    "MEAN_SIGMA_PX",
     "NoiseMap",
+    "clipped_blocks",
     "estimate_noise",
     "measure_noise",
     "noise_sd_slice",
@@ -32,7 +34,7 @@ BLOCK_PX = 16
 MAD_TO_SD = 1.4826
 """Standard deviation of a normal distribution per median absolute deviation."""
 
-_MEAN_SIGMA_PX = 4.0
+MEAN_SIGMA_PX = 4.0
 """Noise coarser than this Gaussian counts as structure."""
 
 _CLEAN_BLOCKS_PERCENTILE = 20.0
@@ -65,6 +67,17 @@ class NoiseMap:
     def floor(self) -> float:
         """The least noise sd that counts where something is divided by it."""
         return _FLOOR * self.median
+
+    def shared(self, correlation: float) -> NoiseMap:
+        """Return the noise where neighbors share some of it, which their differences do not show.
+
+        Parameters
+        ----------
+        correlation : float
+            Of the noise of neighboring slices, below 1.
+        """
+        factor = np.float32(1 / np.sqrt(1 - correlation))
+        return NoiseMap(self.blocks * factor, self.sd * factor, float(self.median * factor))
 
     def floored(self, index: int) -> Float32Array:
         """Noise sd of a slice, shape (H, W), not below ``floor``."""
@@ -105,10 +118,10 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     for index in range(depth - 1):
         difference = volume_dhw[index + 1] - volume_dhw[index]
         usable = None if valid is None else valid[index] & valid[index + 1]
-        coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, _MEAN_SIGMA_PX), usable))
+        coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable))
         fine.append(_block_sd(second_difference(difference), usable))
     fine_sd = np.stack(fine)
-    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd, _clipped(volume_dhw, valid))
+    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd, clipped_blocks(volume_dhw, valid))
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
@@ -165,7 +178,7 @@ def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float
     return np.asarray(np.nanmedian(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
 
 
-def _clipped(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def clipped_blocks(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Blocks of the plane where the volume's range cuts the noise, as -1024 HU does in air, shape (rows, columns)."""
     low, high = float(volume_dhw.min()), float(volume_dhw.max())
     shares = np.zeros_like(volume_dhw[0])

@@ -22,13 +22,13 @@ _GAIN_PAIRS = 16
 """Pairs on which the gain of the smoothing is measured."""
 
 
-def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSettings) -> BoolArray:
-    """Where the difference of noisy neighbors can be noise alone, shape (D - 1, H, W)."""
-    pairs = len(volume_dhw) - 1
+def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSettings, distance: int = 1) -> BoolArray:
+    """Where the difference of noisy slices that far apart can be noise alone, shape (D - distance, H, W)."""
+    pairs = len(volume_dhw) - distance
 
     def normalized(index: int) -> Float32Array:
-        pair_sd = np.hypot(noise.floored(index), noise.floored(index + 1))
-        return np.asarray((volume_dhw[index + 1] - volume_dhw[index]) / pair_sd, dtype=np.float32)
+        pair_sd = np.hypot(noise.floored(index), noise.floored(index + distance))
+        return np.asarray((volume_dhw[index + distance] - volume_dhw[index]) / pair_sd, dtype=np.float32)
 
     sample = np.unique(np.linspace(0, pairs - 1, min(pairs, _GAIN_PAIRS)).astype(int))
     gain = float(np.median([smoothed_noise_gain(normalized(index), settings.smoothing_px) for index in sample]))

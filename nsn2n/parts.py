@@ -184,6 +184,8 @@ def _median(values: Sequence[float], slices: Sequence[int]) -> float:
 _JOINED_BY: Mapping[str, Callable[[Any, Sequence[int]], Any]] = {
     "modality": lambda values, _: values[0],
     "noise_sd_median": _median,
+    "slice_correlation": _mean,
+    "partner_distance": lambda values, _: max(values),
     "matched_fraction": _mean,
     "rician_bias_taken": lambda values, _: any(values),
     "rms_change": _mean_square,

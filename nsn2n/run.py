@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import nn
 
 from nsn2n.averaging import guided_mean, step_for
+from nsn2n.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
@@ -83,6 +84,12 @@ class Run:
         self.refit_steps = 0
         self._step_px = settings.average.step_px
         self.noise = measure_noise(self._filled, valid)
+        shared = SliceCorrelation()
+        if settings.match.correlation == "auto":
+            shared = slice_correlation(self._filled, valid)
+        self.slice_correlation = shared.nearest
+        self.partner = choose_partner(shared, len(noisy))
+        self.noise = self.noise.shared(shared.nearest)
 
     def denoise(self, stages: Sequence[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
         """Return the denoised volume and the loss at each step of the first fit."""
@@ -161,11 +168,11 @@ class Run:
             error_scale = np.maximum(self.noise.sd, self.noise.floor)
             error_scale /= self.noise.median
         if settings.rule == "noise":
-            matched = pairs_by_noise(self._filled, self.noise, settings)
+            matched = pairs_by_noise(self._filled, self.noise, settings, self.partner.distance)
         else:
             matched = pairs_by_low_pass(self._filled, low, high, settings.tau)
         if self._valid is not None:
-            matched &= self._valid[1:] & self._valid[:-1]
+            matched &= self._valid[self.partner.distance :] & self._valid[: -self.partner.distance]
         device = self._compute.device
         return Problem(
             slices=torch.from_numpy(self._filled).to(device),
@@ -173,6 +180,8 @@ class Run:
             unit=self.noise.median if by_noise else high - low,
             error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
             matched=torch.from_numpy(matched).to(device),
+            distance=self.partner.distance,
+            correlation=self.partner.correlation,
             valid=None if self._valid is None else torch.from_numpy(self._valid).to(device),
         )
 

@@ -50,6 +50,9 @@ class MatchSettings:
     """In-plane Gaussian on the difference of the denoised neighbors."""
     refine_threshold_sd: float = 1.0
     """Largest difference of the denoised neighbors, in noise standard deviations of one slice."""
+    correlation: Literal["auto", "none"] = "auto"
+    """``auto``: how much of the noise neighbors share is measured; it is taken out of what they teach, or slices two
+    apart teach each other; ``none``: they are taken to share none, as in the paper."""
     tau: float = 0.015
     """Largest difference of the filtered neighbors, in fractions of the data range (``lowpass``)."""
 
@@ -364,7 +367,7 @@ PRESETS: Mapping[str, Settings] = {
         mean_px=None,
         excess_sd=None,
         excess_across_sd=None,
-        match=MatchSettings(rule="lowpass", refine_at=1.0),
+        match=MatchSettings(rule="lowpass", refine_at=1.0, correlation="none"),
         loss=LossSettings(units="range", huber_delta=None, regional_consistency=0.5, interslice_continuity=1.0),
         network=NetworkSettings(kind="unet", start="none"),
         fit=FitSettings(

@@ -15,7 +15,7 @@ from nsn2n.errors import VolumeError
 from nsn2n.fitting import Plateau, Problem, _PairSampler, fit, optimize, step_count
 from nsn2n.inference import Compute
 from nsn2n.networks import build_network
-from nsn2n.settings import FitSettings, MatchSettings, NetworkSettings, Settings, preset
+from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
 
 CPU = Compute(torch.device("cpu"), False)
 NETWORK = NetworkSettings(channels=6, layers=3)
@@ -78,6 +78,36 @@ def test_the_loss_falls_to_that_of_the_truth():
 
     assert loss[:3].mean() > 1.7
     assert loss[-20:].mean() < 1.15
+
+
+def test_the_partner_may_be_two_slices_away():
+    # Even slices are noise around 0, odd ones around 10: only slices two apart teach each other.
+    slices = _noise(8, 32, 32)
+    slices[1::2] += 10
+    settings = Settings(
+        loss=LossSettings(huber_delta=None), network=NETWORK, fit=FitSettings(steps=3, crop_px=32, stop_gain=None)
+    )
+    problem = replace(_problem(slices, matched=torch.ones((6, 32, 32), dtype=torch.bool)), distance=2)
+
+    loss, _ = fit(_network(settings), problem, settings, CPU)
+
+    assert loss.max() < 3
+
+
+def test_what_neighbors_share_is_not_learned():
+    # Each slice shares half of its noise with the next: a fit that does not know it keeps that half.
+    slices = _noise(13, 48, 48)
+    slices = (slices[1:] + slices[:-1]) / 2**0.5
+    settings = _settings(steps=120, crop_px=32, pairs_per_step=4)
+    left = {}
+    for correlation in (0.0, 0.5):
+        network = _network(settings)
+        fit(network, replace(_problem(slices), correlation=correlation), settings, CPU)
+        with torch.inference_mode():
+            left[correlation] = network(slices.unsqueeze(1)).std().item()
+
+    assert left[0.0] == pytest.approx(0.5, abs=0.1)
+    assert left[0.5] < 0.65 * left[0.0]
 
 
 def test_units_and_offset_do_not_change_the_fit():

@@ -7,7 +7,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nsn2n.losses import interslice_continuity_loss, reconstruction_loss, regional_consistency_loss
+from nsn2n.losses import (
+    independent_noise,
+    independent_targets,
+    interslice_continuity_loss,
+    reconstruction_loss,
+    regional_consistency_loss,
+)
 
 
 def _slice(*values):
@@ -109,3 +115,31 @@ def test_a_linear_network_has_no_interslice_discontinuity():
 
     assert loss.item() < 1e-25
     assert bent.item() > 1e-3
+
+
+def test_targets_without_the_shared_noise_by_hand():
+    # (2 - 0.5 * 1) / 0.5 = 3 and (1 - 0.5 * 2) / 0.5 = 0; where both are alike they stay as they are.
+    target, target_next = independent_targets(_slice(1, 5, 0, -2), _slice(2, 5, 0, -2), 0.5)
+
+    assert target_next.flatten().tolist() == [3, 5, 0, -2]
+    assert target.flatten().tolist() == [0, 5, 0, -2]
+
+
+def test_independent_slices_are_targets_as_they_are():
+    target, target_next = independent_targets(ALL, ZERO, 0.0)
+
+    assert target is ALL
+    assert target_next is ZERO
+    assert independent_noise(0.0) == 1
+
+
+def test_the_noise_of_such_targets_is_uncorrelated_with_the_slice():
+    correlation = 0.4
+    first, other = torch.randn(2, 1, 1, 400, 400, generator=torch.Generator().manual_seed(0))
+    noise, noise_next = first, correlation * first + (1 - correlation**2) ** 0.5 * other
+    target, target_next = independent_targets(7 + noise, 7 + noise_next, correlation)
+
+    assert torch.mean(noise * (target_next - 7)).item() == pytest.approx(0, abs=0.02)
+    assert torch.mean(noise_next * (target - 7)).item() == pytest.approx(0, abs=0.02)
+    assert target.mean().item() == pytest.approx(7, abs=0.02)
+    assert target.std().item() == pytest.approx(independent_noise(correlation), rel=0.02)

@@ -40,6 +40,15 @@ def test_a_change_of_tissue_unmatches_its_pair_only(noisy):
     assert (inside[[0, 1, 3, 4]] > 0.9).all()
 
 
+def test_slices_two_apart_are_compared(noisy):
+    noisy[3:, 10:30, 10:30] += 20 * SD
+    matched = pairs_by_noise(noisy, noise_of(SHAPE), MatchSettings(), distance=2)
+    inside = matched[:, 13:27, 13:27].mean(axis=(1, 2))
+    assert matched.shape == (SHAPE[0] - 2, *SHAPE[1:])
+    assert (inside[[1, 2]] == 0).all()
+    assert (inside[[0, 3]] > 0.9).all()
+
+
 def test_differences_are_judged_in_the_noise_of_their_place():
     level = np.where(np.arange(64) < 32, 1.0, 10.0).astype(np.float32) * np.ones(SHAPE, np.float32)
     noisy = np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32) * level

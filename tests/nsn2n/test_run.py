@@ -11,7 +11,7 @@ import pytest
 
 from nsn2n.inference import choose_compute
 from nsn2n.run import Run
-from nsn2n.settings import FitSettings, RefitSettings, Settings
+from nsn2n.settings import FitSettings, MatchSettings, RefitSettings, Settings
 from nsn2n.stages import Clock, stages_of
 
 BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
@@ -80,3 +80,19 @@ def test_no_voxel_changes_by_more_than_the_bound():
 
     assert (np.abs(denoised - volume) <= 0.5 * run.noise.sd + 1e-4).all()
     assert (np.abs(denoised - volume) > 0.49 * run.noise.sd).any()
+
+
+def test_noise_that_slices_share_is_found_and_removed():
+    thin = np.random.default_rng(0).standard_normal((13, 96, 96))
+    volume = (100 + SD * (thin[1:] + thin[:-1]) / np.sqrt(2)).astype(np.float32)
+    settings = replace(BRIEF, fit=FitSettings(steps=60, crop_px=32, stop_gain=None))
+    unaware = replace(settings, match=MatchSettings(correlation="none"))
+
+    run, denoised, _ = _run(volume, settings)
+    other, kept, _ = _run(volume, unaware)
+
+    assert run.slice_correlation == pytest.approx(0.5, abs=0.08)
+    assert run.partner == (2, 0.0)
+    assert run.noise.median == pytest.approx(SD, rel=0.1)
+    assert other.noise.median == pytest.approx(SD / np.sqrt(2), rel=0.1)
+    assert np.std(denoised) < 0.5 * np.std(kept)
