@@ -112,7 +112,7 @@ class _Places:
         self._shape = rows, columns = height // BLOCK_PX, width // BLOCK_PX
         self._usable = np.asarray(~clipped_blocks(volume_dhw, valid), bool)[:rows, :columns]
         if valid is not None:
-            everywhere = valid.all(axis=0)[: rows * BLOCK_PX, : columns * BLOCK_PX]
+            everywhere = np.asarray(valid.all(axis=0))[: rows * BLOCK_PX, : columns * BLOCK_PX]
             self._usable &= everywhere.reshape(rows, BLOCK_PX, columns, BLOCK_PX).all(axis=(1, 3))
         self._strides_px = self._finest_strides() if len(volume_dhw) > 1 else ()
 
