@@ -26,6 +26,7 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from spots import Kind
 
 import nsn2n
+from nsn2n.correlation import slice_correlation
 from nsn2n.noise import NoiseMap, measure_noise
 from nsn2n.settings import StructureSettings
 from nsn2n.structure import Finding, StructureCheck, check_structure
@@ -115,7 +116,7 @@ def show(outputs: Iterator[Output]) -> None:
     found: dict[tuple[str, Kind, float], list[tuple[bool, bool]]] = defaultdict(list)
     for output in outputs:
         case = output.case
-        noise = measure_noise(case.noisy)
+        noise = noise_of(case.noisy)
         own[f"{output.preset}: {case.modality}"].append(judge(case.noisy, output.denoised, noise))
         if output.preset != "default":
             continue
@@ -123,7 +124,7 @@ def show(outputs: Iterator[Output]) -> None:
             volume = change(case.noisy, output.denoised, noise.median)
             damaged[name].append(judge(case.noisy, volume, noise))
         if case.with_spots is not None:
-            spot_noise = measure_noise(case.with_spots)
+            spot_noise = noise_of(case.with_spots)
             for share in (1.0, 0.5):
                 kept = output.denoised + np.float32(1 - share) * (case.with_spots - case.noisy)
                 name = "all lesions erased" if share == 1 else "all lesions halved"
@@ -145,6 +146,11 @@ def show(outputs: Iterator[Output]) -> None:
             str(len(erased)),
         )
     console.print(table)
+
+
+def noise_of(noisy: Volume) -> NoiseMap:
+    """The noise as `nsn2n.denoise` takes it."""
+    return measure_noise(noisy).shared(slice_correlation(noisy).nearest)
 
 
 def judge(noisy: Volume, denoised: Volume, noise: NoiseMap, most_findings: int = 20) -> StructureCheck:
