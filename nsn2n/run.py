@@ -90,6 +90,11 @@ class Run:
         self.slice_correlation = shared.nearest
         self.partner = choose_partner(shared, len(noisy))
         self.noise = self.noise.shared(shared.nearest)
+        if shared.nearest:
+            logger.info(
+                "neighboring slices share noise (correlation %.2f): slices %d apart teach each other", shared.nearest,
+                self.partner.distance,
+            )  # fmt: skip
 
     def denoise(self, stages: Sequence[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
         """Return the denoised volume and the loss at each step of the first fit."""
