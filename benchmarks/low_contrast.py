@@ -61,8 +61,7 @@ def inserts(study: PhantomStudy) -> list[Place]:
     """The inner part of each insert, and soft tissue beside it."""
     depth, height, width = (size * step for size, step in zip(SHAPE, study.spacing_mm, strict=True))
     places = (
-        inner_and_around(part, study.truth_dhw, study.spacing_mm)
-        for part in phantom_ellipsoids((depth, height, width))
+        inner_and_around(part, study.truth_dhw, study.spacing_mm) for part in phantom_ellipsoids((depth, height, width))
     )
     return [place for place in places if place is not None]
 
