@@ -35,6 +35,20 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+_DICOM_ONLY = (
+    "series",
+    "compress",
+    "series_description_suffix",
+    "series_number_offset",
+    "research_mark",
+    "refuse_gaps",
+    "report",
+    "parametric_map",
+    "structured_report",
+    "strict",
+)
+"""Parameters of `denoise` that mean nothing to a NIfTI file."""
+
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and SIGTERM, as shells have them: 128 and the number of the signal."""
 
@@ -107,6 +121,7 @@ def _common(
 
 @app.command()
 def denoise(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder with DICOM files, or a .nii or .nii.gz file.")],
     target: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for the new series; for NIfTI a new file or a folder.")
@@ -189,8 +204,7 @@ def denoise(
 
                 raise typer.Exit(plan_folder(source, target, settings, options, uids, refuse_gaps=refuse_gaps))
             raise typer.Exit(_denoise_series(source, target, run, uids, options, strict, refuse_gaps, quiet))
-        if series:
-            raise SettingsError("--series chooses among DICOM series; a NIfTI file has none. Leave it out.")
+        _require_no_option_of_dicom(context, source)
         if dry_run:
             from nsn2n.cli_dry_run import plan_file
 
@@ -241,6 +255,22 @@ def _reported(traceback: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         logger.warning("interrupted; the series in work was not written")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _require_no_option_of_dicom(context: typer.Context, source: Path) -> None:
+    """Refuse what was asked for and cannot be done with a NIfTI file."""
+    given = []
+    for option in context.command.params:
+        named = context.get_parameter_source(option.name or "")
+        if option.name in _DICOM_ONLY and named is not None and named.name != "DEFAULT":
+            off = context.params[option.name] is False and option.secondary_opts
+            given.append((option.secondary_opts if off else option.opts)[0])
+    if given:
+        one = len(given) == 1
+        raise SettingsError(
+            f"{', '.join(given)} {'is' if one else 'are'} for DICOM series; got the NIfTI file {source.name}. "
+            f"Leave {'it' if one else 'them'} out."
+        )
 
 
 def _settings(preset_name: str | None, config: Path | None, **options: Any) -> Settings:

@@ -59,6 +59,11 @@ class DenoiseResult:
     """Of a volume in parts: slices of each, in order, those of a single slice too."""
     structure: StructureCheck
     """Whether what was removed looks like noise; of the whole change, whatever the strength."""
+    valid: BoolArray | None = None
+    """Shape (D, H, W): voxels that hold a measurement, which are finite and not excluded; None: all."""
+    shears_px: tuple[Shear, ...] = ((0.0, 0.0),)
+    """Of each part: (rows, columns) by which each slice lies displaced against the one before, as far as slices were
+    moved onto each other for it; 0 where they were denoised as they lie."""
 
     @property
     def seed(self) -> int:
@@ -229,6 +234,7 @@ def denoise(
         measured=measured,
         loss=loss,
         structure=run.structure,
+        valid=valid,
     )
 
 

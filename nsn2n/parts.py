@@ -118,6 +118,8 @@ def denoise_parts(
         raise VolumeError(f"exclude must have the volume's shape {volume.shape}; got {mask.shape}.")
     denoised = np.empty(volume.shape, np.float32)
     noise_sd = np.zeros(volume.shape, np.float32)
+    valid = np.ones(volume.shape, bool)
+    shears_px: list[tuple[float, float]] = []
     results: list[tuple[int, DenoiseResult]] = []
     structures: list[tuple[int, StructureCheck]] = []
     clock = _Clock(progress, parts)
@@ -125,6 +127,10 @@ def denoise_parts(
         slices = place.stop - place.start
         if slices == 1:
             denoised[place] = volume[place]
+            valid[place] = np.isfinite(volume[place])
+            if mask is not None:
+                valid[place] &= ~mask[place]
+            shears_px.append((0.0, 0.0))
             continue
         logger.info("part %d of %d: %d slices", number, len(parts), slices)
         result = denoise(
@@ -134,8 +140,11 @@ def denoise_parts(
             progress=clock.part(number - 1),
         )
         denoised[place], noise_sd[place] = result.volume, result.noise_sd
+        if result.valid is not None:
+            valid[place] = result.valid
+        shears_px += result.shears_px
         # Only numbers are kept of each result: their arrays would double the memory.
-        results.append((slices, replace(result, volume=denoised[place], noise_sd=noise_sd[place])))
+        results.append((slices, replace(result, volume=denoised[place], noise_sd=noise_sd[place], valid=None)))
         structures.append((place.start, result.structure))
     alone = sum(count == 1 for count in parts)
     if alone:
@@ -151,6 +160,8 @@ def denoise_parts(
         measured={**_joined(results), "parts": len(parts), "slices_alone": alone},
         parts=tuple({"slices": slices, **result.measured} for slices, result in results),
         part_slices=tuple(parts),
+        valid=None if valid.all() else valid,
+        shears_px=tuple(shears_px),
     )
 
 

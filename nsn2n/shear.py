@@ -41,6 +41,7 @@ class Layout:
             Displacement of each slice against the one before, along the columns and along the rows.
         """
         depth, height, width = shape_dhw
+        self.shear_px = shear_px
         offsets = np.rint(np.outer(np.arange(depth), shear_px)).astype(int)
         self._offsets = offsets - offsets.min(axis=0)
         self._size = (height, width)
@@ -67,6 +68,16 @@ class Layout:
     def gather(self, canvas_dhw: NDArray[Any]) -> NDArray[Any]:
         """Take the slices, shape (D, H, W), from their canvases."""
         return np.stack([canvas_dhw[place] for place in self._places()])
+
+    def overlap(self, first: int, second: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Where two slices lie on each other: the (rows, columns) of the one, and those of the other."""
+        moved = self._offsets[second] - self._offsets[first]
+        ends = [(int(shift), max(size - abs(int(shift)), 0)) for shift, size in zip(moved, self._size, strict=True)]
+        in_first, in_second = (
+            tuple(slice(max(sign * shift, 0), max(sign * shift, 0) + length) for shift, length in ends)
+            for sign in (1, -1)
+        )
+        return (in_first[0], in_first[1]), (in_second[0], in_second[1])
 
     def moved_back(self, structure: StructureCheck) -> StructureCheck:
         """Say of the slices what was found on the canvases."""
@@ -110,12 +121,15 @@ def denoise_sheared(
     result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
     # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
     matched = min(float(result.measured["matched_fraction"]) * layout.area, 1.0)
+    valid = None if result.valid is None else layout.gather(result.valid)
     return replace(
         result,
         volume=layout.gather(result.volume),
         noise_sd=layout.gather(result.noise_sd),
         structure=layout.moved_back(result.structure),
         measured={**result.measured, "matched_fraction": matched},
+        valid=None if valid is None or valid.all() else valid,
+        shears_px=(layout.shear_px,),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     HTJ2K,
@@ -37,7 +38,16 @@ from nsn2n.dicom.attributes import PARSE_ERRORS, text
 from nsn2n.dicom.codestream import size_in_codestream
 from nsn2n.errors import DicomError
 
-__all__ = ["CODECS", "Codec", "LossyCompression", "decode_frame", "lossy_compression", "transfer_syntax"]
+__all__ = [
+    "CODECS",
+    "PACKAGES",
+    "Codec",
+    "LossyCompression",
+    "decode_frame",
+    "lossy_compression",
+    "missing_packages",
+    "transfer_syntax",
+]
 
 # pydicom logs a traceback for each frame that it cannot decode, besides the error that it raises.
 logging.getLogger("pydicom.pixels.decoders.base").addFilter(lambda record: record.levelno < logging.ERROR)
@@ -74,6 +84,9 @@ CODECS = {
 }
 """The compressed transfer syntaxes that are taken (PS3.5 A.4)."""
 
+PACKAGES = {"gdcm": ("python-gdcm",), "pyjpegls": ("pyjpegls",), "pylibjpeg": ("pylibjpeg", "pylibjpeg-openjpeg")}
+"""What pip calls the packages of which each decoder is made; pydicom itself needs none."""
+
 
 class LossyCompression(NamedTuple):
     """What PS3.3 C.7.6.1.1.5 wants to know."""
@@ -86,6 +99,12 @@ class LossyCompression(NamedTuple):
 def transfer_syntax(dataset: Dataset) -> UID:
     """TransferSyntaxUID of the file that a dataset was read from; empty if it names none."""
     return UID(text(dataset.file_meta, "TransferSyntaxUID")) if hasattr(dataset, "file_meta") else UID("")
+
+
+def missing_packages(syntax: UID) -> tuple[str, ...]:
+    """Packages to install before a key of `CODECS` can be decoded; empty if it can be."""
+    plugin = CODECS[syntax].plugin
+    return () if plugin in get_decoder(syntax).available_plugins else PACKAGES[plugin]
 
 
 def decode_frame(dataset: Dataset) -> NDArray[np.generic]:

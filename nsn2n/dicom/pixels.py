@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     EnhancedPETImageStorage,
     ExplicitVRBigEndian,
@@ -26,7 +27,7 @@ from pydicom.uid import (
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, integer, numbers, refusal, tag_text, text, values
-from nsn2n.dicom.compression import CODECS, decode_frame, transfer_syntax
+from nsn2n.dicom.compression import CODECS, decode_frame, missing_packages, transfer_syntax
 from nsn2n.errors import DicomError
 
 __all__ = ["PIXEL_TAGS", "PixelFormat", "embedded_overlay_groups", "pixel_format", "stored_values"]
@@ -172,6 +173,7 @@ def _check_transfer_syntax(header: Dataset, bits_stored: int, path: Path) -> Non
     if syntax in NATIVE_TRANSFER_SYNTAXES:
         return
     if syntax in CODECS and bits_stored <= CODECS[syntax].most_bits:
+        _require_decoder(header, syntax, path)
         return
     known = f"{syntax.name} ({syntax})" if syntax.name != syntax else (str(syntax) or "no value")
     raise refusal(
@@ -181,6 +183,19 @@ def _check_transfer_syntax(header: Dataset, bits_stored: int, path: Path) -> Non
         path=path,
         header=header,
     )
+
+
+def _require_decoder(header: Dataset, syntax: UID, path: Path) -> None:
+    packages = missing_packages(syntax)
+    if packages:
+        raise refusal(
+            f"must be one whose decoder is installed; got {syntax.name} ({syntax}), which needs "
+            f"{' and '.join(packages)}",
+            f"Run: pip install {' '.join(packages)}",
+            keyword="TransferSyntaxUID",
+            path=path,
+            header=header,
+        )
 
 
 def _rescale(header: Dataset, path: Path) -> tuple[float, float]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._version import __version__
-from nsn2n.noise import BLOCK_PX, estimate_noise
-from nsn2n.parts import places_of
+from nsn2n.report.neighbors import Neighbors, Pair
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
 
 if TYPE_CHECKING:
@@ -73,12 +72,15 @@ class ReportData:
     window: tuple[float, float]
     slices: tuple[ShownSlice, ...]
     noise_before: Float32Array
-    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 in a slice without neighbor."""
+    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 where no neighbor lies on it, or
+    there is no measurement."""
     noise_after: Float32Array
     middle: int
     """Of the pair of neighbors nearest to the middle of the volume, the first slice."""
     matched_hw: NDArray[np.bool_]
-    """Where that pair shows the same tissue."""
+    """Where that pair shows the same tissue, at the pixels of the first."""
+    compared_hw: NDArray[np.bool_]
+    """Where it can be said: both lie there, and hold a measurement."""
     spectrum: Spectrum
     loss: Float32Array
     """At most `LOSS_POINTS` means of consecutive steps."""
@@ -95,7 +97,8 @@ def collect_report(
 ) -> ReportData:
     """Reduce a volume and what `nsn2n.denoise` made of it.
 
-    Of a volume in parts only slices within one part are compared with each other.
+    Of a volume in parts only slices within one part are compared with each other, of a sheared one the slices as they
+    were moved onto each other, and nothing with a voxel that holds no measurement.
 
     Parameters
     ----------
@@ -108,22 +111,23 @@ def collect_report(
     noisy = np.asarray(volume, dtype=np.float32)
     denoised, depth = result.volume, len(result.volume)
     spacing = spacing_mm or (1.0, 1.0, 1.0)
-    places = tuple(places_of(result.part_slices or (depth,)))
-    pairs = [index for place in places for index in range(place.start, place.stop - 1)]
-    middle = min(pairs, key=lambda index: abs(index - (depth - 1) // 2))
+    neighbors = Neighbors(result)
+    middle = min(neighbors.pairs, key=lambda pair: abs(pair.first - (depth - 1) // 2))
+    matched_hw, compared_hw = _matched(result, neighbors, middle)
     shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
     return ReportData(
         shape_dhw=(depth, *denoised.shape[1:]),
         spacing_mm=spacing,
         record=result.record,
         versions=_versions(),
-        window=_window(result.measured["modality"], [entry.before for entry in shown]),
+        window=_window(result, shown),
         slices=shown,
-        noise_before=_noise(noisy, places),
-        noise_after=_noise(denoised, places),
-        middle=middle,
-        matched_hw=_matched(result, middle),
-        spectrum=_spectrum(noisy, result, pairs, (spacing[1], spacing[2])),
+        noise_before=neighbors.noise(noisy),
+        noise_after=neighbors.noise(denoised),
+        middle=middle.first,
+        matched_hw=matched_hw,
+        compared_hw=compared_hw,
+        spectrum=_spectrum(noisy, result, neighbors, (spacing[1], spacing[2])),
         loss=_thinned(result.loss),
         steps=len(result.loss),
         excess_hw=result.structure.excess_hw,
@@ -138,67 +142,56 @@ def _indices(result: DenoiseResult, depth: int) -> list[int]:
 
 def _shown(noisy: Float32Array, result: DenoiseResult, index: int) -> ShownSlice:
     before, after, noise = noisy[index], result.volume[index], result.noise_sd[index]
-    removed = np.divide(_difference(before, after), noise, out=np.zeros_like(before), where=noise > 0)
+    removed = np.divide(_removed(noisy, result, index), noise, out=np.zeros_like(before), where=noise > 0)
     return ShownSlice(index=index, before=before.copy(), after=after.copy(), removed_sd=removed)
 
 
-def _difference(first_hw: Float32Array, second_hw: Float32Array) -> Float32Array:
-    """The first less the second; 0 where one is no number."""
+def _removed(noisy: Float32Array, result: DenoiseResult, index: int) -> Float32Array:
+    """What was removed from a slice, shape (H, W); 0 where that is no number."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.nan_to_num(first_hw - second_hw, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
+        removed = noisy[index] - result.volume[index]
+    return np.asarray(np.nan_to_num(removed, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
 
 
-def _matched(result: DenoiseResult, index: int) -> NDArray[np.bool_]:
-    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.rematching` judges."""
+def _matched(result: DenoiseResult, neighbors: Neighbors, pair: Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.rematching` judges; and the pixels
+    of which it can be judged."""
     settings = result.settings.match
-    following = index + 1
-    noise = np.sqrt(0.5) * np.hypot(result.noise_sd[index], result.noise_sd[following])
-    difference = _difference(result.volume[following], result.volume[index]) / np.maximum(noise, _SMALLEST)
-    smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
-    return np.asarray(np.abs(smooth) <= settings.refine_threshold_sd)
+    matched, compared = np.zeros((2, *result.volume.shape[1:]), bool)
+    compared[pair.in_first] = neighbors.usable(pair)
+    if compared.any():
+        noise = np.sqrt(0.5) * np.hypot(*pair.both(result.noise_sd))
+        difference = pair.difference(result.volume) / np.maximum(noise, _SMALLEST)
+        smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
+        matched[pair.in_first] = np.abs(smooth) <= settings.refine_threshold_sd
+    return matched & compared, compared
 
 
-def _window(modality: object, slices: list[Float32Array]) -> tuple[float, float]:
-    if modality == "CT":
+def _window(result: DenoiseResult, slices: Sequence[ShownSlice]) -> tuple[float, float]:
+    if result.measured["modality"] == "CT":
         return CT_WINDOW_HU
-    values = np.concatenate([image[np.isfinite(image)] for image in slices])
+    present = [
+        shown.before[np.isfinite(shown.before) if result.valid is None else result.valid[shown.index]]
+        for shown in slices
+    ]
+    values = np.concatenate(present)
     low, high = (float(value) for value in np.percentile(values, PERCENTILES)) if values.size else (0.0, 1.0)
     return low, max(high, low + 1e-6)
 
 
-def _noise(volume_dhw: Float32Array, places: Sequence[slice]) -> Float32Array:
-    """Noise by blocks, of each part apart; 0 in a slice without neighbor."""
-    blocks = np.zeros((len(volume_dhw), *(-(-size // BLOCK_PX) for size in volume_dhw.shape[1:])), np.float32)
-    for place in places:
-        if place.stop - place.start > 1:
-            blocks[place] = _finite_noise(volume_dhw[place])
-    return blocks
-
-
-def _finite_noise(volume_dhw: Float32Array) -> Float32Array:
-    """Noise by blocks; voxels that are no numbers do not count."""
-    if np.isfinite(volume_dhw).all():
-        return estimate_noise(volume_dhw)
-    valid = np.isfinite(volume_dhw)
-    return estimate_noise(np.where(valid, volume_dhw, np.float32(0)), valid)
-
-
 def _spectrum(
-    noisy: Float32Array, result: DenoiseResult, pairs: Sequence[int], pixel_mm: tuple[float, float]
+    noisy: Float32Array, result: DenoiseResult, neighbors: Neighbors, pixel_mm: tuple[float, float]
 ) -> Spectrum:
-    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares.
-
-    A pair is named by the first of its slices.
-    """
+    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
     before, removed, after = [], [], []
+    pairs = neighbors.pairs
     for number in sorted({int(number) for number in np.linspace(0, len(pairs) - 1, min(len(pairs), SPECTRUM_PAIRS))}):
-        index = pairs[number]
+        pair = pairs[number]
         noisy_difference, denoised_difference = (
-            _difference(volume[index + 1], volume[index]) * np.float32(np.sqrt(0.5))
-            for volume in (noisy, result.volume)
+            pair.difference(volume) * np.float32(np.sqrt(0.5)) for volume in (noisy, result.volume)
         )
-        removed_hw = _difference(noisy[index], result.volume[index])
-        for tile in tiles_with_least_structure(noisy_difference):
+        removed_hw = _removed(noisy, result, pair.first)[pair.in_first]
+        for tile in tiles_with_least_structure(noisy_difference, neighbors.usable(pair)):
             before.append(noisy_difference[tile])
             removed.append(removed_hw[tile])
             after.append(denoised_difference[tile])

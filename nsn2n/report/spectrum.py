@@ -19,10 +19,12 @@ TILE_PX = 32
 """Edge of the squares of which the spectrum is taken."""
 
 
-def tiles_with_least_structure(difference_hw: Float32Array, count: int = 16) -> list[tuple[slice, slice]]:
+def tiles_with_least_structure(
+    difference_hw: Float32Array, usable: NDArray[np.bool_] | None = None, count: int = 16
+) -> list[tuple[slice, slice]]:
     """Choose the squares of a difference of neighbors in which it is least, but not 0: there it is noise.
 
-    Empty where the slice has no whole square.
+    Only squares of usable pixels, all by default; empty where there is no whole square.
     """
     rows, columns = difference_hw.shape
     tiles = [
@@ -30,6 +32,8 @@ def tiles_with_least_structure(difference_hw: Float32Array, count: int = 16) -> 
         for row in range(0, rows - TILE_PX + 1, TILE_PX)
         for column in range(0, columns - TILE_PX + 1, TILE_PX)
     ]
+    if usable is not None:
+        tiles = [tile for tile in tiles if usable[tile].all()]
     spread = [(float(difference_hw[tile].std()), index) for index, tile in enumerate(tiles)]
     present = sorted(entry for entry in spread if entry[0] > 0)
     # The very least are air or padding: the middle of the lower half stands for tissue.

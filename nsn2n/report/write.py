@@ -159,7 +159,8 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
     middle = data.middle
     highest = float(np.percentile(data.noise_before[middle], 99)) or 1.0
     limit = float(data.record["settings"]["structure"]["excess_fail"])
-    matched = data.matched_hw.astype(float)
+    matched, compared = data.matched_hw, data.compared_hw
+    share = f"{matched[compared].mean():.0%}" if compared.any() else "not compared"
     return [
         {
             "title": f"Noise before, slice {middle + 1}",
@@ -172,8 +173,8 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
             "low": "0", "high": f"{highest:.3g}", "scale": "colors",
         },
         {
-            "title": f"Same tissue in slices {middle + 1} and {middle + 2}: {matched.mean():.0%}",
-            "picture": gray(matched, 0, 1),
+            "title": f"Same tissue in slices {middle + 1} and {middle + 2}: {share}",
+            "picture": gray(matched.astype(float), 0, 1),
             "low": "differs", "high": "matched", "scale": "gray",
         },
         {

@@ -13,8 +13,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from typer.main import get_command
 
 from nsn2n import __version__
+from nsn2n.cli import app
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.synthetic import write_synthetic_series
 
@@ -248,11 +250,48 @@ def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
     assert "--modality is for NIfTI files" in result.stderr
 
 
-def test_series_of_a_nifti_file_are_refused(nsn2n, nifti, tmp_path):
-    result = nsn2n("denoise", nifti, tmp_path / "out", "--series", "1.2")
+DICOM_ONLY = {
+    "--series": ["1.2"],
+    "--compress": ["rle"],
+    "--series-description-suffix": ["quiet"],
+    "--series-number-offset": ["7"],
+    "--research-mark": [],
+    "--refuse-gaps": [],
+    "--report": [],
+    "--no-report": [],
+    "--parametric-map": [],
+    "--structured-report": [],
+    "--strict": [],
+}
+
+
+@pytest.mark.parametrize("option", DICOM_ONLY)
+def test_options_for_dicom_series_are_refused_with_a_nifti_file(nsn2n, nifti, tmp_path, option):
+    for more in ([], ["--dry-run"]):
+        result = nsn2n("denoise", nifti, tmp_path / "out", option, *DICOM_ONLY[option], *more)
+
+        assert result.code == 1
+        assert result.stdout == ""
+        assert result.stderr == (f"error: {option} is for DICOM series; got the NIfTI file t1.nii.gz. Leave it out.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_options_for_dicom_series_are_named_at_once(nsn2n, nifti, tmp_path):
+    result = nsn2n("denoise", nifti, tmp_path / "out", "--strict", "--compress", "jpeg-ls", "--seed", 1)
 
     assert result.code == 1
-    assert "--series chooses among DICOM series" in result.stderr
+    assert "--compress, --strict are for DICOM series" in result.stderr
+
+
+def test_each_option_goes_with_a_nifti_file_or_is_refused():
+    """A new option must be one of either."""
+    taken = {
+        "--preset", "--seed", "--strength", "--budget", "--device", "--config", "--modality", "--force", "--dry-run",
+        "--quiet", "--traceback",
+    }  # fmt: skip
+    options = get_command(app).commands["denoise"].params
+    names = {name for option in options for name in (*option.opts, *option.secondary_opts) if name.startswith("--")}
+    assert names == taken | set(DICOM_ONLY)
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.nii.gz"])

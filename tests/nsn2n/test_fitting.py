@@ -325,15 +325,15 @@ def test_the_result_is_the_running_mean_of_the_weights():
     seen = []
 
     def loss(step):
-        seen.append(float(network.weight))
+        seen.append(network.weight.item())
         return (network.weight - 10).square().sum()
 
     optimize(network, loss, 30, settings)
 
     # The weights after each step: those that the next step saw, and the last, which is not seen any more.
-    assert float(network.weight) < max(seen)
+    assert network.weight.item() < max(seen)
     mean = seen[1]
     for count, weight in enumerate(seen[2:], start=1):
         mean += (weight - mean) * max(0.02, 10 / (10 + count))
-    assert float(network.weight) == pytest.approx(mean, abs=0.2)
-    assert abs(float(network.weight) - seen[-1]) > 0.05
+    assert network.weight.item() == pytest.approx(mean, abs=0.2)
+    assert abs(network.weight.item() - seen[-1]) > 0.05

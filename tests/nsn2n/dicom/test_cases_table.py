@@ -96,7 +96,8 @@ CASES = {
     30: Case("compressed", "test_compression",
              "test_lossless_series_is_read_and_written_bit_for_bit test_loss_is_never_denied"),
     31: Case("a codec without decoder", "test_compression",
-             "test_every_decoder_is_installed test_lossy_jpeg_of_12_bits_is_refused_by_its_header"),
+             "test_every_decoder_is_installed test_lossy_jpeg_of_12_bits_is_refused_by_its_header "
+             "test_a_missing_decoder_is_named_with_what_to_install"),
     32: Case("unknown transfer syntax", "test_reader", "test_broken_bytes_are_refused"),
     33: Case("localizer", "test_rules", "test_default_rules_take_acquired_volumes_only"),
     34: Case("captures, reports, segmentations", "", "test_case_34_objects_that_are_no_images_are_left_alone"),
@@ -112,7 +113,8 @@ CASES = {
     40: Case("padding", "test_writer",
              "test_padding_stays_and_no_processed_pixel_reads_as_padding .test_case_40_padding_teaches_nothing"),
     41: Case("values beyond the stored range", "test_writer",
-             "test_values_beyond_the_stored_range_are_clipped_and_counted"),
+             "test_values_beyond_the_stored_range_are_clipped_and_counted "
+             "test_a_thousandth_of_the_voxels_may_be_clipped_without_a_warning"),
     42: Case("NaN or one value only from the method", "test_writer",
              "test_values_that_are_not_finite_are_refused .test_case_42_a_volume_of_one_value_is_written"),
     43: Case("a slice of zeros", "", "test_case_43_a_slice_of_zeros_is_kept_and_harms_no_other"),

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
 from pydicom.uid import (
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
@@ -19,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from nsn2n.dicom.compression import CODECS
+from nsn2n.dicom.compression import CODECS, PACKAGES
 from nsn2n.dicom.plan import inspect_series
 from nsn2n.dicom.reader import read_series
 from nsn2n.dicom.writer import write_series
@@ -213,3 +217,63 @@ def test_lossy_jpeg_of_12_bits_is_refused_by_its_header(make_series, compress, s
 def test_every_decoder_is_installed():
     for syntax, codec in CODECS.items():
         assert codec.plugin in pydicom.pixels.get_decoder(syntax).available_plugins
+
+
+@pytest.fixture
+def without_decoder(monkeypatch):
+    """Make pydicom find the decoder of a transfer syntax as where its packages are not installed."""
+    removed = []
+
+    def remove(syntax):
+        plugin = CODECS[syntax].plugin
+        decoder, module = get_decoder(syntax), f"pydicom.pixels.decoders.{plugin}"
+        removed.append((decoder, plugin, module))
+        decoder.remove_plugin(plugin)
+        with monkeypatch.context() as patch:
+            patch.setattr(import_module(module), "is_available", lambda _syntax: False)
+            decoder.add_plugin(plugin, (module, "_decode_frame"))
+        assert plugin not in decoder.available_plugins
+
+    yield remove
+    for decoder, plugin, module in removed:
+        decoder.remove_plugin(plugin)
+        decoder.add_plugin(plugin, (module, "_decode_frame"))
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("JPEG Lossless SV1", ["python-gdcm"]),
+        ("JPEG-LS", ["pyjpegls"]),
+        ("JPEG 2000", ["pylibjpeg", "pylibjpeg-openjpeg"]),
+    ],
+)
+def test_a_missing_decoder_is_named_with_what_to_install(
+    make_series, compress, stored_dhw, without_decoder, name, packages
+):
+    files = make_series(stored_dhw(12, 0), overrides=coding(12, 0))
+    compress(files, name)
+    syntax = pydicom.dcmread(files[0]).file_meta.TransferSyntaxUID
+    assert read_series(files).volume_dhw.any()
+
+    without_decoder(syntax)
+
+    for read in (inspect_series, read_series):
+        with pytest.raises(DicomError) as caught:
+            read(files)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert message.startswith(
+            "TransferSyntaxUID (0002,0010) must be one whose decoder is installed; got "
+            f"{syntax.name} ({syntax}), which needs {' and '.join(packages)} [{files[0].parent}"
+        )
+        assert message.endswith(
+            f", series {pydicom.dcmread(files[0]).SeriesInstanceUID}]. Run: pip install {' '.join(packages)}"
+        )
+
+
+def test_packages_of_decoders_are_those_that_the_project_asks_for():
+    assert {codec.plugin for codec in CODECS.values()} == {*PACKAGES, "pydicom"}
+    text = Path(__file__).resolve().parents[3].joinpath("requirements.txt").read_text()
+    asked_for = set(re.findall(r"^[\w-]+", text, flags=re.MULTILINE))
+    assert {package for packages in PACKAGES.values() for package in packages} <= asked_for

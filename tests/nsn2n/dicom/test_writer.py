@@ -77,6 +77,20 @@ def test_values_beyond_the_stored_range_are_clipped_and_counted(make_series, tmp
     assert "2 of 240 voxels (0.83 %) were clipped" in caplog.text
 
 
+@pytest.mark.parametrize(("clipped", "warned"), [(2, False), (3, True)])
+def test_a_thousandth_of_the_voxels_may_be_clipped_without_a_warning(
+    make_series, tmp_path, derivation, caplog, clipped, warned
+):
+    """As where the noise of a full scale goes beyond it: of 2000 voxels two, and one more."""
+    series = read_series(make_series(np.full((4, 25, 20), 3071.0)))
+    changed_dhw = series.volume_dhw - 1
+    changed_dhw.flat[7 : 7 + clipped] = 3080.0
+    written = write_series(changed_dhw, series.files, tmp_path / "out", derivation)
+    assert written.clipped_voxels == clipped
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("were clipped to the range of BitsStored" in message for message in warnings) is warned
+
+
 def test_padding_stays_and_no_processed_pixel_reads_as_padding(make_series, tmp_path, derivation, noise_dhw):
     noise_dhw[:, :2] = -1024.0  # stored 0
     files = make_series(noise_dhw, overrides={"PixelPaddingValue": 0})

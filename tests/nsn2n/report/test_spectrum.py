@@ -42,3 +42,13 @@ def test_squares_avoid_structure_and_empty_places():
     assert len(tiles) == 6
     assert all(rows.start in (32, 64) for rows, _ in tiles)
     assert tiles_with_least_structure(np.ones((20, 200), np.float32)) == []
+
+
+def test_squares_hold_usable_pixels_only():
+    image = np.random.default_rng(0).normal(0, 1, (64, 96)).astype(np.float32)
+    usable = np.ones(image.shape, bool)
+    usable[40, 50] = usable[0, 0] = False
+
+    corners = {(rows.start, columns.start) for rows, columns in tiles_with_least_structure(image, usable)}
+
+    assert corners == {(0, 32), (0, 64), (32, 0), (32, 64)}

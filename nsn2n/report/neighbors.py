@@ -1,0 +1,120 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Neighboring slices of a result, compared where both hold a measurement.
+
+Slices of a sheared stack are compared as they were denoised, moved onto each other by whole pixels; slices of
+different parts never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsn2n.noise import BLOCK_PX, estimate_noise, noise_sd_slice
+from nsn2n.parts import places_of
+from nsn2n.shear import Layout
+from nsn2n.volume import fill_invalid
+
+if TYPE_CHECKING:
+    from nsn2n.denoising import DenoiseResult
+
+__all__ = ["Neighbors", "Pair"]
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A slice and the next one, and where they lie on each other: an area of shape (h, w) of each."""
+
+    first: int
+    in_first: tuple[slice, slice]
+    in_second: tuple[slice, slice]
+
+    def both(self, volume_dhw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return that area of the one and of the other."""
+        return volume_dhw[self.first][self.in_first], volume_dhw[self.first + 1][self.in_second]
+
+    def difference(self, volume_dhw: Float32Array) -> Float32Array:
+        """Return the second less the first, shape (h, w); 0 where that is no number."""
+        before, after = self.both(volume_dhw)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nan_to_num(after - before, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
+
+
+class Neighbors:
+    """The neighboring slices of a result.
+
+    Parameters
+    ----------
+    result : DenoiseResult
+    """
+
+    def __init__(self, result: DenoiseResult) -> None:
+        depth, *shape_hw = result.volume.shape
+        self._valid = result.valid
+        self._parts: list[tuple[slice, Layout]] = []
+        self.pairs: list[Pair] = []
+        """All, in order."""
+        for place, shear_px in zip(places_of(result.part_slices or (depth,)), result.shears_px, strict=True):
+            slices = place.stop - place.start
+            layout = Layout((slices, *shape_hw), shear_px)
+            self._parts.append((place, layout))
+            for index in range(slices - 1):
+                self.pairs.append(Pair(place.start + index, *layout.overlap(index, index + 1)))
+
+    def usable(self, pair: Pair) -> BoolArray:
+        """Where both slices of a pair hold a measurement, shape (h, w)."""
+        if self._valid is None:
+            size = [place.stop - place.start for place in pair.in_first]
+            return np.ones(size, bool)
+        before, after = pair.both(self._valid)
+        return np.asarray(before & after)
+
+    def noise(self, volume_dhw: Float32Array) -> Float32Array:
+        """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)).
+
+        0 where a slice lies beside its neighbors, or one of them holds no measurement.
+        """
+        blocks = np.zeros((len(volume_dhw), *(-(-size // BLOCK_PX) for size in volume_dhw.shape[1:])), np.float32)
+        for place, layout in self._parts:
+            if place.stop - place.start > 1:
+                valid = None if self._valid is None else self._valid[place]
+                blocks[place] = _noise(volume_dhw[place], valid, layout)
+        return blocks
+
+
+def _noise(volume_dhw: Float32Array, valid: BoolArray | None, layout: Layout) -> Float32Array:
+    """Noise by blocks of one part."""
+    if valid is None and not layout.moves:
+        return estimate_noise(volume_dhw)
+    valid = layout.spread(np.ones(volume_dhw.shape, bool) if valid is None else valid, False)
+    compared = _compared(valid)
+    noise = estimate_noise(fill_invalid(layout.spread(volume_dhw, 0), valid), valid)
+    if not layout.moves:
+        return np.where(_block_sums(compared) > 0, noise, np.float32(0))
+    # The blocks of the canvas lie askew to those of the slices.
+    sd = layout.gather(np.stack([noise_sd_slice(noise_hw, layout.shape_dhw[1:]) for noise_hw in noise]))
+    compared = layout.gather(compared)
+    return np.asarray(_block_sums(sd * compared) / np.maximum(_block_sums(compared), 1), dtype=np.float32)
+
+
+def _compared(valid: BoolArray) -> BoolArray:
+    """Voxels of which there is a difference to a neighbor, shape (D, H, W)."""
+    both = valid[1:] & valid[:-1]
+    compared = np.zeros_like(valid)
+    compared[1:] |= both
+    compared[:-1] |= both
+    return compared
+
+
+def _block_sums(values_dhw: NDArray[Any]) -> Float32Array:
+    """Sum over each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
+    rows, columns = (np.arange(0, size, BLOCK_PX) for size in values_dhw.shape[1:])
+    sums = np.add.reduceat(values_dhw, rows, axis=1, dtype=np.float32)
+    return np.asarray(np.add.reduceat(sums, columns, axis=2), dtype=np.float32)
