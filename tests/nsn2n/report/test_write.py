@@ -105,6 +105,14 @@ def test_findings_and_verdict_are_shown(data):
     assert "Places to look at" not in report_html(data, report_json(data))
 
 
+def test_noise_that_slices_share_is_told(data):
+    measured = {**data.record["measured"], "slice_correlation": 0.234}
+    shared = replace(data, record={**data.record, "measured": measured})
+
+    assert "correlation 0.23, which the fit takes into account" in report_html(shared, report_json(shared))
+    assert "more noise than differences show" not in report_html(data, report_json(data))
+
+
 def test_texts_are_escaped(data):
     text = report_html(data, report_json(data, source={"name": "<script>alert(1)</script>"}))
     assert "<script>" not in text
