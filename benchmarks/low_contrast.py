@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left of inserts of low contrast, through several slices, which no single slice shows.
 
-    python benchmarks/low_contrast.py [--seeds 1 3 5] [--methods default fast nlm tv]
+    python benchmarks/low_contrast.py [--seeds 1 3 5] [--methods default fast nlm tv] [--size full]
 
 The phantom of ``make demo`` at its size and dose (24 x 256 x 256, a quarter) has round inserts in soft tissue. Their
 contrast, in the truth and in each result, is the mean of their inner part minus that of the tissue around them; printed
@@ -26,7 +26,7 @@ from nsn2n.phantom import SOFT_TISSUE_HU, Ellipsoid, PhantomStudy, make_phantom,
 
 Place = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
-SHAPE, DOSE = (24, 256, 256), 0.25
+SHAPES, DOSE = {"tiny": (12, 96, 96), "full": (24, 256, 256)}, 0.25
 STORED_HU = (-1024, 3071)
 LOW_HU = 30.0
 FEWEST_VOXELS = 20
@@ -36,11 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["default", "fast", "nlm", "tv"])
+    parser.add_argument("--size", choices=SHAPES, default="full", help="tiny: to see that it runs")
     options = parser.parse_args()
     noises: dict[str, list[float]] = {}
     contrasts: dict[str, list[list[float]]] = {}
     for seed in options.seeds:
-        study = make_phantom(SHAPE, dose=DOSE, seed=seed)
+        study = make_phantom(SHAPES[options.size], dose=DOSE, seed=seed)
         places = inserts(study)
         noisy = np.clip(np.rint(study.noisy_dhw), *STORED_HU).astype(np.float32)
         facts: dict[str, Any] = {"spacing_mm": study.spacing_mm, "modality": "CT", "seed": seed, "steps": 300}
@@ -59,7 +60,7 @@ def main() -> None:
 
 def inserts(study: PhantomStudy) -> list[Place]:
     """The inner part of each insert, and soft tissue beside it."""
-    depth, height, width = (size * step for size, step in zip(SHAPE, study.spacing_mm, strict=True))
+    depth, height, width = (size * step for size, step in zip(study.truth_dhw.shape, study.spacing_mm, strict=True))
     places = (
         inner_and_around(part, study.truth_dhw, study.spacing_mm) for part in phantom_ellipsoids((depth, height, width))
     )
@@ -77,7 +78,7 @@ def inner_and_around(
     """The inner part of an insert, and soft tissue beside it; None for other parts of the phantom."""
     if abs(part.hu) > LOW_HU:
         return None
-    axes = np.ix_(*(centers_mm(size, step) for size, step in zip(SHAPE, spacing_mm, strict=True)))
+    axes = np.ix_(*(centers_mm(size, step) for size, step in zip(truth.shape, spacing_mm, strict=True)))
     squares = zip(axes, part.center_zyx_mm, part.semi_axes_zyx_mm, strict=True)
     radius = np.sqrt(sum(((axis - center) / semi) ** 2 for axis, center, semi in squares))
     inner = radius < 0.8

@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
-from cases import TISSUE, Volume, _mr_head, add_rician, half_of
+from cases import TISSUE, MissingData, Volume, _mr_head, add_rician, half_of
 from measures import psnr
 from scipy import ndimage
 
@@ -72,9 +72,15 @@ def main() -> None:
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--seed", type=int, default=0, help="even: the slices for tuning; odd: those for reporting")
     parser.add_argument("--only", choices=["tilt", "volumes"])
+    parser.add_argument("--size", choices=["tiny", "small", "full"], default="small")
+    parser.add_argument("--budget", type=float, help="seconds for each volume; no limit unless given")
     arguments = parser.parse_args()
-    clean, spacing_mm = _mr_head("small", half_of(arguments.seed))
+    try:
+        clean, spacing_mm = _mr_head(arguments.size, half_of(arguments.seed))
+    except MissingData as error:
+        parser.error(str(error))
     options = {"spacing_mm": spacing_mm, "modality": "MR", "preset": arguments.preset, "seed": arguments.seed}
+    options["config"] = {"budget_s": arguments.budget}
     for name, run in (("tilt", tilt), ("volumes", volumes)):
         if arguments.only in (None, name):
             run(clean, options, arguments.seed)

@@ -88,14 +88,17 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["default", "fast"])
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--size", choices=["tiny", "small", "full"], default="small")
+    parser.add_argument("--budget", type=float, help="seconds for each volume; no limit unless given")
     options = parser.parse_args()
     seeds = options.seeds or {"report": [1, 3], "tune": [0, 2]}[options.half]
     if any(half_of(seed) != options.half for seed in seeds):
         parser.error("even seeds tune, odd ones report")
-    show(make_outputs(options.cases, options.presets, seeds, options.size))
+    show(make_outputs(options.cases, options.presets, seeds, options.size, options.budget))
 
 
-def make_outputs(names: Sequence[str], presets: Sequence[str], seeds: Sequence[int], size: str) -> Iterator[Output]:
+def make_outputs(
+    names: Sequence[str], presets: Sequence[str], seeds: Sequence[int], size: str, budget_s: float | None = None
+) -> Iterator[Output]:
     """Denoise each case with each preset; a case whose data are not here is left out."""
     for name in names:
         for seed in seeds:
@@ -105,7 +108,8 @@ def make_outputs(names: Sequence[str], presets: Sequence[str], seeds: Sequence[i
                 print(error)
                 continue
             for preset in presets:
-                result = nsn2n.denoise(case.noisy, modality=case.modality, preset=preset, config={"rician": False})
+                config = {"rician": False, "budget_s": budget_s}
+                result = nsn2n.denoise(case.noisy, modality=case.modality, preset=preset, config=config)
                 yield Output(case, preset, result.volume)
 
 

@@ -1,0 +1,66 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every Python command of the two READMEs that is no block of README.md, as it stands but with the least to do.
+
+Blocks of README.md are run by tests/test_readme.py, what `make bench` runs by test_run.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cases import DATA
+
+ROOT = Path(__file__).parents[2]
+HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
+
+LEAST = {
+    "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
+    "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
+    "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
+    "python benchmarks/structure.py": "--size tiny --cases checkerboard --presets fast --seeds 1 --budget 0.1",
+    "python -m tests.nsn2n.dicom.fuzz --seconds 600": "--seconds 0",
+}
+"""What is added to each."""
+SHOWN = {
+    "python benchmarks/tune.py": "iterations 40",
+    "python benchmarks/low_contrast.py": "│ tv ",
+    "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
+    "python benchmarks/structure.py": "│ fast: ",
+    "python -m tests.nsn2n.dicom.fuzz --seconds 600": "seeds 0 to 0: ",
+}
+
+
+def commands():
+    """Blocks of benchmarks/README.md, and what stands inline in both."""
+    found = set()
+    for name, pattern in (
+        ("README.md", r"`(python (?:-m tests|benchmarks)[^`]*)`"),
+        ("benchmarks/README.md", r"^(?:.*`)?(python [^`\n]*)`?"),
+    ):
+        found |= set(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return found
+
+
+def test_every_command_is_run_below():
+    assert commands() == set(LEAST) == set(SHOWN)
+
+
+@pytest.mark.parametrize("command", LEAST)
+def test_command(command):
+    if "stacks" in command and not HEAD.is_file():
+        pytest.skip(f"needs {HEAD}")
+    words = [*command.split()[1:], *LEAST[command].split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+
+    result = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert SHOWN[command] in result.stdout
