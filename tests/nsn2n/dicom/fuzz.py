@@ -4,8 +4,8 @@
 
     python -m tests.nsn2n.dicom.fuzz --seconds 600 --seed 1
 
-runs for ten minutes from the seed on, and names each seed whose files did something else; `--seed N --seconds 0` runs
-that one again, with the traceback.
+runs for ten minutes from the seed on, and names each seed whose files did something else, took longer than 30 s or more
+than 1 GB; `--seed N --seconds 0` runs that one again, with the traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +38,8 @@ from nsn2n.errors import NSN2NError
 from tests.nsn2n.dicom.enhanced import enhance
 
 SLICES, SIZE = 3, 32
+MOST_SECONDS, MOST_BYTES = 30, 1 << 30
+"""Of one damaged series; the bytes are beyond what the program needs at rest."""
 DERIVATION = Derivation(description="fuzz", software_version="1")
 
 
@@ -145,6 +149,17 @@ def run_once(corpus: list[Path], seed: int, work: Path) -> str:
     return "written"
 
 
+def bound_memory() -> None:
+    """Let this process have no more memory than `MOST_BYTES` beyond what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, hard))
+
+
+def took_too_long(_signal: int, _frame: object) -> None:
+    raise TimeoutError(f"more than {MOST_SECONDS} s")
+
+
 def main() -> int:
     """Run until the time is over; the exit code is 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
@@ -157,8 +172,11 @@ def main() -> int:
     found = 0
     with tempfile.TemporaryDirectory() as name:
         corpus = make_corpus(Path(name, "corpus"))
+        bound_memory()
+        signal.signal(signal.SIGALRM, took_too_long)
         seed, end = arguments.seed, time.monotonic() + arguments.seconds
         while True:
+            signal.alarm(MOST_SECONDS)
             try:
                 outcome = run_once(corpus, seed, Path(name, "work"))
             except Exception as error:
@@ -166,6 +184,7 @@ def main() -> int:
                 print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
                 if arguments.seconds == 0:
                     traceback.print_exc()
+            signal.alarm(0)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             seed += 1
             if time.monotonic() >= end:
