@@ -85,12 +85,12 @@ class Run:
         self._step_px = settings.average.step_px
         self.noise = measure_noise(self._filled, valid)
         shared = SliceCorrelation()
-        if settings.match.correlation == "auto":
+        if settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(self._filled, valid)
         self.slice_correlation = shared.nearest
         self.partner = choose_partner(shared, len(noisy))
-        self.noise = self.noise.shared(shared.nearest)
         if shared.nearest:
+            self.noise = self.noise.shared(shared.nearest)
             logger.info(
                 "neighboring slices share noise (correlation %.2f): slices %d apart teach each other", shared.nearest,
                 self.partner.distance,

@@ -52,7 +52,7 @@ class MatchSettings:
     """Largest difference of the denoised neighbors, in noise standard deviations of one slice."""
     correlation: Literal["auto", "none"] = "auto"
     """``auto``: how much of the noise neighbors share is measured; it is taken out of what they teach, or slices two
-    apart teach each other; ``none``: they are taken to share none, as in the paper."""
+    apart teach each other (``noise``); ``none``: they are taken to share none, as in the paper."""
     tau: float = 0.015
     """Largest difference of the filtered neighbors, in fractions of the data range (``lowpass``)."""
 

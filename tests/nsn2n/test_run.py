@@ -96,3 +96,13 @@ def test_noise_that_slices_share_is_found_and_removed():
     assert run.noise.median == pytest.approx(SD, rel=0.1)
     assert other.noise.median == pytest.approx(SD / np.sqrt(2), rel=0.1)
     assert np.std(denoised) < 0.5 * np.std(kept)
+
+
+def test_the_papers_rule_knows_neighbors_only():
+    thin = np.random.default_rng(0).standard_normal((13, 96, 96))
+    volume = (100 + SD * (thin[1:] + thin[:-1]) / np.sqrt(2)).astype(np.float32)
+
+    run, _, _ = _run(volume, replace(BRIEF, match=MatchSettings(rule="lowpass")))
+
+    assert run.partner == (1, 0.0)
+    assert run.slice_correlation == 0
