@@ -25,12 +25,11 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 from nsn2n.dicom.attributes import text
 from nsn2n.dicom.derive import DerivedSeries
 from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
-from nsn2n.dicom.removed_map import unit_of
+from nsn2n.dicom.removed_map import own_series, unit_of
 
 __all__ = ["SCHEME", "measurement_report"]
 
@@ -106,14 +105,7 @@ def measurement_report(
     made: Dataset = Comprehensive3DSR(
         evidence=evidence,
         content=content,
-        series_instance_uid=series.SeriesInstanceUID,
-        series_number=series.SeriesNumber,
-        sop_instance_uid=generate_uid(prefix=None),
-        instance_number=1,
-        manufacturer=OWN_MANUFACTURER,
-        manufacturer_model_name=OWN_MODEL_NAME,
-        software_versions=version,
-        device_serial_number="none",
+        **own_series(series, version),
         is_complete=True,
         series_description=f"{text(evidence[-1], 'SeriesDescription')}: measurements"[:64],
     )

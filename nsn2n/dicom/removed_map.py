@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -22,7 +23,7 @@ from nsn2n.dicom.derive import DerivedSeries
 from nsn2n.dicom.kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels import pixel_format, stored_values
 
-__all__ = ["removed_map", "unit_of"]
+__all__ = ["own_series", "removed_map", "unit_of"]
 
 
 def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: DerivedSeries, version: str) -> Dataset:
@@ -57,14 +58,7 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
         source_images=source_headers,
         further_source_images=derived_headers,
         pixel_array=removed,
-        series_instance_uid=series.SeriesInstanceUID,
-        series_number=series.SeriesNumber,
-        sop_instance_uid=generate_uid(prefix=None),
-        instance_number=1,
-        manufacturer=OWN_MANUFACTURER,
-        manufacturer_model_name=OWN_MODEL_NAME,
-        software_versions=version,
-        device_serial_number="none",
+        **own_series(series, version),
         contains_recognizable_visual_features=text(source_headers[0], "RecognizableVisualFeatures") != "NO",
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[VOILUTTransformation(window_center=0.0, window_width=2 * largest)],
@@ -75,6 +69,20 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     # Type 2C: the validator wants it, since no body part tells that there is only one of it (PS3.3 C.7.3.1).
     made.Laterality = text(source_headers[0], "Laterality")
     return made
+
+
+def own_series(series: DerivedSeries, version: str) -> dict[str, Any]:
+    """Return what highdicom is told of the one instance of a series, and of the program that made it."""
+    return {
+        "series_instance_uid": series.SeriesInstanceUID,
+        "series_number": series.SeriesNumber,
+        "sop_instance_uid": generate_uid(prefix=None),
+        "instance_number": 1,
+        "manufacturer": OWN_MANUFACTURER,
+        "manufacturer_model_name": OWN_MODEL_NAME,
+        "software_versions": version,
+        "device_serial_number": "none",
+    }
 
 
 def unit_of(header: Dataset) -> Code:
