@@ -1,14 +1,21 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many processors this process may use; in a container that is often less than the machine has."""
+"""How many processors this process may use, in a container often less than the machine has, and their use."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["usable_cpus"]
+import torch
+
+__all__ = ["for_each_slice", "usable_cpus"]
+
+Result = TypeVar("Result")
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -45,3 +52,13 @@ def _quota(cgroup: Path) -> float | None:
     except (OSError, ValueError, ZeroDivisionError):
         return None  # no such file, or the word "max"
     return quota if quota > 0 else None
+
+
+def for_each_slice(work: Callable[[int], Result], slices: int) -> list[Result]:
+    """Return what a function makes of the index of each slice, in order; in as many threads as PyTorch uses.
+
+    NumPy and SciPy let other threads run while they compute. Each slice is for itself, so the result is the same with
+    any number of threads.
+    """
+    with ThreadPoolExecutor(min(torch.get_num_threads(), usable_cpus())) as threads:
+        return list(threads.map(work, range(slices)))

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n.cpus import for_each_slice
+
 __all__ = [
     "BLOCK_PX",
     "MAD_TO_SD",
@@ -113,15 +115,17 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     -----
     Own method; the paper needs no noise level. Checked on simulated Rician and real CT noise by the tests.
     """
-    depth = volume_dhw.shape[0]
-    coarse, fine = [], []
-    for index in range(depth - 1):
+
+    def of_pair(index: int) -> tuple[Float32Array, Float32Array]:
         difference = volume_dhw[index + 1] - volume_dhw[index]
         usable = None if valid is None else valid[index] & valid[index + 1]
-        coarse.append(_block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable))
-        fine.append(_block_sd(second_difference(difference), usable))
-    fine_sd = np.stack(fine)
-    pairs_sd = fine_sd * _gain(np.stack(coarse), fine_sd, clipped_blocks(volume_dhw, valid))
+        coarse = _block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable)
+        return coarse, _block_sd(second_difference(difference), usable)
+
+    coarse_sd, fine_sd = (
+        np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, len(volume_dhw) - 1), strict=True)
+    )
+    pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])

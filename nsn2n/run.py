@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from nsn2n.averaging import guided_mean, step_for
 from nsn2n.correlation import SliceCorrelation, choose_partner, slice_correlation
+from nsn2n.cpus import for_each_slice
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
@@ -23,7 +25,7 @@ from nsn2n.noise import MAD_TO_SD, measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import refit
 from nsn2n.rematching import Rematch
-from nsn2n.restoring import beyond, coherent_excess, excess_noise, normalized_mean, removed_mean
+from nsn2n.restoring import coherent_excess, excess_noise, normalized_mean, removed_mean, structure_share
 from nsn2n.rician import channel_noise, without_bias
 from nsn2n.settings import Settings
 from nsn2n.stages import Clock
@@ -44,8 +46,15 @@ _NO_NOISE = 1e-6
 _EXCESS_PX = (2.0, 1.0)
 """Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
 
-_ACROSS_PX, _ACROSS_SLICES = 2.0, 1.5
-"""The same for structures that go through several slices."""
+_AT_THE_END = 1.5
+"""What is given back to a guide by mistake is averaged out again. At the end it would stay, so that more is asked."""
+
+_ACROSS_PX, _ACROSS_SLICES = 2.0, 1.0
+"""Window of the local mean that is given back of structures that go through several slices."""
+_SOUGHT_PX, _SOUGHT_SLICES = 3.0, 1.5
+"""Window in which they are sought: a wider one, which holds less noise, where one would lose their contrast."""
+_REACH_SLICES = 3
+"""Slices on each side from which the wider window is made of the other."""
 
 _SAMPLE_SLICES = 16
 """Slices on which the noise of a local mean, and its correlation, are measured."""
@@ -116,8 +125,9 @@ class Run:
                     self._average(denoised, "average again")
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
-        self._give_back_across(denoised)
-        self._restrain(denoised)
+            self._give_back_across(denoised)
+            self._give_back(denoised, _AT_THE_END)
+            self._restrain(denoised)
         self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
             self.bias_taken = self._take_bias(denoised, low)
@@ -230,21 +240,23 @@ class Run:
         )
         return predicted
 
-    def _give_back(self, denoised: Float32Array) -> None:
-        """Give back what is too coherent for noise, in place."""
+    def _give_back(self, denoised: Float32Array, factor: float = 1.0) -> None:
+        """Give back what is too coherent for noise, in place; the threshold is raised by a factor."""
         threshold = self._settings.excess_sd
         if threshold is None:
             return
-        sample = self._sample()
         for sigma_px in _EXCESS_PX:
-            mean_sd = float(
-                np.median(
-                    [excess_noise(self._filled[i] - denoised[i], self.noise.floored(i), sigma_px) for i in sample]
-                )
-            )
-            for index, denoised_hw in enumerate(denoised):
-                removed = self._filled[index] - denoised_hw
-                denoised_hw += coherent_excess(removed, self.noise.floored(index), sigma_px, mean_sd, threshold)
+            mean_sd = float(np.median([self._excess_noise(index, denoised, sigma_px) for index in self._sample()]))
+
+            def give_back(index: int, sigma_px: float = sigma_px, mean_sd: float = mean_sd) -> None:
+                removed = self._filled[index] - denoised[index]
+                noise_sd = self.noise.floored(index)
+                denoised[index] += coherent_excess(removed, noise_sd, sigma_px, mean_sd, factor * threshold)
+
+            for_each_slice(give_back, len(denoised))
+
+    def _excess_noise(self, index: int, denoised: Float32Array, sigma_px: float) -> float:
+        return excess_noise(self._filled[index] - denoised[index], self.noise.floored(index), sigma_px)
 
     def _give_back_across(self, denoised: Float32Array) -> None:
         """Give back, in place, what is coherent over several slices: faint structures that no single slice shows."""
@@ -252,12 +264,32 @@ class Run:
         if threshold is None:
             return
         mean = np.empty_like(denoised)
-        for index, denoised_hw in enumerate(denoised):
-            mean[index] = normalized_mean(self._filled[index] - denoised_hw, self.noise.floored(index), _ACROSS_PX)
+
+        def take_mean(index: int) -> None:
+            removed = self._filled[index] - denoised[index]
+            mean[index] = normalized_mean(removed, self.noise.floored(index), _ACROSS_PX)
+
+        for_each_slice(take_mean, len(denoised))
         ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
-        mean_sd = float(np.median(np.abs(mean[self._sample()]))) * MAD_TO_SD
-        for index, denoised_hw in enumerate(denoised):
-            denoised_hw += beyond(mean[index], mean_sd, threshold) * self.noise.floored(index)
+        # Variances of Gaussians add: the wider window is the first one under this one.
+        further_px = math.sqrt(_SOUGHT_PX**2 - _ACROSS_PX**2)
+        further = np.arange(-_REACH_SLICES, _REACH_SLICES + 1)
+        weights = np.exp(-0.5 * np.square(further) / (_SOUGHT_SLICES**2 - _ACROSS_SLICES**2))
+        weights = (weights / weights.sum()).astype(np.float32)
+
+        def sought(index: int) -> Float32Array:
+            around = np.clip(index + further, 0, len(mean) - 1)
+            total = sum(weight * mean[other] for weight, other in zip(weights, around, strict=True))
+            return np.asarray(ndimage.gaussian_filter(total, further_px), dtype=np.float32)
+
+        sample = np.stack([sought(index) for index in self._sample()])
+        mean_sd = float(np.median(np.abs(sample))) * MAD_TO_SD
+
+        def give_back(index: int) -> None:
+            share = structure_share(sought(index), mean_sd, threshold)
+            denoised[index] += share * mean[index] * self.noise.floored(index)
+
+        for_each_slice(give_back, len(denoised))
 
     def _sample(self) -> list[int]:
         """Indices of some slices, evenly spread, on which something is measured."""
@@ -267,7 +299,8 @@ class Run:
     def _restrain(self, denoised: Float32Array) -> None:
         """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
         settings = self._settings
-        for index in range(len(denoised)):
+
+        def restrain(index: int) -> None:
             part = slice(index, index + 1)
             removed = self._filled[part] - denoised[part]
             if settings.mean_px is not None:
@@ -276,6 +309,8 @@ class Run:
                 bound = settings.largest_change_sd * self.noise.sd[part]
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._filled[part], removed, out=denoised[part])
+
+        for_each_slice(restrain, len(denoised))
 
     def _checked_structure(self, denoised: Float32Array) -> StructureCheck:
         """Judge what was removed, and warn if it does not look like noise."""

@@ -239,13 +239,14 @@ class Settings:
     """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume (:mod:`nsn2n.blending`)."""
     largest_change_sd: float | None = 5.0
     """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
-    mean_px: float | None = 6.0
+    mean_px: float | None = 12.0
     """The mean of the removed part under a Gaussian of this sd in the plane is given back, so that no region's mean is
     moved; noise has no such mean. None: not given back, as in the paper."""
-    excess_sd: float | None = 2.5
+    excess_sd: float | None = 3.0
     """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
-    a mean of noise: a small structure that the fit erased. None: not given back, as in the paper."""
-    excess_across_sd: float | None = 2.0
+    a mean of noise, half as many more at the end: a small structure that the fit erased. None: not given back, as in
+    the paper."""
+    excess_across_sd: float | None = 3.5
     """The same for its mean over a few pixels and slices, at the end: a faint structure that goes through several
     slices. None: not given back, as in the paper."""
     budget_s: float | None = None

@@ -10,7 +10,8 @@ measured by ``benchmarks/structure.py``. Lesions and edges stand out from that, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n.cpus import for_each_slice
 from nsn2n.errors import VolumeError
 from nsn2n.noise import MAD_TO_SD
 from nsn2n.settings import StructureSettings
@@ -96,6 +98,17 @@ class StructureCheck:
                 for found in self.findings
             ],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was found in one slice."""
+
+    edges: NDArray[np.float64]
+    """As :func:`_at_edges` returns it."""
+    power: list[float]
+    """Mean square of the local means of each size."""
+    findings: list[Finding]
 
 
 def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureCheck:
@@ -179,19 +192,31 @@ def check_structure(
     """
     settings = settings or StructureSettings()
     noise_means = _noise_means(noisy_dhw, noise_sd_dhw, floor)
-    edges = np.zeros(3)
-    power = np.zeros(len(SIZES_PX))
-    excess_hw = np.zeros(noisy_dhw.shape[1:], np.float32)
-    findings: list[Finding] = []
-    for index, removed_hw in enumerate(_removed(noisy_dhw, denoised_dhw, noise_sd_dhw, floor, valid)):
-        if 0 < index < len(noisy_dhw) - 1:
-            edges += _at_edges(removed_hw, noisy_dhw, noise_sd_dhw, index, floor)
+
+    def judge(index: int) -> _Judged:
+        removed_hw = _in_noise(noisy_dhw[index] - denoised_dhw[index], noise_sd_dhw[index], floor)
+        if valid is not None:
+            removed_hw[~valid[index]] = 0.0
+        inner = 0 < index < len(noisy_dhw) - 1
+        edges = _at_edges(removed_hw, noisy_dhw, noise_sd_dhw, index, floor) if inner else np.zeros(3)
         level_hw = _noise_level(noisy_dhw, noise_sd_dhw, index, floor)
-        for size, (size_px, noise_mean) in enumerate(zip(SIZES_PX, noise_means, strict=True)):
+        power, findings = [], []
+        excess = np.zeros_like(removed_hw)
+        for size_px, noise_mean in zip(SIZES_PX, noise_means, strict=True):
             mean_hw = ndimage.gaussian_filter(removed_hw, size_px) / (noise_mean * level_hw)
-            power[size] += float(np.square(mean_hw).mean()) / len(noisy_dhw)
-            np.maximum(excess_hw, np.abs(mean_hw), out=excess_hw)
+            power.append(float(np.square(mean_hw).mean()))
+            np.maximum(excess, np.abs(mean_hw), out=excess)
             findings += _findings(mean_hw, index, size_px, settings.excess_review)
+        with together:
+            np.maximum(excess_hw, excess, out=excess_hw)
+        return _Judged(edges, power, findings)
+
+    excess_hw = np.zeros(noisy_dhw.shape[1:], np.float32)
+    together = threading.Lock()
+    judged = for_each_slice(judge, len(noisy_dhw))
+    edges = np.sum([slice_.edges for slice_ in judged], axis=0)
+    power = np.mean([slice_.power for slice_ in judged], axis=0)
+    findings = [finding for slice_ in judged for finding in slice_.findings]
     found = {
         "edges": _share(*edges),
         "excess": float(excess_hw.max()),
@@ -205,21 +230,6 @@ def check_structure(
         findings=_largest(findings, most_findings),
         excess_hw=excess_hw,
     )
-
-
-def _removed(
-    noisy_dhw: Float32Array,
-    denoised_dhw: Float32Array,
-    noise_sd_dhw: Float32Array,
-    floor: float,
-    valid: NDArray[np.bool_] | None,
-) -> Iterator[Float32Array]:
-    """The removed part of each slice in units of its noise; 0 where there is no noise."""
-    for index, noisy_hw in enumerate(noisy_dhw):
-        removed_hw = _in_noise(noisy_hw - denoised_dhw[index], noise_sd_dhw[index], floor)
-        if valid is not None:
-            removed_hw[~valid[index]] = 0.0
-        yield removed_hw
 
 
 def _in_noise(values_hw: Float32Array, noise_sd_hw: Float32Array, floor: float) -> Float32Array:

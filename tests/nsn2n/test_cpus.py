@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
-from nsn2n.cpus import usable_cpus
+from nsn2n.cpus import for_each_slice, usable_cpus
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -39,3 +40,16 @@ def test_quota_of_a_control_group_version_1(tmp_path, quota, cpus):
 
 def test_without_control_groups_the_affinity_counts(tmp_path):
     assert usable_cpus(tmp_path) == AFFINITY
+
+
+def test_what_is_made_of_the_slices_comes_in_their_order():
+    """Also where the first takes longest."""
+    assert for_each_slice(lambda index: time.sleep(0.05 / (index + 1)) or index, 9) == list(range(9))
+
+
+def test_an_error_in_a_slice_is_raised():
+    def work(index):
+        raise ValueError(f"slice {index}")
+
+    with pytest.raises(ValueError, match="slice 0"):
+        for_each_slice(work, 3)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from nsn2n.restoring import beyond, coherent_excess, excess_noise, removed_mean
+from nsn2n.restoring import coherent_excess, excess_noise, removed_mean, structure_share
 
 SD = 10.0
 
@@ -121,8 +121,26 @@ def test_a_small_structure_comes_back_where_it_was_and_noise_does_not():
     assert not given[far].any()
 
 
-def test_what_is_beyond_noise_by_an_sd_is_given_back_whole():
-    mean = np.array([0.0, 1.9, -2.5, 2.5, 3.0, -7.0], np.float32)
+def _row(*means):
+    return np.array([means], np.float32)
 
-    np.testing.assert_allclose(beyond(mean, 1.0, 2.0), [0.0, 0.0, -1.25, 1.25, 3.0, -7.0])
-    np.testing.assert_allclose(beyond(2 * mean, 2.0, 2.0), 2 * beyond(mean, 1.0, 2.0))
+
+def test_a_structure_has_its_rim_but_not_what_lies_apart_from_its_peak():
+    means = _row(0.5, 1.5, 2.0, 4.0, 2.5, 0.5, 2.5, 0.0)
+    np.testing.assert_allclose(structure_share(means, 1.0, 3.0), _row(0, 0.5, 1, 1, 1, 0, 0, 0))
+
+
+def test_a_peak_just_beyond_the_threshold_counts_in_part():
+    np.testing.assert_allclose(structure_share(_row(2.0, 3.25, 2.0), 1.0, 3.0), _row(0.25, 0.25, 0.25))
+
+
+def test_a_dark_structure_beside_a_bright_one_is_another():
+    means = _row(2.0, 5.0, 2.0, -2.0, -2.0, 0.0, -2.5, -4.0)
+    share = _row(1, 1, 1, 0, 0, 0, 1, 1)
+    np.testing.assert_allclose(structure_share(means, 1.0, 3.0), share)
+    np.testing.assert_allclose(structure_share(-means, 1.0, 3.0), share)
+
+
+def test_means_count_in_units_of_those_of_noise():
+    means = 3 * np.random.default_rng(0).standard_normal((40, 40)).astype(np.float32)
+    np.testing.assert_allclose(structure_share(5 * means, 5.0, 4.0), structure_share(means, 1.0, 4.0), atol=1e-5)
