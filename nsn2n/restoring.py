@@ -119,8 +119,8 @@ def structure_share(mean_hw: NDArray[np.float32], mean_sd: float, threshold_sd: 
     -------
     ndarray, shape (H, W), float32
     """
-    height = np.abs(mean_hw) / max(mean_sd, 1e-6)
-    share = np.zeros_like(height)
+    height = np.abs(mean_hw) / np.float32(max(mean_sd, 1e-6))
+    share = np.zeros_like(mean_hw)
     for positive in (True, False):
         regions, count = ndimage.label((height > _EXTENT_SD) & ((mean_hw > 0) == positive))
         if count:
