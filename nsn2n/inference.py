@@ -103,6 +103,7 @@ def _denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale:
     reach = getattr(network, "reach_px", None)
     if reach is None or rows >= height:
         return denoise_slices(network, slices, compute, scale)
+    rows -= rows % int(getattr(network, "multiple_px", 1))
     strips = []
     for start in range(0, height, rows):
         end = min(start + rows, height)

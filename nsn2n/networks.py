@@ -1,10 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The networks that are fitted: a compact residual CNN, and MONAI's U-Net for the ``paper`` preset."""
+"""The networks that are fitted: a small residual U-Net, and MONAI's BasicUNet for the ``paper`` preset."""
 
 from __future__ import annotations
-
-import itertools
 
 import torch
 import torch.nn.functional as F
@@ -13,46 +11,64 @@ from torch import Tensor, nn
 from nsn2n._cudart import preload_cudart
 from nsn2n.settings import NetworkSettings
 
-__all__ = ["ResidualCNN", "build_network", "gaussian_kernel", "gaussian_mean"]
+__all__ = ["ResidualUNet", "build_network", "gaussian_kernel", "gaussian_mean"]
 
 _UNET_MIN_PX = 32
 """Instance normalization needs more than one pixel, also after four poolings by 2."""
 
 
-class ResidualCNN(nn.Module):
-    """Slice plus what a plain stack of 3x3 convolutions says about its detail; the identity before the fit.
+class ResidualUNet(nn.Module):
+    """Slice plus what a small U-Net of convolutions says about its detail; the identity before the fit.
 
     The convolutions see the slice minus its local Gaussian mean. A slice in noise units spans hundreds (bone beside
     air), and bfloat16 holds 8 significant bits: without that subtraction the noise would be lost in rounding wherever
     the signal is far from 0. It also makes the network blind to a constant offset, as a denoiser should be.
 
+    Level k has k + 1 times the channels and k + 1 convolutions on the way down, at 1 / 2^k of the resolution, and one
+    on the way up: most of what the network sees and knows is where pixels are few, so that it costs little.
+
     Parameters
     ----------
-    channels, layers : int
-        Feature channels, and number of convolutions.
+    channels : int
+        Feature channels at full resolution.
+    levels : int
+        Resolutions.
     detail_px : float
         Standard deviation of the Gaussian mean, in pixels.
     slices : int, odd
         Neighboring slices in the input's channels; the one in the middle is denoised.
     """
 
-    def __init__(self, channels: int, layers: int, detail_px: float, slices: int = 1) -> None:
+    def __init__(self, channels: int, levels: int, detail_px: float, slices: int = 1) -> None:
         super().__init__()
         self._middle = slice(slices // 2, slices // 2 + 1)
-        widths = [slices, *[channels] * (layers - 1), 1]
-        stack: list[nn.Module] = []
-        for width_in, width_out in itertools.pairwise(widths):
-            stack += [nn.Conv2d(width_in, width_out, 3, padding=1), nn.ReLU(inplace=True)]
-        last = stack[-2]
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.convolutions = nn.Sequential(*stack[:-1])
+        widths = [channels * (level + 1) for level in range(levels)]
+        self.head = _convolution(slices, channels)
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(widths[level - 1], widths[level], 2, stride=2),
+                nn.ReLU(inplace=True),
+                *(_convolution(widths[level], widths[level]) for _ in range(level + 1)),
+            )
+            for level in range(1, levels)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(widths[level], widths[level - 1], 2, stride=2) for level in range(1, levels)
+        )
+        self.merge = nn.ModuleList(_convolution(width, width) for width in widths[:-1])
+        self.tail = nn.Conv2d(channels, 1, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        assert self.tail.bias is not None
+        nn.init.zeros_(self.tail.bias)
         self.register_buffer("kernel", gaussian_kernel(detail_px), persistent=False)
         self.kernel: Tensor
-        self.reach_px = self.kernel.numel() // 2 + layers
-        """How far from a pixel the network sees, at most."""
+        self.multiple_px = 2 ** (levels - 1)
+        """Pixels of the coarsest level: strips of a slice must begin at a multiple of it to give the same result."""
+        convolved = 2 + sum(2**level * (level + 1 if level else 0) for level in range(levels))
+        merged = sum(2**level for level in range(levels - 1))
+        reach = self.kernel.numel() // 2 + convolved + merged + self.multiple_px
+        self.reach_px = -(-reach // self.multiple_px) * self.multiple_px
+        """How far from a pixel the network sees, at most; a multiple of ``multiple_px``."""
 
     def forward(self, slices: Tensor, scale: Tensor | None = None) -> Tensor:
         """Denoise slices.
@@ -74,8 +90,28 @@ class ResidualCNN(nn.Module):
             if scale is not None:
                 detail = detail / scale
             detail = detail.contiguous(memory_format=torch.channels_last)
-        residual: Tensor = self.convolutions(detail).float()
+        height, width = detail.shape[-2:]
+        missing = (0, -width % self.multiple_px, 0, -height % self.multiple_px)
+        if any(missing):
+            detail = F.pad(detail, missing, mode="replicate")
+        residual = self._residual(detail).float()[..., :height, :width]
         return middle + (residual if scale is None else residual * scale)
+
+    def _residual(self, detail: Tensor) -> Tensor:
+        """Return what to add, shape (B, 1, H, W), for detail of shape (B, slices, H, W), of multiples of the stride."""
+        features = self.head(detail)
+        passed = []
+        for down in self.down:
+            passed.append(features)
+            features = down(features)
+        for up, merge, skipped in reversed(list(zip(self.up, self.merge, passed, strict=True))):
+            features = merge(up(features) + skipped)
+        residual: Tensor = self.tail(features)
+        return residual
+
+
+def _convolution(width_in: int, width_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width_in, width_out, 3, padding=1), nn.ReLU(inplace=True))
 
 
 class _Padded(nn.Module):
@@ -126,4 +162,4 @@ def build_network(settings: NetworkSettings) -> nn.Module:
             features=(width, width, 2 * width, 4 * width, 8 * width, width),
         )
         return _Padded(unet)
-    return ResidualCNN(settings.channels, settings.layers, settings.detail_px)
+    return ResidualUNet(settings.channels, settings.levels, settings.detail_px)

@@ -22,7 +22,7 @@ from torch import Tensor
 from nsn2n.fitting import optimize
 from nsn2n.inference import Compute, denoise_flipped, denoise_slices
 from nsn2n.losses import prediction_loss
-from nsn2n.networks import ResidualCNN
+from nsn2n.networks import ResidualUNet
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import Settings
 from nsn2n.start import START_SLICES, load_start, starts_from_bundle
@@ -77,8 +77,8 @@ def refit(
     """
     volume = _Volume(noisy_dhw, target_dhw, noise, valid)
     reach = settings.refit.slices // 2
-    network = ResidualCNN(
-        settings.network.channels, settings.network.layers, settings.network.detail_px, settings.refit.slices
+    network = ResidualUNet(
+        settings.network.channels, settings.network.levels, settings.network.detail_px, settings.refit.slices
     )
     if starts_from_bundle(settings.network) and settings.refit.slices in START_SLICES:
         load_start(network, settings.refit.slices)

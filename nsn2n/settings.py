@@ -96,15 +96,15 @@ class LossSettings:
 class NetworkSettings:
     """The network that is fitted to the volume."""
 
-    kind: Literal["residual-cnn", "unet"] = "residual-cnn"
+    kind: Literal["residual-unet", "unet"] = "residual-unet"
     """``unet`` is MONAI's BasicUNet, as in the paper."""
     channels: int = 32
-    """Feature channels of each layer (of the first level of the U-Net)."""
-    layers: int = 7
-    """Convolutions, the first and the last included (``residual-cnn``)."""
+    """Feature channels at full resolution."""
+    levels: int = 3
+    """Resolutions, each half the one before (``residual-unet``; the other has five)."""
     detail_px: float = 3.0
     """The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere
-    (``residual-cnn``)."""
+    (``residual-unet``)."""
 
     start: Literal["auto", "none"] = "auto"
     """``auto``: the fit starts from the weights of the bundle, where these are for a network of this kind and size;
@@ -112,7 +112,7 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         _require(1 <= self.channels <= 512, "network.channels must be in 1..512", self.channels)
-        _require(2 <= self.layers <= 64, "network.layers must be in 2..64", self.layers)
+        _require(1 <= self.levels <= 6, "network.levels must be in 1..6", self.levels)
         _require(0 < self.detail_px <= 64, "network.detail_px must be in (0, 64]", self.detail_px)
 
 

@@ -52,7 +52,7 @@ def load_start(network: nn.Module, slices: int, file: Traversable | None = None)
     Parameters
     ----------
     network : Module
-        A :class:`~nsn2n.networks.ResidualCNN` of the default settings.
+        A :class:`~nsn2n.networks.ResidualUNet` of the default settings.
     slices : int
         Neighboring slices that it sees.
     file : path, optional
@@ -61,7 +61,7 @@ def load_start(network: nn.Module, slices: int, file: Traversable | None = None)
     Raises
     ------
     SettingsError
-        If the file is not there, or holds anything but finite float32 tensors of the names and shapes of this network
+        If the file is not there, or holds anything but finite float16 tensors of the names and shapes of this network
         (and tensors of networks that see other numbers of slices).
     """
     file = file or resources.files("nsn2n.bundle").joinpath(START_FILE)
@@ -75,8 +75,8 @@ def load_start(network: nn.Module, slices: int, file: Traversable | None = None)
     if found.keys() != expected.keys():
         raise _unfit(file, f"the tensors {prefix}{', '.join(expected)}", ", ".join(found) or "none of them")
     for name, tensor in found.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != torch.float32:
-            wanted = f"{prefix}{name} as float32 of shape {tuple(expected[name].shape)}"
+        if tensor.shape != expected[name].shape or tensor.dtype != torch.float16:
+            wanted = f"{prefix}{name} as float16 of shape {tuple(expected[name].shape)}"
             raise _unfit(file, wanted, f"{tensor.dtype} of shape {tuple(tensor.shape)}".removeprefix("torch."))
         if not bool(torch.isfinite(tensor).all()):
             raise _unfit(file, f"finite values in {prefix}{name}", "others")

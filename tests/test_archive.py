@@ -133,7 +133,7 @@ def sent(archive, tmp_path):
 
 def _denoise(source, output, tmp_path, more=""):
     settings = tmp_path / "app.yaml"
-    brief = "config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 2}, refit: {steps: 3}}"
+    brief = "config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}, refit: {steps: 3}}"
     settings.write_text(f"nsn2n:\n  {brief}\n{more}")
     result = subprocess.run(
         [sys.executable, "-m", "nsn2n.app", "-i", source, "-o", output],

@@ -36,7 +36,7 @@ def study(tmp_path):
 def start(tmp_path):
     """Start ``nsn2n denoise`` in a process of its own, with a fit of a moment."""
     config = tmp_path / "brief.yaml"
-    config.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, layers: 2}\n")
+    config.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n")
     started = []
 
     def run(source, output, *options, before=None):

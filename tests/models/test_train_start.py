@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nsn2n.networks import ResidualCNN
+from nsn2n.networks import ResidualUNet
 from nsn2n.settings import NetworkSettings
 from nsn2n.start import START_SLICES, load_start
 
@@ -30,7 +30,7 @@ def test_the_script_writes_weights_that_load_and_the_same_each_time(tmp_path):
     assert first == second
     settings = NetworkSettings()
     for slices in START_SLICES:
-        network = ResidualCNN(settings.channels, settings.layers, settings.detail_px, slices)
+        network = ResidualUNet(settings.channels, settings.levels, settings.detail_px, slices)
         load_start(network, slices, tmp_path / "a.safetensors")
 
 
@@ -45,8 +45,8 @@ def synthetic(monkeypatch):
 def test_noise_has_unit_variance_and_slices_of_their_own(synthetic):
     random = np.random.default_rng(0)
 
-    for _ in range(12):
-        noise = synthetic.random_noise(random, (5, 96, 96))
+    for white_share in 6 * (0.0, 0.5):
+        noise = synthetic.random_noise(random, (5, 96, 96), white_share)
         assert noise.dtype == np.float32
         assert np.std(noise) == pytest.approx(1, abs=0.1)
         assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.3
@@ -60,3 +60,14 @@ def test_volumes_are_finite_and_differ(synthetic):
     assert all(volume.shape == synthetic.SHAPE and volume.dtype == np.float32 for volume in volumes)
     assert all(np.isfinite(volume).all() and np.std(volume) > 0.05 for volume in volumes)
     assert not np.array_equal(volumes[0], volumes[1])
+
+
+def test_noise_is_white_as_often_as_asked(synthetic):
+    """White noise has no correlation from pixel to pixel; the other kinds have."""
+
+    def is_white():
+        noise = synthetic.random_noise(random, (1, 96, 96), 0.7)[0]
+        return abs(np.corrcoef(noise[1:].ravel(), noise[:-1].ravel())[0, 1]) < 0.03
+
+    random = np.random.default_rng(0)
+    assert np.mean([is_white() for _ in range(200)]) == pytest.approx(0.7, abs=0.1)

@@ -26,7 +26,7 @@ class Finished(NamedTuple):
 def brief_config(tmp_path: Path) -> Path:
     """A settings file for a fit of a moment."""
     file = tmp_path / "brief.yaml"
-    file.write_text("fit: {steps: 12, crop_px: 16}\nnetwork: {channels: 4, layers: 2}\n")
+    file.write_text("fit: {steps: 12, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n")
     return file
 
 

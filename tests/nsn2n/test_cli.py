@@ -384,7 +384,7 @@ def harmful_config(tmp_path):
     """Settings under which any removal counts as one of anatomy."""
     file = tmp_path / "harmful.yaml"
     limits = "{excess_review: 0.01, excess_fail: 0.01}"
-    file.write_text(f"fit: {{steps: 12, crop_px: 16}}\nnetwork: {{channels: 4, layers: 2}}\nstructure: {limits}\n")
+    file.write_text(f"fit: {{steps: 12, crop_px: 16}}\nnetwork: {{channels: 4, levels: 2}}\nstructure: {limits}\n")
     return file
 
 

@@ -26,7 +26,7 @@ from nsn2n.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 SD = 20.0
 SHAPE = (12, 96, 96)
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 FAST = {"fit": {"steps": 150}}
 
 
@@ -466,7 +466,7 @@ def test_memory_of_a_large_volume():
         for index, slice_hw in enumerate(volume):
             generator.standard_normal(dtype=np.float32, out=slice_hw)
             slice_hw += 5 * np.sin(np.arange(512, dtype=np.float32) / 80 + index / 100)
-        config = {"fit": {"steps": 5}, "network": {"layers": 2}}
+        config = {"fit": {"steps": 5}, "network": {"levels": 2}}
         result = denoise(volume, preset="fast", device="cpu", config=config)
         assert not np.array_equal(result.volume, volume)
         # Not ru_maxrss, which a process takes over from the one that started it.
@@ -493,7 +493,7 @@ def test_memory_of_a_large_volume():
 ])  # fmt: skip
 def test_when_there_is_a_second_fit(modality, when, steps):
     volume = np.random.default_rng(0).normal(100, 5, (4, 24, 24))
-    config = {"fit": {"steps": 3}, "network": {"channels": 4, "layers": 3}, "refit": {"when": when, "steps": 3}}
+    config = {"fit": {"steps": 3}, "network": {"channels": 4, "levels": 2}, "refit": {"when": when, "steps": 3}}
     result = denoise(volume, modality=modality, config=config)
     assert result.measured["refit_steps"] == steps
 

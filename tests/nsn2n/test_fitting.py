@@ -18,7 +18,7 @@ from nsn2n.networks import build_network
 from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
 
 CPU = Compute(torch.device("cpu"), False)
-NETWORK = NetworkSettings(channels=6, layers=3)
+NETWORK = NetworkSettings(channels=6, levels=2)
 
 
 def _settings(refine_at=1.0, network=NETWORK, **changes):

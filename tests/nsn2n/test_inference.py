@@ -12,7 +12,7 @@ from torch import nn
 from nsn2n import inference
 from nsn2n.errors import SettingsError
 from nsn2n.inference import Compute, choose_compute, denoise_slices, denoised_batches, reproducible
-from nsn2n.networks import ResidualCNN
+from nsn2n.networks import ResidualUNet
 
 FLOAT32 = Compute(torch.device("cpu"), False)
 BFLOAT16 = Compute(torch.device("cpu"), True)
@@ -171,17 +171,15 @@ def test_the_callers_flags_are_given_back_also_after_an_error(deterministic, fai
 
 @pytest.mark.parametrize("slices", [1, 3])
 def test_strips_give_what_the_whole_slice_gives(monkeypatch, slices):
-    network = ResidualCNN(channels=4, layers=5, detail_px=2.0, slices=slices)
     torch.manual_seed(1)
-    for layer in network.convolutions:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=0.3)
-    stack = torch.randn(2, slices, 50, 24)
+    network = ResidualUNet(channels=4, levels=3, detail_px=2.0, slices=slices)
+    nn.init.normal_(network.tail.weight, std=1.0)
+    stack = torch.randn(2, slices, 150, 25)
     monkeypatch.setattr(inference, "_FEWEST_ROWS", 7)
 
     with torch.no_grad():
         whole = denoise_slices(network, stack, FLOAT32)
-        monkeypatch.setattr(inference, "_PIXELS_PER_BATCH", 2 * 24 * 7)
+        monkeypatch.setattr(inference, "_PIXELS_PER_BATCH", 2 * 25 * 7)
         strips = inference.denoise_flipped(network, stack, FLOAT32, flips=False)
 
     assert float((whole - stack[:, slices // 2 : slices // 2 + 1]).abs().max()) > 1

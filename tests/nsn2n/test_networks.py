@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nsn2n.networks import ResidualCNN, build_network
+from nsn2n.networks import ResidualUNet, build_network
 from nsn2n.settings import NetworkSettings
 
 SMALL_UNET = NetworkSettings(kind="unet", channels=4)
@@ -18,32 +18,32 @@ def _slices(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _trained_looking(channels=6, layers=4, detail_px=3.0):
-    """A residual CNN whose last layer, too, has weights."""
+def _trained_looking(channels=6, levels=3, detail_px=3.0):
+    """A residual U-Net whose last layer, too, has weights."""
     torch.manual_seed(1)
-    network = ResidualCNN(channels, layers, detail_px)
-    nn.init.normal_(network.convolutions[-1].weight, std=0.2)
-    nn.init.normal_(network.convolutions[-1].bias, std=0.2)
+    network = ResidualUNet(channels, levels, detail_px)
+    nn.init.normal_(network.tail.weight, std=0.2)
+    nn.init.normal_(network.tail.bias, std=0.2)
     return network.eval()
 
 
-def test_the_residual_cnn_is_the_identity_before_the_fit():
+def test_the_residual_unet_is_the_identity_before_the_fit():
     slices = 300 * _slices(3, 1, 40, 33)
 
     assert torch.equal(build_network(NetworkSettings())(slices), slices)
 
 
 def test_the_first_step_can_move_it():
-    network = build_network(NetworkSettings(channels=4, layers=3))
+    network = build_network(NetworkSettings(channels=4, levels=2))
 
     network(_slices(1, 1, 16, 16)).sub(1).square().mean().backward()
 
     # Only the last layer is 0, so its gradient is not: a fit does not stay at the identity.
-    assert network.convolutions[-1].weight.grad.abs().max() > 0
+    assert network.tail.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 64, 48), (1, 1, 33, 17), (1, 1, 5, 7), (3, 1, 1, 1), (1, 1, 9, 80)])
-def test_the_residual_cnn_takes_slices_of_any_size(shape):
+def test_the_residual_unet_takes_slices_of_any_size(shape):
     slices = _slices(*shape)
 
     denoised = _trained_looking()(slices)
@@ -55,7 +55,7 @@ def test_the_residual_cnn_takes_slices_of_any_size(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 48, 40), (1, 1, 5, 7)])
-def test_the_residual_cnn_is_blind_to_a_constant_offset(shape):
+def test_the_residual_unet_is_blind_to_a_constant_offset(shape):
     network, slices = _trained_looking(), _slices(*shape)
 
     with torch.no_grad():
@@ -76,18 +76,34 @@ def test_slices_of_a_batch_do_not_mix():
     torch.testing.assert_close(together, alone)
 
 
-def test_layers_and_channels_are_those_of_the_settings():
-    network = build_network(NetworkSettings(channels=5, layers=4))
+def test_levels_and_channels_are_those_of_the_settings():
+    network = build_network(NetworkSettings(channels=5, levels=3))
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    widths = [(layer.in_channels, layer.out_channels) for layer in convolutions]
 
-    assert [(layer.in_channels, layer.out_channels) for layer in convolutions] == [(1, 5), (5, 5), (5, 5), (5, 1)]
-    assert isinstance(build_network(NetworkSettings(channels=1, layers=2)), ResidualCNN)
+    down = [(5, 10), (10, 10), (10, 10), (10, 15), (15, 15), (15, 15), (15, 15)]
+    assert widths == [(1, 5), *down, (5, 5), (10, 10), (5, 1)]
+    assert isinstance(build_network(NetworkSettings(channels=1, levels=1)), ResidualUNet)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_no_pixel_sees_further_than_the_network_says(levels):
+    network, slices = _trained_looking(levels=levels), _slices(1, 1, 160, 160)
+    changed = slices.clone()
+    changed[..., 80, 80] += 1000
+
+    with torch.no_grad():
+        differs = (network(changed) - network(slices)).abs()[0, 0] > 0
+
+    rows, columns = torch.nonzero(differs, as_tuple=True)
+    assert max((rows - 80).abs().max(), (columns - 80).abs().max()) <= network.reach_px
+    assert network.reach_px % network.multiple_px == 0
 
 
 def test_weights_come_from_the_seed():
     def weights(seed):
         torch.manual_seed(seed)
-        return build_network(NetworkSettings(channels=4, layers=3)).convolutions[0].weight
+        return build_network(NetworkSettings(channels=4, levels=2)).head[0].weight
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))

@@ -13,7 +13,7 @@ from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.nifti import read_nifti
 from nsn2n.nifti_job import denoise_nifti, is_nifti_name
 
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
 
 

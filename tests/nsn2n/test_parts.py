@@ -15,7 +15,7 @@ from nsn2n import denoise
 from nsn2n.errors import VolumeError
 from nsn2n.parts import checked_parts, for_each_part
 
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu", seed=5)
 
 

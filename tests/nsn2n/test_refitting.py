@@ -18,7 +18,7 @@ from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
 
 SD = 3.0
 SETTINGS = Settings(
-    network=NetworkSettings(channels=8, layers=4),
+    network=NetworkSettings(channels=8, levels=2),
     fit=FitSettings(crop_px=16, flips=False),
     refit=RefitSettings(steps=60, slices=3),
 )

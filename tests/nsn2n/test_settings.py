@@ -37,7 +37,7 @@ from nsn2n.settings import (
         (LossSettings, "regional_consistency", [-0.5, math.nan]),
         (LossSettings, "interslice_continuity", [-1.0, math.nan]),
         (NetworkSettings, "channels", [0, -1, 513]),
-        (NetworkSettings, "layers", [1, 65]),
+        (NetworkSettings, "levels", [0, 7]),
         (NetworkSettings, "detail_px", [0.0, -3.0, 64.5, math.nan]),
         (FitSettings, "steps", [0, -1]),
         (FitSettings, "pairs_per_step", [0]),
@@ -62,8 +62,8 @@ def test_what_is_out_of_bounds_is_refused(kind, name, refused):
         (MatchSettings, {"smoothing_px": 0.0, "refine_at": 0.0, "refine_smoothing_px": 0.0}),
         (MatchSettings, {"refine_at": 1.0}),
         (LossSettings, {"huber_delta": None, "regional_consistency": 0.0}),
-        (NetworkSettings, {"channels": 1, "layers": 2, "detail_px": 64.0}),
-        (NetworkSettings, {"channels": 512, "layers": 64}),
+        (NetworkSettings, {"channels": 1, "levels": 1, "detail_px": 64.0}),
+        (NetworkSettings, {"channels": 512, "levels": 6}),
         (FitSettings, {"steps": 1, "pairs_per_step": 1, "crop_px": 8, "weight_decay": 0.0, "gradient_norm": None}),
         (FitSettings, {"steps": None, "epochs": 1}),
         (Settings, {"seed": 2**63 - 1, "largest_change_sd": None, "mean_px": None}),
@@ -132,8 +132,8 @@ def test_a_wrong_type_is_refused_with_the_name_of_the_setting(mapping, message):
 
 
 def test_bounds_hold_for_mappings_too():
-    with pytest.raises(SettingsError, match=r"network\.layers must be in 2\.\.64; got 1"):
-        Settings.from_mapping({"network": {"layers": 1}})
+    with pytest.raises(SettingsError, match=r"network\.levels must be in 1\.\.6; got 0"):
+        Settings.from_mapping({"network": {"levels": 0}})
 
 
 def test_what_is_absent_stays_as_in_the_preset():
@@ -147,7 +147,7 @@ def test_a_base_is_the_start():
     base = Settings(seed=5, network=NetworkSettings(channels=3))
 
     assert Settings.from_mapping({}, base) == base
-    assert Settings.from_mapping({"network": {"layers": 3}}, base).network == NetworkSettings(channels=3, layers=3)
+    assert Settings.from_mapping({"network": {"levels": 2}}, base).network == NetworkSettings(channels=3, levels=2)
 
 
 def test_whole_numbers_serve_as_floats():
@@ -169,7 +169,7 @@ def test_presets_make_the_round_trip_through_json(name):
     seed=st.integers(0, 2**63 - 1),
     largest_change_sd=st.none() | st.floats(1e-6, 1e6),
     refine_at=st.floats(0, 1),
-    kind=st.sampled_from(["residual-cnn", "unet"]),
+    kind=st.sampled_from(["residual-unet", "unet"]),
     channels=st.integers(1, 512),
     length=st.tuples(st.integers(1, 10**6), st.none()) | st.tuples(st.none(), st.integers(1, 10**6)),
     learning_rate=st.floats(0, 1, exclude_min=True, exclude_max=True),

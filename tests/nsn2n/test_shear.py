@@ -89,7 +89,7 @@ def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
 
 def test_parts_may_lean_each_its_own_way(tilted):
     _, noisy = tilted
-    options = {"device": "cpu", "config": {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}}
+    options = {"device": "cpu", "config": {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}}
     joined = denoise(noisy, parts=(5, 7), shear_px=[(2.0, 0.0), (0.0, 0.0)], **options)
     np.testing.assert_array_equal(joined.volume[:5], denoise(noisy[:5], shear_px=(2.0, 0.0), **options).volume)
     np.testing.assert_array_equal(joined.volume[5:], denoise(noisy[5:], **options).volume)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load, save
 
 from nsn2n.errors import SettingsError
-from nsn2n.networks import ResidualCNN
+from nsn2n.networks import ResidualUNet
 from nsn2n.settings import NetworkSettings, preset
 from nsn2n.start import START_FILE, START_SLICES, load_start, prefix_of, starts_from_bundle
 
@@ -22,7 +22,7 @@ BUNDLED = resources.files("nsn2n.bundle").joinpath(START_FILE)
 
 def _network(slices=1):
     settings = NetworkSettings()
-    return ResidualCNN(settings.channels, settings.layers, settings.detail_px, slices)
+    return ResidualUNet(settings.channels, settings.levels, settings.detail_px, slices)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_only_networks_of_the_default_size_start_from_it():
 
 
 def _renamed(tensors):
-    tensors["1-slice.convolutions.0.scale"] = tensors.pop("1-slice.convolutions.0.weight")
+    tensors["1-slice.head.0.scale"] = tensors.pop("1-slice.head.0.weight")
 
 
 def _one_more(tensors):
@@ -70,19 +70,19 @@ def _one_more(tensors):
 
 
 def _one_less(tensors):
-    del tensors["1-slice.convolutions.2.bias"]
+    del tensors["1-slice.merge.0.0.bias"]
 
 
 def _other_shape(tensors):
-    tensors["1-slice.convolutions.2.bias"] = torch.zeros(31)
+    tensors["1-slice.merge.0.0.bias"] = torch.zeros(31).half()
 
 
 def _other_type(tensors):
-    tensors["1-slice.convolutions.2.bias"] = tensors["1-slice.convolutions.2.bias"].half()
+    tensors["1-slice.merge.0.0.bias"] = tensors["1-slice.merge.0.0.bias"].float()
 
 
 def _not_finite(tensors):
-    tensors["1-slice.convolutions.2.bias"][3] = float("nan")
+    tensors["1-slice.merge.0.0.bias"][3] = float("nan")
 
 
 def _unknown_network(tensors):
@@ -95,9 +95,9 @@ def _unknown_network(tensors):
         (_renamed, "must hold the tensors 1-slice"),
         (_one_more, r"found .*hook"),
         (_one_less, "must hold the tensors 1-slice"),
-        (_other_shape, r"1-slice.convolutions.2.bias as float32 of shape \(32,\); found float32 of shape \(31,\)"),
-        (_other_type, r"found float16 of shape \(32,\)"),
-        (_not_finite, "finite values in 1-slice.convolutions.2.bias"),
+        (_other_shape, r"1-slice.merge.0.0.bias as float16 of shape \(32,\); found float16 of shape \(31,\)"),
+        (_other_type, r"found float32 of shape \(32,\)"),
+        (_not_finite, "finite values in 1-slice.merge.0.0.bias"),
         (_unknown_network, r"found something\.else"),
     ],
 )
@@ -123,7 +123,7 @@ def test_other_tensors_are_refused(tensors, change, message, tmp_path):
     [
         (b"", "tensors in the safetensors format"),
         (b"\xff" * 100, "tensors in the safetensors format"),
-        (pickle.dumps({"1-slice.convolutions.0.weight": 1}), "tensors in the safetensors format"),
+        (pickle.dumps({"1-slice.head.0.weight": 1}), "tensors in the safetensors format"),
         (bytes(2_000_001), "at most 2000000 bytes; found 2000001"),
     ],
     ids=["empty", "garbage", "pickle", "large"],

@@ -11,7 +11,7 @@ import pytest
 
 from nsn2n.dicom.synthetic import write_synthetic_series
 
-SMALL_FIT = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 3}}
+SMALL_FIT = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random volumes and random noise to train the starting networks on: shapes, folds and textures of no anatomy.
+"""Random volumes and random noise to train the starting networks on: shapes, folds, ribbons and textures of no anatomy.
 
 All values are in units of the noise: its standard deviation is 1.
 """
@@ -23,17 +23,21 @@ SHAPE = (11, 112, 112)
 def random_volume(random: np.random.Generator) -> Volume:
     """Return a volume without noise, of shape `SHAPE`.
 
-    Folded boundaries, ellipsoids, small spots and a texture, of random contrast and sharpness. Structures change along
-    the slices up to 4 times as fast as in the plane, as they do where slices are thick.
+    Folded boundaries, ellipsoids, ribbons, small spots and a texture, of random contrast and sharpness. Structures
+    change along the slices up to 4 times as fast as in the plane, as they do where slices are thick.
     """
-    stretch = float(random.choice([1.0, 1.0, 1.5, 2.0, 4.0]))
-    contrast = _log_uniform(random, 2.0, 25.0)
-    parts = random.integers(3)
+    stretch = float(random.choice([1.0, 1.0, 1.0, 1.5, 2.0, 4.0]))
+    contrast = _log_uniform(random, 1.5, 25.0)
+    parts = random.choice(("folds", "ellipsoids", "ribbons", "all"))
     volume = np.zeros(SHAPE, np.float32)
-    if parts != 0:
+    if parts in ("folds", "all"):
         volume += contrast * _folds(random, stretch)
-    if parts != 1:
+    if parts in ("ellipsoids", "all"):
         volume += contrast * _ellipsoids(random, stretch)
+    if parts == "ribbons" or random.random() < 0.6:
+        volume += contrast * _log_uniform(random, 0.3, 1.0) * _ribbons(random, stretch)
+    if random.random() < 0.4:
+        volume *= _region(random, stretch)
     volume += _log_uniform(random, 0.05, 2.0) * _field(random, random.uniform(2.0, 3.5), stretch)
     volume += _spots(random)
     if random.random() < 0.5:
@@ -42,19 +46,18 @@ def random_volume(random: np.random.Generator) -> Volume:
     return volume
 
 
-def random_noise(random: np.random.Generator, shape: tuple[int, ...]) -> Volume:
+def random_noise(random: np.random.Generator, shape: tuple[int, ...], white_share: float) -> Volume:
     """Return noise of unit standard deviation, independent between slices; shape (D, H, W).
 
-    White, or smooth (interpolated slices), or with little power at low frequencies too, as reconstruction from
-    projections makes it.
+    White with that probability, else smooth (interpolated slices), with little power at low frequencies in half the
+    cases, as reconstruction from projections makes it.
     """
     noise = random.standard_normal(shape, dtype=np.float32)
-    kind = random.random()
-    if kind < 0.4:
+    if random.random() < white_share:
         return noise
     radius = np.hypot(np.fft.fftfreq(shape[-2])[:, None], np.fft.rfftfreq(shape[-1])[None])
     gain = np.exp(-np.square(radius / random.uniform(0.12, 0.5)))
-    if kind < 0.8:
+    if random.random() < 0.5:
         gain *= (radius + 0.01) ** random.uniform(0.2, 1.0)
     spectrum = np.fft.rfft2(noise, axes=(-2, -1)) * gain
     colored = np.fft.irfft2(spectrum, s=shape[-2:], axes=(-2, -1))
@@ -67,13 +70,30 @@ def _log_uniform(random: np.random.Generator, low: float, high: float) -> float:
 
 def _field(random: np.random.Generator, exponent: float, stretch: float) -> Volume:
     """Random field with a power spectrum that falls as frequency to the minus ``exponent``; unit standard deviation."""
+    radius = _frequency(stretch)
+    radius[0, 0, 0] = math.inf  # no mean
+    return _filtered(random, radius ** (-exponent / 2))
+
+
+def _wave(random: np.random.Generator, wavelength_px: float, stretch: float) -> Volume:
+    """Random field of about one wavelength; unit standard deviation."""
+    radius = _frequency(stretch)
+    radius[0, 0, 0] = 1e-6
+    return _filtered(random, np.exp(-0.5 * np.square(np.log(radius * wavelength_px) / random.uniform(0.15, 0.6))))
+
+
+def _frequency(stretch: float) -> NDArray[np.float64]:
+    """Distance of each frequency from 0, cycles per pixel."""
     depth, height, width = SHAPE
     z, y, x = np.meshgrid(
         np.fft.fftfreq(depth) * stretch, np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij"
     )
-    radius = np.sqrt(z**2 + y**2 + x**2)
-    radius[0, 0, 0] = math.inf  # no mean
-    spectrum = np.fft.rfftn(random.standard_normal(SHAPE, dtype=np.float32)) * radius ** (-exponent / 2)
+    return np.asarray(np.sqrt(z**2 + y**2 + x**2))
+
+
+def _filtered(random: np.random.Generator, gain: NDArray[np.float64]) -> Volume:
+    """White noise with the amplitudes of its frequencies multiplied by a gain; unit standard deviation."""
+    spectrum = np.fft.rfftn(random.standard_normal(SHAPE, dtype=np.float32)) * gain
     field = np.fft.irfftn(spectrum, s=SHAPE, axes=(0, 1, 2))
     return np.asarray(field / field.std(), dtype=np.float32)
 
@@ -87,6 +107,29 @@ def _folds(random: np.random.Generator, stretch: float) -> Volume:
         for level in random.uniform(-1.5, 1.5, random.integers(1, 4)):
             volume += random.normal() * 0.5 * (1 + np.tanh((field - level) / (2 * softness)))
     return volume
+
+
+def _ribbons(random: np.random.Generator, stretch: float) -> Volume:
+    """Steps at the level sets of a field of one wavelength, and thin sheets: bands of about one width that wind."""
+    wavelength_px = _log_uniform(random, 7.0, 50.0)
+    field = _wave(random, wavelength_px, stretch)
+    if random.random() < 0.5:  # their width and place vary
+        field += random.uniform(0.3, 1.5) * _field(random, random.uniform(3.0, 5.0), stretch)
+    per_px = 2 * math.pi / wavelength_px  # change of the field from pixel to pixel, about
+    softness = random.uniform(0.25, 0.9) * per_px
+    volume = np.zeros(SHAPE, np.float32)
+    for level in random.uniform(-1.5, 1.5, random.integers(1, 5)):
+        volume += random.normal() * 0.5 * (1 + np.tanh((field - level) / softness))
+    if random.random() < 0.4:
+        thickness = random.uniform(0.35, 1.0) * per_px
+        volume += random.normal() * np.exp(-np.square((field - random.uniform(-1, 1)) / thickness))
+    return volume
+
+
+def _region(random: np.random.Generator, stretch: float) -> Volume:
+    """1 in a random part of the volume, 0 elsewhere."""
+    field = _field(random, random.uniform(3.0, 5.0), stretch)
+    return np.asarray(0.5 * (1 + np.tanh((field - 0.5 * random.normal()) / 0.05)), dtype=np.float32)
 
 
 def _ellipsoids(random: np.random.Generator, stretch: float) -> Volume:

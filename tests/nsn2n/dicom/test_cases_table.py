@@ -28,7 +28,7 @@ from nsn2n.dicom.writer import write_series
 from nsn2n.errors import DicomError
 
 HERE = Path(__file__)
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 
 
 class Case(NamedTuple):

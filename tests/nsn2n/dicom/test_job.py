@@ -15,7 +15,7 @@ from nsn2n.dicom.output import OutputOptions
 from nsn2n.dicom.reader import read_series
 from nsn2n.errors import DicomError, NSN2NError
 
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
 
 

@@ -14,7 +14,7 @@ from nsn2n import denoise
 from nsn2n.dicom.job import denoise_folder
 from nsn2n.dicom.output import OutputOptions
 
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}, "refit": {"steps": 3}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 3}}
 run = partial(denoise, config=BRIEF, device="cpu")
 PATIENT = {"PatientName": "Secretname^Jane", "PatientID": "SECRETID", "PatientBirthDate": "19701231",
            "AccessionNumber": "SECRETACC"}  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from nsn2n import denoise
 from nsn2n.report import collect_report
 
-CONFIG = {"fit": {"steps": 30, "crop_px": 32}, "network": {"channels": 4, "layers": 3}}
+CONFIG = {"fit": {"steps": 30, "crop_px": 32}, "network": {"channels": 4, "levels": 2}}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from nsn2n import denoise
 from nsn2n.report import collect_report, report_schema
 from nsn2n.report.write import by_slice, report_html, report_json
 
-BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "layers": 2}, "refit": {"when": "never"}}
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"when": "never"}}
 
 
 def test_slices_are_those_of_the_volumes(volume, result, data):

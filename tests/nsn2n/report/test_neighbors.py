@@ -20,7 +20,7 @@ OPTIONS = {
     "preset": "paper",
     "device": "cpu",
     "strength": 0,
-    "config": {"fit": {"steps": 3, "epochs": None, "crop_px": 16}, "network": {"channels": 4, "layers": 2}},
+    "config": {"fit": {"steps": 3, "epochs": None, "crop_px": 16}, "network": {"channels": 4, "levels": 2}},
 }
 DEPTH, SIZE = 12, 96
 
