@@ -88,8 +88,9 @@ def guided_mean(
             window.append(_Slice(noisy, guide, mean, sharpness))
         current = window.pop(0)
         _accumulate(current, current, _half_plane(settings.reach, step_px))
-        for other in window:
-            _accumulate(current, other, _plane(settings.reach, step_px))
+        for distance, other in enumerate(window, start=1):
+            # Further slices show less alike tissue: there a smaller plane gives nearly the same mean.
+            _accumulate(current, other, _plane(max(settings.reach + 1 - distance, 0), step_px))
         guide_dhw[index] = (current.total / current.weight).cpu().numpy()
         if progress is not None:
             progress((index + 1) / depth)

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from nsn2n.cpus import usable_cpus
 from nsn2n.errors import SettingsError
 
-__all__ = ["Compute", "choose_compute", "denoise_flipped", "denoise_slices", "denoised_batches", "reproducible"]
+__all__ = [
+    "Compute",
+    "choose_compute",
+    "denoise_slices",
+    "denoise_strips",
+    "denoise_turned",
+    "denoised_batches",
+    "reproducible",
+]
 
 _PIXELS_PER_BATCH = 2**17
 """Pixels denoised at a time on a CPU. The activations of so few stay in its caches, and the C library keeps their
@@ -81,20 +89,20 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: 
         return network(*arguments).float()  # type: ignore[no-any-return]
 
 
-def denoise_flipped(
-    network: nn.Module, slices: Tensor, compute: Compute, flips: bool, scale: Tensor | None = None
-) -> Tensor:
-    """As :func:`denoise_slices`, in strips; with ``flips`` the mean with what comes of slices turned by 180 degrees."""
-    denoised = _denoise_strips(network, slices, compute, scale)
-    if flips:
-        turned = None if scale is None else scale.flip(-2, -1)
-        denoised += _denoise_strips(network, slices.flip(-2, -1), compute, turned).flip(-2, -1)
-        denoised /= 2
+def denoise_turned(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """As :func:`denoise_strips`, the mean with what comes of slices turned by 180 degrees.
+
+    What depends on the direction cancels.
+    """
+    denoised = denoise_strips(network, slices, compute, scale)
+    turned = None if scale is None else scale.flip(-2, -1)
+    denoised += denoise_strips(network, slices.flip(-2, -1), compute, turned).flip(-2, -1)
+    denoised /= 2
     return denoised
 
 
-def _denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None) -> Tensor:
-    """Denoise some rows at a time, with as many around them as the network sees, so that the result is the same.
+def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """As :func:`denoise_slices`, some rows at a time, with as many around them as the network sees: the same result.
 
     A network that sees the whole slice, as the U-Net does, gets it whole.
     """
@@ -124,7 +132,6 @@ def denoised_batches(
     offset: float,
     unit: float,
     compute: Compute,
-    flips: bool = False,
     scale: Tensor | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Denoise a volume, a few slices at a time.
@@ -137,8 +144,6 @@ def denoised_batches(
     offset, unit : float
         The network sees ``(slices - offset) / unit``.
     compute : Compute
-    flips : bool
-        Take the mean with what the network makes of each slice turned by 180 degrees.
     scale : Tensor, shape (D, H, W), float32, > 0, optional
         Local noise sd, in multiples of ``unit``.
 
@@ -157,7 +162,7 @@ def denoised_batches(
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             local = None if scale is None else scale[part].unsqueeze(1)
-            removed = noisy - denoise_flipped(network, noisy, compute, flips, local)
+            removed = noisy - denoise_strips(network, noisy, compute, local)
         # Outside: the caller's own tensors are none of this mode.
         yield part, removed.squeeze(1).cpu().numpy()
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nsn2n.fitting import optimize
-from nsn2n.inference import Compute, denoise_flipped, denoise_slices
+from nsn2n.inference import Compute, denoise_slices, denoise_turned
 from nsn2n.losses import prediction_loss
 from nsn2n.networks import ResidualUNet
 from nsn2n.noise import NoiseMap
@@ -181,7 +181,7 @@ def _applied(
             window = torch.from_numpy(volume.noisy[volume.window(index, reach)] / np.float32(unit))
             window = window.unsqueeze(0).to(compute.device)
             scale = torch.from_numpy(volume.noise.floored(index) / np.float32(unit))[None, None].to(compute.device)
-            denoised = denoise_flipped(network, window, compute, settings.fit.flips, scale)
+            denoised = denoise_turned(network, window, compute, scale)
             result[index] = denoised[0, 0].cpu().numpy() * unit
             progress((index + 1) / len(result))
     return result

@@ -122,10 +122,12 @@ def structure_share(mean_hw: NDArray[np.float32], mean_sd: float, threshold_sd: 
     height = np.abs(mean_hw) / np.float32(max(mean_sd, 1e-6))
     share = np.zeros_like(mean_hw)
     for positive in (True, False):
-        regions, count = ndimage.label((height > _EXTENT_SD) & ((mean_hw > 0) == positive))
-        if count:
-            peaks = ndimage.maximum(height, regions, np.arange(1, count + 1))
-            certain = np.concatenate([[0.0], np.clip(np.asarray(peaks) - threshold_sd, 0.0, 1.0)])
-            share += certain.astype(np.float32)[regions]
+        of_sign = (mean_hw > 0) == positive
+        seeds = (height > threshold_sd) & of_sign
+        if seeds.any():
+            regions, count = ndimage.label((height > min(_EXTENT_SD, threshold_sd)) & of_sign)
+            certain = np.zeros(count + 1, np.float32)
+            np.maximum.at(certain, regions[seeds], height[seeds] - np.float32(threshold_sd))
+            share += np.minimum(certain, 1.0)[regions]
     share *= np.clip(height - _EXTENT_SD, 0.0, 1.0)
     return share

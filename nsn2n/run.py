@@ -144,9 +144,7 @@ class Run:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self._clock.limited:
             started = time.perf_counter()
-            one = denoised_batches(
-                network, problem.slices[:1], problem.offset, problem.unit, self._compute, self._settings.fit.flips
-            )
+            one = denoised_batches(network, problem.slices[:1], problem.offset, problem.unit, self._compute)
             next(one)
             self._pass_s = len(self._noisy) * (time.perf_counter() - started)
         loss, self.matched_fraction = fit(
@@ -166,7 +164,6 @@ class Run:
             problem.offset,
             problem.unit,
             self._compute,
-            self._settings.fit.flips,
             problem.error_scale,
         )
         for part, removed in batches:

@@ -137,8 +137,7 @@ class FitSettings:
     None: it takes all its steps."""
     weight_decay: float = 1e-5
     flips: bool = True
-    """Crops are flipped at random along both axes, and the volume is denoised as the mean of two: as it is, and turned
-    by 180 degrees. What depends on the direction cancels. Not in the paper."""
+    """Crops are flipped at random along both axes. Not in the paper."""
     gradient_norm: float | None = 1.0
     """Gradients are clipped to this norm; None: not clipped."""
 
@@ -170,8 +169,8 @@ class AverageSettings:
     step_px: int | None = None
     """Pixels in a step. None: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel makes
     it, since such neighbors tell little new; 1 elsewhere."""
-    reach_slices: int = 1
-    """Voxels up to this many slices away can count."""
+    reach_slices: int = 2
+    """Voxels up to this many slices away can count, with one step less of reach for each slice after the first."""
     similarity_sd: float = 0.5
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
 
@@ -189,7 +188,7 @@ class RefitSettings:
 
     when: Literal["mr", "always", "never"] = "mr"
     """``mr``: for modality MR. There it gains 0.5 dB; on CT less, and one-slice spots lose some contrast."""
-    steps: int = 200
+    steps: int = 300
     """Optimizer steps."""
     slices: int = 5
     """Slices that it sees, the one to denoise in their middle."""
@@ -242,7 +241,7 @@ class Settings:
     mean_px: float | None = 12.0
     """The mean of the removed part under a Gaussian of this sd in the plane is given back, so that no region's mean is
     moved; noise has no such mean. None: not given back, as in the paper."""
-    excess_sd: float | None = 3.0
+    excess_sd: float | None = 3.5
     """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
     a mean of noise, half as many more at the end: a small structure that the fit erased. None: not given back, as in
     the paper."""

@@ -11,7 +11,15 @@ from torch import nn
 
 from nsn2n import inference
 from nsn2n.errors import SettingsError
-from nsn2n.inference import Compute, choose_compute, denoise_slices, denoised_batches, reproducible
+from nsn2n.inference import (
+    Compute,
+    choose_compute,
+    denoise_slices,
+    denoise_strips,
+    denoise_turned,
+    denoised_batches,
+    reproducible,
+)
 from nsn2n.networks import ResidualUNet
 
 FLOAT32 = Compute(torch.device("cpu"), False)
@@ -27,8 +35,8 @@ def _volume(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(2)) * 30 + 100
 
 
-def _removed(network, slices, compute=FLOAT32, offset=100.0, unit=30.0, flips=False):
-    batches = list(denoised_batches(network, slices, offset, unit, compute, flips))
+def _removed(network, slices, compute=FLOAT32, offset=100.0, unit=30.0):
+    batches = list(denoised_batches(network, slices, offset, unit, compute))
     return [part for part, _ in batches], np.concatenate([removed for _, removed in batches])
 
 
@@ -85,26 +93,28 @@ def test_a_slice_larger_than_a_batch_goes_alone(monkeypatch):
     assert [(part.start, part.stop) for part in parts] == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_flips_change_nothing_for_a_network_without_a_direction():
+def _denoised(apply, network, slices):
+    with torch.no_grad():
+        return apply(network, slices.unsqueeze(1), FLOAT32)
+
+
+def test_turning_changes_nothing_for_a_network_without_a_direction():
     blur = nn.Conv2d(1, 1, 3, padding=1)
     nn.init.constant_(blur.weight, 1 / 9)
     nn.init.constant_(blur.bias, 0.1)
     slices = _volume(3, 20, 24)
 
-    _, plain = _removed(blur, slices)
-    _, flipped = _removed(blur, slices, flips=True)
-
-    np.testing.assert_allclose(flipped, plain, atol=1e-5)
+    torch.testing.assert_close(_denoised(denoise_turned, blur, slices), _denoised(denoise_slices, blur, slices))
 
 
-def test_flips_are_the_mean_with_the_slices_turned():
+def test_turned_is_the_mean_with_the_slices_turned():
     network, slices = _network(), _volume(3, 20, 24)
 
-    _, mean = _removed(network, slices, flips=True)
+    turned = _denoised(denoise_slices, network, slices.flip(-2, -1)).flip(-2, -1)
+    expected = (_denoised(denoise_slices, network, slices) + turned) / 2
 
-    turned = torch.from_numpy(slices.numpy()[:, ::-1, ::-1].copy())
-    expected = (_removed(network, slices)[1] + _removed(network, turned)[1][:, ::-1, ::-1]) / 2
-    np.testing.assert_allclose(mean, expected, atol=1e-5)
+    torch.testing.assert_close(_denoised(denoise_turned, network, slices), expected)
+    assert not torch.equal(turned, expected)
 
 
 def test_offset_and_unit_are_taken_off_before_the_network():
@@ -120,7 +130,7 @@ def test_the_slices_stay_as_they_were():
     slices = _volume(3, 20, 24)
     before = slices.clone()
 
-    _removed(_network(), slices, flips=True)
+    _removed(_network(), slices)
 
     assert torch.equal(slices, before)
 
@@ -180,7 +190,7 @@ def test_strips_give_what_the_whole_slice_gives(monkeypatch, slices):
     with torch.no_grad():
         whole = denoise_slices(network, stack, FLOAT32)
         monkeypatch.setattr(inference, "_PIXELS_PER_BATCH", 2 * 25 * 7)
-        strips = inference.denoise_flipped(network, stack, FLOAT32, flips=False)
+        strips = denoise_strips(network, stack, FLOAT32)
 
     assert float((whole - stack[:, slices // 2 : slices // 2 + 1]).abs().max()) > 1
     torch.testing.assert_close(strips, whole, rtol=1e-5, atol=1e-5)
@@ -195,7 +205,7 @@ def test_a_network_that_sees_the_whole_slice_gets_it_whole(monkeypatch):
             shapes.append(tuple(slices.shape))
             return slices
 
-    inference.denoise_flipped(Network(), torch.zeros(1, 1, 300, 8), FLOAT32, flips=False)
+    denoise_strips(Network(), torch.zeros(1, 1, 300, 8), FLOAT32)
 
     assert shapes == [(1, 1, 300, 8)]
 
