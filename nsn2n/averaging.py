@@ -55,7 +55,8 @@ def guided_mean(
     """Replace the guide by the mean of the noisy voxels around each voxel that the guide says are like it.
 
     A voxel j in reach of i counts with ``exp(-((g_i - g_j)^2 + 3 (m_i - m_j)^2) / (2 s)^2)``: g the guide, m its mean
-    over 3x3x3 voxels, s the local noise sd times ``similarity_sd``.
+    over 3x3x3 voxels, s the local noise sd times ``similarity_sd``. In reach are ``reach`` steps in the plane, in the
+    second slice from i and each one after it one less.
 
     Parameters
     ----------

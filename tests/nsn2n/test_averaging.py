@@ -27,10 +27,11 @@ def by_definition(noisy, guide, settings, sd=SD, step_px=1):
     mean = ndimage.uniform_filter(guide.astype(np.float64), 3, mode="nearest")
     depth, height, width = noisy.shape
     result = np.empty(noisy.shape)
-    steps = range(-settings.reach, settings.reach + 1)
     for z, y, x in np.ndindex(noisy.shape):
         total = weights = 0.0
         for k in range(max(0, z - settings.reach_slices), min(depth, z + settings.reach_slices + 1)):
+            reach = max(settings.reach - max(abs(k - z) - 1, 0), 0)
+            steps = range(-reach, reach + 1)
             for i in (y + step_px * step for step in steps if 0 <= y + step_px * step < height):
                 for j in (x + step_px * step for step in steps if 0 <= x + step_px * step < width):
                     distance = (guide[z, y, x] - guide[k, i, j]) ** 2 + 3 * (mean[z, y, x] - mean[k, i, j]) ** 2
@@ -41,7 +42,7 @@ def by_definition(noisy, guide, settings, sd=SD, step_px=1):
     return result
 
 
-@pytest.mark.parametrize(("reach", "reach_slices", "step_px"), [(1, 0, 1), (1, 1, 2), (2, 2, 1), (3, 1, 1)])
+@pytest.mark.parametrize(("reach", "reach_slices", "step_px"), [(1, 0, 1), (1, 1, 2), (2, 2, 1), (3, 1, 1), (1, 3, 1)])
 def test_is_the_formula(reach, reach_slices, step_px):
     random = np.random.default_rng(0)
     noisy = random.normal(0, SD, (4, 6, 5)).astype(np.float32)
@@ -54,7 +55,9 @@ def test_is_the_formula(reach, reach_slices, step_px):
 def test_where_the_guide_is_even_every_voxel_in_reach_counts_alike():
     noisy = np.random.default_rng(0).normal(0, SD, (5, 20, 20)).astype(np.float32)
     result = averaged(noisy, np.zeros_like(noisy))
-    assert result[2, 10, 10] == pytest.approx(noisy[1:4, 7:14, 7:14].mean(), abs=1e-5)
+    further = noisy[[0, 4], 8:13, 8:13]
+    expected = (noisy[1:4, 7:14, 7:14].sum() + further.sum()) / (3 * 49 + further.size)
+    assert result[2, 10, 10] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_voxel_that_is_like_no_other_keeps_its_noisy_value():

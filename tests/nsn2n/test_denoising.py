@@ -518,7 +518,7 @@ def test_values_below_zero_are_no_magnitudes(caplog):
     assert abs(result.volume.mean() - volume.mean()) < 0.5
 
 
-@pytest.mark.parametrize(("blur_px", "least"), [(0, 0.95), (0.7, 0.8)])
+@pytest.mark.parametrize(("blur_px", "least"), [(0, 0.95), (0.7, 0.75)])
 def test_spots_of_one_slice_survive_in_even_tissue(blur_px, least):
     """Nothing but the spots differs from one even value: a fit alone erases them."""
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (12, 96, 96)), (0, blur_px, blur_px))
@@ -530,7 +530,7 @@ def test_spots_of_one_slice_survive_in_even_tissue(blur_px, least):
     outputs = [denoise(array, preset="fast", modality="CT").volume for array in (with_spots, volume)]
     kept = [np.mean((outputs[0] - outputs[1])[z, y - 1 : y + 2, x - 1 : x + 2]) / 50 for z, y, x in places]
     assert np.mean(kept) > least
-    assert (outputs[1] - 100).std() < 2.0
+    assert (outputs[1] - 100).std() < 1.8
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
