@@ -22,7 +22,7 @@ def _own_environment(monkeypatch, tmp_path):
     file = tmp_path / "settings" / "app.yaml"
     file.parent.mkdir()
     file.write_text(
-        "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
+        "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n"
     )
     monkeypatch.setenv("HOLOSCAN_CONFIG_PATH", str(file))
 

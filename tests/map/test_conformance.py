@@ -28,7 +28,7 @@ CONFINED = (
     *("--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "4242:0", "--memory", "3g"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
-FAST = "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
+FAST = "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n"
 ENDLESS = "nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}\n"
 LARGEST_BYTES = {"cpu": 2_000_000_000, "gpu": 6_000_000_000}
 

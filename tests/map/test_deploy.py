@@ -13,7 +13,7 @@ import yaml
 from nsn2n.dicom.scan import scan_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = "nsn2n: {preset: fast, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, layers: 3}}}\n"
+SETTINGS = "nsn2n: {preset: fast, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n"
 
 
 def _kubernetes():
