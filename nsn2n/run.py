@@ -93,8 +93,10 @@ class Run:
         self.refit_steps = 0
         self._step_px = settings.average.step_px
         self.noise = measure_noise(self._filled, valid)
+        self._low, self._high = float(self._filled.min()), float(self._filled.max())
+        self._has_noise = self.noise.median > _NO_NOISE * (self._high - self._low)
         shared = SliceCorrelation()
-        if settings.match.rule == "noise" and settings.match.correlation == "auto":
+        if self._has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(self._filled, valid)
         self.slice_correlation = shared.nearest
         self.partner = choose_partner(shared, len(noisy))
@@ -107,13 +109,12 @@ class Run:
 
     def denoise(self, stages: Sequence[str], modality: str | None) -> tuple[Float32Array, Float32Array]:
         """Return the denoised volume and the loss at each step of the first fit."""
-        low, high = float(self._filled.min()), float(self._filled.max())
-        if self.noise.median <= _NO_NOISE * (high - low):
+        if not self._has_noise:
             logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
             self.structure = self._checked_structure(self._filled)
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
-            denoised, loss = self._fitted(low, high)
+            denoised, loss = self._fitted()
             self._give_back(denoised)
             if "average" in stages:
                 self._average(denoised, "average")
@@ -130,14 +131,14 @@ class Run:
             self._restrain(denoised)
         self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
-            self.bias_taken = self._take_bias(denoised, low)
+            self.bias_taken = self._take_bias(denoised)
         if self._valid is not None:
             denoised[~self._valid] = self._noisy[~self._valid]
         return denoised, loss
 
-    def _fitted(self, low: float, high: float) -> tuple[Float32Array, Float32Array]:
+    def _fitted(self) -> tuple[Float32Array, Float32Array]:
         """Fit a network, and return the volume that it denoised, and the loss at each step."""
-        problem = self._problem(low, high)
+        problem = self._problem()
         network = build_network(self._settings.network).to(self._compute.device)
         if starts_from_bundle(self._settings.network):
             load_start(network, slices=1)
@@ -171,7 +172,7 @@ class Run:
             tell(part.stop / len(denoised))
         return denoised, loss
 
-    def _problem(self, low: float, high: float) -> Problem:
+    def _problem(self) -> Problem:
         """State what is fitted: slices, units and matched regions."""
         settings = self._settings.match
         by_noise = self._settings.loss.units == "noise"
@@ -182,14 +183,14 @@ class Run:
         if settings.rule == "noise":
             matched = pairs_by_noise(self._filled, self.noise, settings, self.partner.distance)
         else:
-            matched = pairs_by_low_pass(self._filled, low, high, settings.tau)
+            matched = pairs_by_low_pass(self._filled, self._low, self._high, settings.tau)
         if self._valid is not None:
             matched &= self._valid[self.partner.distance :] & self._valid[: -self.partner.distance]
         device = self._compute.device
         return Problem(
             slices=torch.from_numpy(self._filled).to(device),
-            offset=0.0 if by_noise else low,
-            unit=self.noise.median if by_noise else high - low,
+            offset=0.0 if by_noise else self._low,
+            unit=self.noise.median if by_noise else self._high - self._low,
             error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
             matched=torch.from_numpy(matched).to(device),
             distance=self.partner.distance,
@@ -323,9 +324,9 @@ class Run:
             logger.warning("what was removed does not look like noise alone: %s", structure.summary())
         return structure
 
-    def _take_bias(self, denoised: Float32Array, low: float) -> bool:
+    def _take_bias(self, denoised: Float32Array) -> bool:
         """Take the mean of the noise out of magnitudes; False if the volume is none."""
-        if low < 0:
+        if self._low < 0:
             logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
             return False
         channel_sd = channel_noise(self.noise.blocks, denoised)

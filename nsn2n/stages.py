@@ -22,7 +22,7 @@ _STAGES = {"fit": 3.0, "apply": 2.0, "average": 3.0, "refit": 4.0, "average agai
 
 _FITS = ("fit", "refit")
 
-_PASSES = {"apply": 1.0, "average": 1.5, "refit": 1.0, "average again": 1.5}
+_PASSES = {"apply": 1.0, "average": 2.0, "refit": 2.5, "average again": 2.0}
 """About how long each stage takes beside its fit, in times that a network needs to denoise the volume."""
 
 
