@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 __all__ = ["for_each_slice", "usable_cpus"]
 
 Result = TypeVar("Result")
@@ -60,5 +58,7 @@ def for_each_slice(work: Callable[[int], Result], slices: int) -> list[Result]:
     NumPy and SciPy let other threads run while they compute. Each slice is for itself, so the result is the same with
     any number of threads.
     """
+    import torch  # here: reading and writing of series, which need no PyTorch, import this module too
+
     with ThreadPoolExecutor(min(torch.get_num_threads(), usable_cpus())) as threads:
         return list(threads.map(work, range(slices)))
