@@ -15,8 +15,8 @@ SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
     "could not create a primitive",
 )
-"""What PyTorch and Python say in a RuntimeError when the system gives no more. The last is oneDNN's, of convolutions: for
-shapes as they are here nothing but memory keeps it from making one."""
+"""What PyTorch and Python say in a RuntimeError when the system gives no more. The last is oneDNN's, of convolutions:
+for shapes as they are here nothing but memory keeps it from making one."""
 
 
 @contextmanager
