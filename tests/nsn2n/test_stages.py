@@ -55,16 +55,16 @@ def test_without_a_budget_no_fit_has_to_end():
 def test_the_time_that_the_other_stages_need_is_kept_for_them():
     clock = Clock(["fit", "apply", "average"], budget_s=100.0)
 
-    # Applying takes 1 pass and the mean 1.5.
+    # Applying takes 1 pass and the mean 2.
     assert clock.limited
-    assert clock.deadline("fit", 20.0) == pytest.approx(clock.started + 100 - 2.5 * 20, abs=1)
+    assert clock.deadline("fit", 20.0) == pytest.approx(clock.started + 100 - 3 * 20, abs=1)
     assert clock.deadline("fit", 60.0) < time.perf_counter()
 
 
 def test_two_fits_share_what_is_left():
     clock = Clock(ALL, budget_s=100.0)
 
-    # 5 passes: once for each network, 1.5 for each mean.
-    assert clock.deadline("fit", 10.0) == pytest.approx(clock.started + (100 - 50) / 2, abs=1)
+    # 7.5 passes: 1 and 2.5 for the networks, 2 for each mean.
+    assert clock.deadline("fit", 10.0) == pytest.approx(clock.started + (100 - 75) / 2, abs=1)
     # 2.5 of them are behind it when the second one begins.
-    assert clock.deadline("refit", 10.0) == pytest.approx(clock.started + 100 - 25, abs=1)
+    assert clock.deadline("refit", 10.0) == pytest.approx(clock.started + 100 - 45, abs=1)
