@@ -7,6 +7,10 @@ saw little. Its result tells all the same which voxels show the same tissue. The
 free of both: a spot is like no voxel around it, so it keeps its own values, and homogeneous tissue is averaged over
 many voxels. Source: Manjon et al., Med Image Anal 16 (2012) 18-27 (PRI-NLM3D), where the guide is a transform's
 denoised volume.
+
+Where the noise of neighboring pixels is correlated, the mean still holds blotches, coarser than its reach. There it is
+averaged again, now guided by itself, in steps that double from level to level: the "a trous" scheme that keeps edges of
+Dammertz et al. (High Performance Graphics 2010, 67-75).
 """
 
 from __future__ import annotations
@@ -21,13 +25,18 @@ from torch import Tensor
 
 from nsn2n.settings import AverageSettings
 
-__all__ = ["guided_mean", "step_for"]
+__all__ = ["coarse_mean", "guided_mean", "step_for"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
+
+_COARSE_STEPS = (1, 2, 4)
+"""Steps of the levels of the coarse mean, in those of the first mean."""
+_COARSE_REACH = 2
+"""Steps in reach at each level, as in the source."""
 
 _CORRELATED = 0.2
 """Lag-one correlation of noise from which neighbors are passed over; a fit makes that of white noise some -0.1."""
@@ -62,7 +71,7 @@ def guided_mean(
     ----------
     noisy_dhw : ndarray, shape (D, H, W), float32, finite
     guide_dhw : ndarray, same shape and unit
-        Denoised volume; overwritten by the result, slice by slice.
+        Denoised volume; overwritten by the result, slice by slice. It may be ``noisy_dhw`` itself.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     settings : AverageSettings
@@ -70,7 +79,7 @@ def guided_mean(
     step_px : int
         Pixels in a step, as :func:`step_for` finds them.
     valid : ndarray, same shape, bool, optional
-        Voxels that count; the others keep their noisy value.
+        Voxels that count; what the others become has no meaning.
     device : torch.device, optional
         Where to compute; the CPU by default.
     progress : callable, optional
@@ -78,23 +87,60 @@ def guided_mean(
     """
     depth = len(noisy_dhw)
     guides = _guides(guide_dhw, valid, device)
-    reach = settings.reach_slices
+    reach = settings.reach if settings.reach is not None else 3 if step_px == 1 else 2
     window: list[_Slice] = []
     for index in range(depth):
-        while len(window) <= reach and index + len(window) < depth:
+        while len(window) <= settings.reach_slices and index + len(window) < depth:
             position = index + len(window)
             guide, mean = next(guides)
             noisy = torch.from_numpy(noisy_dhw[position]).to(device)
             sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(position)).to(device)).square()
             window.append(_Slice(noisy, guide, mean, sharpness))
         current = window.pop(0)
-        _accumulate(current, current, _half_plane(settings.reach, step_px))
+        _accumulate(current, current, _half_plane(reach, step_px))
         for distance, other in enumerate(window, start=1):
             # Further slices show less alike tissue: there a smaller plane gives nearly the same mean.
-            _accumulate(current, other, _plane(max(settings.reach + 1 - distance, 0), step_px))
+            _accumulate(current, other, _plane(max(reach + 1 - distance, 0), step_px))
         guide_dhw[index] = (current.total / current.weight).cpu().numpy()
         if progress is not None:
             progress((index + 1) / depth)
+
+
+def coarse_mean(
+    volume_dhw: Float32Array,
+    noise_sd: Callable[[int], Float32Array],
+    coarse_sd: float,
+    *,
+    step_px: int,
+    valid: BoolArray | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Average a guided mean again, in place, in the plane: three times, in steps of 1, 2 and 4 times ``step_px``.
+
+    Weights are those of :func:`guided_mean`, with the volume as its own guide.
+
+    Parameters
+    ----------
+    volume_dhw : ndarray, shape (D, H, W), float32, finite
+        What :func:`guided_mean` made; overwritten.
+    coarse_sd : float
+        Difference of voxels, in units of ``noise_sd``, at which their weight begins to fall.
+    noise_sd, step_px, valid, device, progress
+        As in :func:`guided_mean`.
+    """
+    settings = AverageSettings(reach=_COARSE_REACH, reach_slices=0, similarity_sd=coarse_sd)
+    levels = len(_COARSE_STEPS)
+    for level, steps in enumerate(_COARSE_STEPS):
+
+        def tell(fraction: float, level: int = level) -> None:
+            if progress is not None:
+                progress((level + fraction) / levels)
+
+        guided_mean(
+            volume_dhw, volume_dhw, noise_sd, settings, step_px=steps * step_px, valid=valid, device=device,
+            progress=tell,
+        )  # fmt: skip
 
 
 def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) -> int:

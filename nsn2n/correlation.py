@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n.noise import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
+from nsn2n.sampling import evenly_spread
 
 __all__ = ["Partner", "SliceCorrelation", "choose_partner", "slice_correlation"]
 
@@ -162,8 +163,8 @@ class _Places:
     def _power(self, image_of: Callable[[int], Float32Array], stride_px: int | None, margin: int) -> Float32Array:
         """Power in each block; the median over some slices, which lie by the margin within the volume."""
         count = len(self._volume) - 2 * margin
-        middles = np.linspace(margin, margin + count - 1, min(count, _SAMPLE_SLICES)).astype(int)
-        powers = [_block_power(_fine(image_of(int(index)), stride_px), self._shape) for index in middles]
+        middles = [margin + index for index in evenly_spread(count, _SAMPLE_SLICES)]
+        powers = [_block_power(_fine(image_of(index), stride_px), self._shape) for index in middles]
         return np.asarray(np.median(powers, axis=0))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nsn2n.matching import low_pass, match_low_passed, match_noisy, smoothed_noise_gain
 from nsn2n.noise import NoiseMap
+from nsn2n.sampling import evenly_spread
 from nsn2n.settings import MatchSettings
 
 __all__ = ["pairs_by_low_pass", "pairs_by_noise"]
@@ -30,7 +31,7 @@ def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSet
         pair_sd = np.hypot(noise.floored(index), noise.floored(index + distance))
         return np.asarray((volume_dhw[index + distance] - volume_dhw[index]) / pair_sd, dtype=np.float32)
 
-    sample = np.unique(np.linspace(0, pairs - 1, min(pairs, _GAIN_PAIRS)).astype(int))
+    sample = evenly_spread(pairs, _GAIN_PAIRS)
     gain = float(np.median([smoothed_noise_gain(normalized(index), settings.smoothing_px) for index in sample]))
     matched = np.empty((pairs, *volume_dhw.shape[1:]), dtype=bool)
     for index in range(pairs):

@@ -5,28 +5,27 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import nn
 
-from nsn2n.averaging import guided_mean, step_for
+from nsn2n.averaging import coarse_mean, guided_mean, step_for
 from nsn2n.correlation import SliceCorrelation, choose_partner, slice_correlation
-from nsn2n.cpus import for_each_slice
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
-from nsn2n.noise import MAD_TO_SD, measure_noise, noise_sd_slice
+from nsn2n.noise import measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import refit
 from nsn2n.rematching import Rematch
-from nsn2n.restoring import coherent_excess, excess_noise, normalized_mean, removed_mean, structure_share
+from nsn2n.restorer import Restorer
 from nsn2n.rician import channel_noise, without_bias
+from nsn2n.sampling import evenly_spread
 from nsn2n.settings import Settings
 from nsn2n.stages import Clock
 from nsn2n.start import load_start, starts_from_bundle
@@ -43,21 +42,11 @@ BoolArray = NDArray[np.bool_]
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
 
-_EXCESS_PX = (2.0, 1.0)
-"""Sizes of the structures that are looked for in what was removed, as sd of a Gaussian."""
+_STEP_SLICES = 16
+"""Slices on which the correlation of neighboring pixels is measured."""
 
-_AT_THE_END = 1.5
-"""What is given back to a guide by mistake is averaged out again. At the end it would stay, so that more is asked."""
-
-_ACROSS_PX, _ACROSS_SLICES = 2.0, 1.0
-"""Window of the local mean that is given back of structures that go through several slices."""
-_SOUGHT_PX, _SOUGHT_SLICES = 3.0, 1.5
-"""Window in which they are sought: a wider one, which holds less noise, where one would lose their contrast."""
-_REACH_SLICES = 3
-"""Slices on each side from which the wider window is made of the other."""
-
-_SAMPLE_SLICES = 16
-"""Slices on which the noise of a local mean, and its correlation, are measured."""
+_FIRST_MEAN = 0.6
+"""Share of the time of both means that the first one takes."""
 
 
 class Run:
@@ -114,21 +103,22 @@ class Run:
             self.structure = self._checked_structure(self._filled)
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
+            restorer = Restorer(self._filled, self.noise, self._settings)
             denoised, loss = self._fitted()
-            self._give_back(denoised)
+            restorer.small_structures(denoised)
             if "average" in stages:
                 self._average(denoised, "average")
             if "refit" in stages:
                 predicted = self._refitted(denoised)
-                self._give_back(predicted)
+                restorer.small_structures(predicted)
                 denoised[...] = predicted
                 if "average again" in stages:
                     self._average(denoised, "average again")
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
-            self._give_back_across(denoised)
-            self._give_back(denoised, _AT_THE_END)
-            self._restrain(denoised)
+            restorer.structures_across(denoised)
+            restorer.small_structures(denoised, at_the_end=True)
+            restorer.means_and_bounds(denoised)
         self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
             self.bias_taken = self._take_bias(denoised)
@@ -208,21 +198,23 @@ class Run:
     def _average(self, guide: Float32Array, stage: str) -> None:
         """Replace the guide by the mean of the noisy voxels that it says are alike."""
         if self._step_px is None:
-            sample = self._sample()
+            sample = evenly_spread(len(guide), _STEP_SLICES)
             self._step_px = step_for(
                 [self._filled[index] - guide[index] for index in sample],
                 [self.noise.floored(index) for index in sample],
             )
+        settings = self._settings.average
+        coarse_sd = settings.coarse_sd if self._step_px > 1 else None
+        first = _FIRST_MEAN if coarse_sd is not None else 1.0
+        tell = self._clock.stage(stage)
+        where: dict[str, Any] = {"step_px": self._step_px, "valid": self._valid, "device": self._compute.device}
         guided_mean(
-            self._filled,
-            guide,
-            self.noise.floored,
-            self._settings.average,
-            step_px=self._step_px,
-            valid=self._valid,
-            device=self._compute.device,
-            progress=self._clock.stage(stage),
+            self._filled, guide, self.noise.floored, settings, **where, progress=lambda part: tell(first * part)
         )
+        if coarse_sd is not None:
+            coarse_mean(
+                guide, self.noise.floored, coarse_sd, **where, progress=lambda part: tell(first + (1 - first) * part)
+            )
 
     def _refitted(self, guide: Float32Array) -> Float32Array:
         """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""
@@ -237,78 +229,6 @@ class Run:
             progress=self._clock.stage("refit"),
         )
         return predicted
-
-    def _give_back(self, denoised: Float32Array, factor: float = 1.0) -> None:
-        """Give back what is too coherent for noise, in place; the threshold is raised by a factor."""
-        threshold = self._settings.excess_sd
-        if threshold is None:
-            return
-        for sigma_px in _EXCESS_PX:
-            mean_sd = float(np.median([self._excess_noise(index, denoised, sigma_px) for index in self._sample()]))
-
-            def give_back(index: int, sigma_px: float = sigma_px, mean_sd: float = mean_sd) -> None:
-                removed = self._filled[index] - denoised[index]
-                noise_sd = self.noise.floored(index)
-                denoised[index] += coherent_excess(removed, noise_sd, sigma_px, mean_sd, factor * threshold)
-
-            for_each_slice(give_back, len(denoised))
-
-    def _excess_noise(self, index: int, denoised: Float32Array, sigma_px: float) -> float:
-        return excess_noise(self._filled[index] - denoised[index], self.noise.floored(index), sigma_px)
-
-    def _give_back_across(self, denoised: Float32Array) -> None:
-        """Give back, in place, what is coherent over several slices: faint structures that no single slice shows."""
-        threshold = self._settings.excess_across_sd
-        if threshold is None:
-            return
-        mean = np.empty_like(denoised)
-
-        def take_mean(index: int) -> None:
-            removed = self._filled[index] - denoised[index]
-            mean[index] = normalized_mean(removed, self.noise.floored(index), _ACROSS_PX)
-
-        for_each_slice(take_mean, len(denoised))
-        ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
-        # Variances of Gaussians add: the wider window is the first one under this one.
-        further_px = math.sqrt(_SOUGHT_PX**2 - _ACROSS_PX**2)
-        further = np.arange(-_REACH_SLICES, _REACH_SLICES + 1)
-        weights = np.exp(-0.5 * np.square(further) / (_SOUGHT_SLICES**2 - _ACROSS_SLICES**2))
-        weights = (weights / weights.sum()).astype(np.float32)
-
-        def sought(index: int) -> Float32Array:
-            around = np.clip(index + further, 0, len(mean) - 1)
-            total = sum(weight * mean[other] for weight, other in zip(weights, around, strict=True))
-            return np.asarray(ndimage.gaussian_filter(total, further_px), dtype=np.float32)
-
-        sample = np.stack([sought(index) for index in self._sample()])
-        mean_sd = float(np.median(np.abs(sample))) * MAD_TO_SD
-
-        def give_back(index: int) -> None:
-            share = structure_share(sought(index), mean_sd, threshold)
-            denoised[index] += share * mean[index] * self.noise.floored(index)
-
-        for_each_slice(give_back, len(denoised))
-
-    def _sample(self) -> list[int]:
-        """Indices of some slices, evenly spread, on which something is measured."""
-        count = min(len(self._noisy), _SAMPLE_SLICES)
-        return sorted({int(index) for index in np.linspace(0, len(self._noisy) - 1, count)})
-
-    def _restrain(self, denoised: Float32Array) -> None:
-        """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
-        settings = self._settings
-
-        def restrain(index: int) -> None:
-            part = slice(index, index + 1)
-            removed = self._filled[part] - denoised[part]
-            if settings.mean_px is not None:
-                removed -= removed_mean(removed, self.noise.sd[part], settings.mean_px)
-            if settings.largest_change_sd is not None:
-                bound = settings.largest_change_sd * self.noise.sd[part]
-                np.clip(removed, -bound, bound, out=removed)
-            np.subtract(self._filled[part], removed, out=denoised[part])
-
-        for_each_slice(restrain, len(denoised))
 
     def _checked_structure(self, denoised: Float32Array) -> StructureCheck:
         """Judge what was removed, and warn if it does not look like noise."""

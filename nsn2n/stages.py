@@ -29,7 +29,7 @@ _PASSES = {"apply": 1.0, "average": 2.0, "refit": 2.5, "average again": 2.0}
 def stages_of(settings: Settings, modality: str | None) -> list[str]:
     """Return the stages that a run has, in order."""
     refits = settings.refit.when == "always" or (settings.refit.when == "mr" and modality == "MR")
-    averages = settings.average.reach > 0
+    averages = settings.average.reach != 0
     wanted = {"fit": True, "apply": True, "average": averages, "refit": refits, "average again": averages and refits}
     return [stage for stage in _STAGES if wanted[stage]]
 

@@ -22,6 +22,7 @@ from scipy import ndimage
 from nsn2n.cpus import for_each_slice
 from nsn2n.errors import VolumeError
 from nsn2n.noise import MAD_TO_SD
+from nsn2n.sampling import evenly_spread
 from nsn2n.settings import StructureSettings
 
 __all__ = ["Finding", "StructureCheck", "Verdict", "check_structure", "joined_structure", "require_noise"]
@@ -240,7 +241,7 @@ def _in_noise(values_hw: Float32Array, noise_sd_hw: Float32Array, floor: float) 
 def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: float) -> list[float]:
     """Standard deviation of the local means of noise, for each of the sizes, from differences of neighbors."""
     pairs = len(noisy_dhw) - 1
-    sample = sorted({int(index) for index in np.linspace(0, pairs - 1, min(pairs, _SAMPLE_PAIRS))})
+    sample = evenly_spread(pairs, _SAMPLE_PAIRS)
     found: list[list[float]] = [[] for _ in SIZES_PX]
     for index in sample:
         difference = (noisy_dhw[index + 1] - noisy_dhw[index]) * np.float32(math.sqrt(0.5))

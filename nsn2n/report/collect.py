@@ -16,6 +16,7 @@ from scipy import ndimage
 from nsn2n._version import __version__
 from nsn2n.report.neighbors import Neighbors, Pair
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
+from nsn2n.sampling import evenly_spread
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
@@ -185,7 +186,7 @@ def _spectrum(
     """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
     before, removed, after = [], [], []
     pairs = neighbors.pairs
-    for number in sorted({int(number) for number in np.linspace(0, len(pairs) - 1, min(len(pairs), SPECTRUM_PAIRS))}):
+    for number in evenly_spread(len(pairs), SPECTRUM_PAIRS):
         pair = pairs[number]
         noisy_difference, denoised_difference = (
             pair.difference(volume) * np.float32(np.sqrt(0.5)) for volume in (noisy, result.volume)

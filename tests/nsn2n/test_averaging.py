@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.averaging import guided_mean, step_for
+from nsn2n.averaging import coarse_mean, guided_mean, step_for
 from nsn2n.settings import AverageSettings
 
 SD = 2.0
@@ -50,6 +50,66 @@ def test_is_the_formula(reach, reach_slices, step_px):
     settings = AverageSettings(reach=reach, reach_slices=reach_slices, similarity_sd=0.7)
     result = averaged(noisy, guide, settings, step_px=step_px)
     np.testing.assert_allclose(result, by_definition(noisy, guide, settings, step_px=step_px), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("step_px", "reach"), [(1, 3), (2, 2), (4, 2)])
+def test_reach_of_one_pixel_and_of_more(step_px, reach):
+    noisy = np.random.default_rng(0).normal(0, SD, (3, 12, 12)).astype(np.float32)
+    automatic, explicit = (averaged(noisy, noisy, AverageSettings(reach=it), step_px=step_px) for it in (None, reach))
+    assert np.array_equal(automatic, explicit)
+
+
+def test_a_volume_can_be_its_own_guide():
+    noisy = np.random.default_rng(0).normal(0, SD, (5, 12, 12)).astype(np.float32)
+    expected = averaged(noisy, noisy)
+    guided_mean(noisy, noisy, lambda _: np.full(noisy.shape[1:], SD, np.float32), AverageSettings())
+    assert np.array_equal(noisy, expected)
+
+
+def coarse(volume, step_px=2, coarse_sd=0.4, **options):
+    result = volume.astype(np.float32).copy()
+    coarse_mean(
+        result, lambda _: np.full(volume.shape[1:], SD, np.float32), coarse_sd, step_px=step_px, **options
+    )  # fmt: skip
+    return result
+
+
+@pytest.mark.parametrize("step_px", [1, 2])
+def test_the_coarse_mean_is_the_formula_at_three_levels(step_px):
+    volume = np.random.default_rng(0).normal(0, SD, (3, 11, 9)).astype(np.float32)
+    expected = volume.astype(np.float64)
+    for level in (1, 2, 4):
+        settings = AverageSettings(reach=2, reach_slices=0, similarity_sd=0.4)
+        expected = by_definition(expected, expected, settings, step_px=level * step_px)
+    np.testing.assert_allclose(coarse(volume, step_px), expected, atol=1e-4)
+
+
+def test_the_coarse_mean_lowers_blotches_and_keeps_a_spot_and_an_edge():
+    random = np.random.default_rng(0)
+    blotches = ndimage.gaussian_filter(random.normal(0, 1, (3, 96, 96)), (0, 3, 3))
+    volume = (0.15 * SD * blotches / blotches.std()).astype(np.float32)
+    volume[:, :, 48:] += 3 * SD
+    volume[1, 20:23, 20:23] += 3 * SD
+    result = coarse(volume)
+    even = (slice(None), slice(30, 90), slice(8, 40))
+    assert result[even].std() < 0.5 * volume[even].std()
+    np.testing.assert_allclose(result[:, :, 47:49], volume[:, :, 47:49], atol=0.4 * SD)
+    np.testing.assert_allclose(result[1, 20:23, 20:23], volume[1, 20:23, 20:23], atol=0.4 * SD)
+
+
+def test_the_coarse_mean_leaves_invalid_voxels_out():
+    volume = np.zeros((2, 24, 24), np.float32)
+    valid = np.ones(volume.shape, bool)
+    valid[:, :, 12:] = False
+    volume[~valid] = 0.2 * SD
+    assert not coarse(volume, valid=valid)[valid].any()
+
+
+def test_the_coarse_mean_tells_how_far_it_is():
+    fractions = []
+    coarse(np.zeros((2, 8, 8)), progress=fractions.append)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
 
 
 def test_where_the_guide_is_even_every_voxel_in_reach_counts_alike():

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nsn2n.inference import choose_compute
 from nsn2n.run import Run
-from nsn2n.settings import FitSettings, MatchSettings, RefitSettings, Settings
+from nsn2n.settings import AverageSettings, FitSettings, MatchSettings, RefitSettings, Settings
 from nsn2n.stages import Clock, stages_of
 
 BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
@@ -80,6 +81,19 @@ def test_no_voxel_changes_by_more_than_the_bound():
 
     assert (np.abs(denoised - volume) <= 0.5 * run.noise.sd + 1e-4).all()
     assert (np.abs(denoised - volume) > 0.49 * run.noise.sd).any()
+
+
+@pytest.mark.parametrize(("blur_px", "taken"), [(0.0, False), (0.8, True)])
+def test_the_coarse_mean_is_taken_where_neighboring_pixels_share_noise(blur_px, taken):
+    noise = ndimage.gaussian_filter(_noisy((6, 64, 64), level=0.0), (0, blur_px, blur_px))
+    volume = (100 + noise * SD / noise.std()).astype(np.float32)
+
+    _, denoised, _ = _run(volume)
+    _, without, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse_sd=None)))
+
+    assert np.array_equal(denoised, without) != taken
+    if taken:
+        assert np.std(denoised) < 0.9 * np.std(without)
 
 
 def test_noise_that_slices_share_is_found_and_removed():
