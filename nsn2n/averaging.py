@@ -33,8 +33,8 @@ BoolArray = NDArray[np.bool_]
 _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
 
-_COARSE_STEPS = (1, 2, 4)
-"""Steps of the levels of the coarse mean, in those of the first mean."""
+_COARSE_LEVELS = ((1, 1), (2, 0), (4, 0))
+"""Levels of the coarse mean: the step, in those of the first mean, and the slices in reach on each side."""
 _COARSE_REACH = 2
 """Steps in reach at each level, as in the source."""
 
@@ -116,9 +116,10 @@ def coarse_mean(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Average a guided mean again, in place, in the plane: three times, in steps of 1, 2 and 4 times ``step_px``.
+    """Average a guided mean again, in place: three times, in steps of 1, 2 and 4 times ``step_px``.
 
-    Weights are those of :func:`guided_mean`, with the volume as its own guide.
+    Weights are those of :func:`guided_mean`, with the volume as its own guide. The neighboring slices take part in the
+    first of the three alone, which costs the least contrast for what it gains.
 
     Parameters
     ----------
@@ -129,13 +130,12 @@ def coarse_mean(
     noise_sd, step_px, valid, device, progress
         As in :func:`guided_mean`.
     """
-    settings = AverageSettings(reach=_COARSE_REACH, reach_slices=0, similarity_sd=coarse_sd)
-    levels = len(_COARSE_STEPS)
-    for level, steps in enumerate(_COARSE_STEPS):
+    for level, (steps, slices) in enumerate(_COARSE_LEVELS):
+        settings = AverageSettings(reach=_COARSE_REACH, reach_slices=slices, similarity_sd=coarse_sd)
 
         def tell(fraction: float, level: int = level) -> None:
             if progress is not None:
-                progress((level + fraction) / levels)
+                progress((level + fraction) / len(_COARSE_LEVELS))
 
         guided_mean(
             volume_dhw, volume_dhw, noise_sd, settings, step_px=steps * step_px, valid=valid, device=device,

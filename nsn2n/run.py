@@ -45,7 +45,7 @@ _NO_NOISE = 1e-6
 _STEP_SLICES = 16
 """Slices on which the correlation of neighboring pixels is measured."""
 
-_FIRST_MEAN = 0.6
+_FIRST_MEAN = 0.45
 """Share of the time of both means that the first one takes."""
 
 

@@ -174,7 +174,7 @@ class AverageSettings:
     """Voxels up to this many slices away can count, with one step less of reach for each slice after the first."""
     similarity_sd: float = 0.5
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
-    coarse_sd: float | None = 0.4
+    coarse_sd: float | None = 0.45
     """The same for the mean's own voxels, where it is averaged again in steps that double: correlated noise leaves
     blotches that a mean over near pixels cannot lower. Taken where steps are of more than one pixel. None: not
     taken."""

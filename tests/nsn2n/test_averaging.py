@@ -78,8 +78,8 @@ def coarse(volume, step_px=2, coarse_sd=0.4, **options):
 def test_the_coarse_mean_is_the_formula_at_three_levels(step_px):
     volume = np.random.default_rng(0).normal(0, SD, (3, 11, 9)).astype(np.float32)
     expected = volume.astype(np.float64)
-    for level in (1, 2, 4):
-        settings = AverageSettings(reach=2, reach_slices=0, similarity_sd=0.4)
+    for level, slices in ((1, 1), (2, 0), (4, 0)):
+        settings = AverageSettings(reach=2, reach_slices=slices, similarity_sd=0.4)
         expected = by_definition(expected, expected, settings, step_px=level * step_px)
     np.testing.assert_allclose(coarse(volume, step_px), expected, atol=1e-4)
 
