@@ -1,0 +1,52 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quality beside peers on the smallest cases, with margins that other processors' rounding does not use up."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from cases import MissingData, make_case
+from measures import measure
+from peers import METHODS, Job
+from run import estimate_sigma
+
+PEERS = ("nlm", "tv")
+
+
+@cache
+def measured(case_name, method, spots=False):
+    """What is measured of one method on the smallest form of a case, on the half for reporting."""
+    try:
+        case = make_case(case_name, "tiny", 1)
+    except MissingData as missing:
+        pytest.skip(str(missing))
+    sigma = estimate_sigma(case.noisy)
+
+    def run(noisy):
+        job = Job(
+            noisy=noisy, sigma=sigma, spacing_mm=case.spacing_mm, modality=case.modality, seed=case.seed, steps=300
+        )
+        return METHODS[method]()(job)
+
+    return measure(case, run(case.noisy), run(case.with_spots) if spots else None)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("case", ["ct-lowdose-full", "ct-lowdose-quarter"])
+def test_ct_is_better_than_peers(case, peer):
+    ours, theirs = measured(case, "default", spots=True), measured(case, peer)
+
+    assert ours["psnr"] > theirs["psnr"] + 1
+    assert ours["ssim"] > theirs["ssim"]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_mr_is_better_than_peers(peer):
+    assert measured("mr-rician-5", "default")["psnr_tissue"] > measured("mr-rician-5", peer)["psnr_tissue"] + 0.7
+
+
+@pytest.mark.parametrize("case", ["ct-lowdose-full", "ct-lowdose-quarter"])
+def test_spots_of_one_slice_keep_their_contrast(case):
+    assert measured(case, "default", spots=True)["kept_5sd_1sl_3px"] > 0.9
