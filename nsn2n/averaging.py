@@ -8,8 +8,8 @@ free of both: a spot is like no voxel around it, so it keeps its own values, and
 many voxels. Source: Manjon et al., Med Image Anal 16 (2012) 18-27 (PRI-NLM3D), where the guide is a transform's
 denoised volume.
 
-Where the noise of neighboring pixels is correlated, the mean still holds blotches, coarser than its reach. There it is
-averaged again, now guided by itself, in steps that double from level to level: the "a trous" scheme that keeps edges of
+Where the noise of neighboring pixels is correlated, the mean still holds blotches, coarser than its reach. It can be
+averaged again, guided by itself, in steps that double from level to level: the "a trous" scheme that keeps edges of
 Dammertz et al. (High Performance Graphics 2010, 67-75).
 """
 
@@ -32,6 +32,9 @@ BoolArray = NDArray[np.bool_]
 
 _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
+
+_REACH = 3
+"""Steps in reach where the settings leave it open."""
 
 _COARSE_LEVELS = ((1, 1), (2, 0), (4, 0))
 """Levels of the coarse mean: the step, in those of the first mean, and the slices in reach on each side."""
@@ -87,7 +90,7 @@ def guided_mean(
     """
     depth = len(noisy_dhw)
     guides = _guides(guide_dhw, valid, device)
-    reach = settings.reach if settings.reach is not None else 3 if step_px == 1 else 2
+    reach = _REACH if settings.reach is None else settings.reach
     window: list[_Slice] = []
     for index in range(depth):
         while len(window) <= settings.reach_slices and index + len(window) < depth:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ _NO_NOISE = 1e-6
 _STEP_SLICES = 16
 """Slices on which the correlation of neighboring pixels is measured."""
 
+_REACH_BEFORE_COARSE = 2
+"""Steps in reach of the guided mean where the coarse one follows, which sees further."""
 _FIRST_MEAN = 0.45
 """Share of the time of both means that the first one takes."""
 
@@ -107,13 +110,13 @@ class Run:
             denoised, loss = self._fitted()
             restorer.small_structures(denoised)
             if "average" in stages:
-                self._average(denoised, "average")
+                self._average(denoised, "average", modality)
             if "refit" in stages:
                 predicted = self._refitted(denoised)
                 restorer.small_structures(predicted)
                 denoised[...] = predicted
                 if "average again" in stages:
-                    self._average(denoised, "average again")
+                    self._average(denoised, "average again", modality)
                 for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
             restorer.structures_across(denoised)
@@ -195,7 +198,7 @@ class Run:
             return None
         return lambda network: Rematch(network, settings, self._compute)
 
-    def _average(self, guide: Float32Array, stage: str) -> None:
+    def _average(self, guide: Float32Array, stage: str, modality: str | None) -> None:
         """Replace the guide by the mean of the noisy voxels that it says are alike."""
         if self._step_px is None:
             sample = evenly_spread(len(guide), _STEP_SLICES)
@@ -204,16 +207,23 @@ class Run:
                 [self.noise.floored(index) for index in sample],
             )
         settings = self._settings.average
-        coarse_sd = settings.coarse_sd if self._step_px > 1 else None
-        first = _FIRST_MEAN if coarse_sd is not None else 1.0
+        wanted = settings.coarse == "always" or (settings.coarse == "ct" and modality == "CT")
+        coarse = wanted and self._step_px > 1
+        if coarse and settings.reach is None:
+            settings = replace(settings, reach=_REACH_BEFORE_COARSE)
+        first = _FIRST_MEAN if coarse else 1.0
         tell = self._clock.stage(stage)
         where: dict[str, Any] = {"step_px": self._step_px, "valid": self._valid, "device": self._compute.device}
         guided_mean(
             self._filled, guide, self.noise.floored, settings, **where, progress=lambda part: tell(first * part)
         )
-        if coarse_sd is not None:
+        if coarse:
             coarse_mean(
-                guide, self.noise.floored, coarse_sd, **where, progress=lambda part: tell(first + (1 - first) * part)
+                guide,
+                self.noise.floored,
+                settings.coarse_sd,
+                **where,
+                progress=lambda part: tell(first + (1 - first) * part),
             )
 
     def _refitted(self, guide: Float32Array) -> Float32Array:

@@ -165,8 +165,8 @@ class AverageSettings:
     """The nonlocal mean of the noisy slices that the fit guides. Not in the paper."""
 
     reach: int | None = None
-    """Steps along each axis of the plane within which voxels can count; 0: no such mean is taken. None: 3 steps of one
-    pixel, or 2 of more."""
+    """Steps along each axis of the plane within which voxels can count; 0: no such mean is taken. None: 3, or 2 where
+    the coarse mean follows."""
     step_px: int | None = None
     """Pixels in a step. None: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel makes
     it, since such neighbors tell little new; 1 elsewhere."""
@@ -174,17 +174,20 @@ class AverageSettings:
     """Voxels up to this many slices away can count, with one step less of reach for each slice after the first."""
     similarity_sd: float = 0.5
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
-    coarse_sd: float | None = 0.45
-    """The same for the mean's own voxels, where it is averaged again in steps that double: correlated noise leaves
-    blotches that a mean over near pixels cannot lower. Taken where steps are of more than one pixel. None: not
-    taken."""
+    coarse: Literal["ct", "always", "never"] = "ct"
+    """Whether that mean is averaged again in steps that double, where steps are of more than one pixel: correlated
+    noise leaves blotches that a mean over near pixels cannot lower. ``ct``: for modality CT. Its reconstruction filter
+    leaves no noise of low frequency, so that what is coarse stands out and is given back; blobs of noise in PET and in
+    smoothed MR look like lesions, which would lose contrast."""
+    coarse_sd: float = 0.45
+    """As ``similarity_sd``, for the voxels of that mean."""
 
     def __post_init__(self) -> None:
         _require(self.reach is None or 0 <= self.reach <= 16, "average.reach must be in 0..16", self.reach)
         _require(self.step_px is None or 1 <= self.step_px <= 16, "average.step_px must be in 1..16", self.step_px)
         _require(0 <= self.reach_slices <= 4, "average.reach_slices must be in 0..4", self.reach_slices)
         _require(self.similarity_sd > 0, "average.similarity_sd must be > 0", self.similarity_sd)
-        _require(self.coarse_sd is None or self.coarse_sd > 0, "average.coarse_sd must be > 0", self.coarse_sd)
+        _require(self.coarse_sd > 0, "average.coarse_sd must be > 0", self.coarse_sd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,13 +52,6 @@ def test_is_the_formula(reach, reach_slices, step_px):
     np.testing.assert_allclose(result, by_definition(noisy, guide, settings, step_px=step_px), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("step_px", "reach"), [(1, 3), (2, 2), (4, 2)])
-def test_reach_of_one_pixel_and_of_more(step_px, reach):
-    noisy = np.random.default_rng(0).normal(0, SD, (3, 12, 12)).astype(np.float32)
-    automatic, explicit = (averaged(noisy, noisy, AverageSettings(reach=it), step_px=step_px) for it in (None, reach))
-    assert np.array_equal(automatic, explicit)
-
-
 def test_a_volume_can_be_its_own_guide():
     noisy = np.random.default_rng(0).normal(0, SD, (5, 12, 12)).astype(np.float32)
     expected = averaged(noisy, noisy)

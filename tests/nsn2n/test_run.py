@@ -83,13 +83,17 @@ def test_no_voxel_changes_by_more_than_the_bound():
     assert (np.abs(denoised - volume) > 0.49 * run.noise.sd).any()
 
 
-@pytest.mark.parametrize(("blur_px", "taken"), [(0.0, False), (0.8, True)])
-def test_the_coarse_mean_is_taken_where_neighboring_pixels_share_noise(blur_px, taken):
+@pytest.mark.parametrize(
+    ("blur_px", "modality", "coarse", "taken"),
+    [(0.0, "CT", "ct", False), (0.8, "CT", "ct", True), (0.8, "PT", "ct", False), (0.8, None, "ct", False),
+     (0.8, "PT", "always", True), (0.0, "PT", "always", False)],
+)  # fmt: skip
+def test_the_coarse_mean_is_taken_in_ct_where_neighboring_pixels_share_noise(blur_px, modality, coarse, taken):
     noise = ndimage.gaussian_filter(_noisy((6, 64, 64), level=0.0), (0, blur_px, blur_px))
     volume = (100 + noise * SD / noise.std()).astype(np.float32)
 
-    _, denoised, _ = _run(volume)
-    _, without, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse_sd=None)))
+    _, denoised, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse=coarse)), modality)
+    _, without, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse="never")), modality)
 
     assert np.array_equal(denoised, without) != taken
     if taken:
