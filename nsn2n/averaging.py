@@ -47,6 +47,9 @@ _CORRELATED = 0.2
 _LARGEST_SD = 3.0
 """Removed values count up to this many noise sd in the correlation: edges are not noise."""
 
+_LEAST_EXPONENT = -60.0
+"""Weights of unlike voxels fall no further: next to 1 that is nothing, and processors are slow with subnormal numbers."""
+
 _INVALID = 1e15
 """Guide of voxels without a measurement: unlike any other, and finite when squared."""
 
@@ -205,7 +208,7 @@ def _accumulate(first: _Slice, second: _Slice, offsets: list[tuple[int, int]]) -
         difference = first.guide[here] - second.guide[there]
         mean_difference = first.mean[here] - second.mean[there]
         weight = difference.square_().addcmul_(mean_difference, mean_difference, value=_LOCAL_MEAN_WEIGHT)
-        weight.mul_(first.sharpness[here]).exp_()
+        weight.mul_(first.sharpness[here]).clamp_(min=_LEAST_EXPONENT).exp_()
         first.total[here].addcmul_(weight, second.noisy[there])
         first.weight[here].add_(weight)
         second.total[there].addcmul_(weight, first.noisy[here])

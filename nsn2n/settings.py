@@ -44,7 +44,7 @@ class MatchSettings:
     """In-plane Gaussian on the difference before it is judged (``noise``)."""
     threshold_sd: float = 2.0
     """Largest difference that counts as noise, in standard deviations of the smoothed difference (``noise``)."""
-    refine_at: float = 0.25
+    refine_at: float = 0.3
     """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
     refine_smoothing_px: float = 0.5
     """In-plane Gaussian on the difference of the denoised neighbors."""
@@ -120,7 +120,7 @@ class NetworkSettings:
 class FitSettings:
     """How the network is fitted."""
 
-    steps: int | None = 300
+    steps: int | None = 250
     """Optimizer steps at most; None: ``epochs`` says how many."""
     epochs: int | None = None
     """Times that each pair of neighbors is seen; used where ``steps`` is None."""
