@@ -48,7 +48,7 @@ _LARGEST_SD = 3.0
 """Removed values count up to this many noise sd in the correlation: edges are not noise."""
 
 _LEAST_EXPONENT = -60.0
-"""Weights of unlike voxels fall no further: next to 1 that is nothing, and processors are slow with subnormal numbers."""
+"""Weights of unlike voxels fall no further: 1e-26 is nothing next to 1, and subnormal numbers are slow to compute."""
 
 _INVALID = 1e15
 """Guide of voxels without a measurement: unlike any other, and finite when squared."""

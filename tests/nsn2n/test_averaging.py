@@ -95,7 +95,7 @@ def test_the_coarse_mean_leaves_invalid_voxels_out():
     valid = np.ones(volume.shape, bool)
     valid[:, :, 12:] = False
     volume[~valid] = 0.2 * SD
-    assert not coarse(volume, valid=valid)[valid].any()
+    assert np.abs(coarse(volume, valid=valid)[valid]).max() < 1e-20
 
 
 def test_the_coarse_mean_tells_how_far_it_is():
@@ -123,7 +123,7 @@ def test_a_voxel_that_is_like_no_other_keeps_its_noisy_value():
 def test_no_value_crosses_an_edge_of_the_guide():
     noisy = np.zeros((3, 16, 16), np.float32)
     noisy[:, :, 8:] = 1000.0
-    assert np.array_equal(averaged(noisy, noisy), noisy)
+    np.testing.assert_allclose(averaged(noisy, noisy), noisy, rtol=0, atol=1e-20)
 
 
 def test_invalid_voxels_count_for_none_and_do_not_keep_others_from_counting():
