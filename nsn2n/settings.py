@@ -176,9 +176,9 @@ class AverageSettings:
     """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
     coarse: Literal["ct", "always", "never"] = "ct"
     """Whether that mean is averaged again in steps that double, where steps are of more than one pixel: correlated
-    noise leaves blotches that a mean over near pixels cannot lower. ``ct``: for modality CT. Its reconstruction filter
-    leaves no noise of low frequency, so that what is coarse stands out and is given back; blobs of noise in PET and in
-    smoothed MR look like lesions, which would lose contrast."""
+    noise leaves blotches that a mean over near pixels cannot lower. ``ct``: for modality CT. Filtered back projection
+    leaves little noise of low frequency, so that what is coarse stands out and is given back; blobs of noise in PET and
+    in smoothed MR look like lesions, which would lose contrast."""
     coarse_sd: float = 0.45
     """As ``similarity_sd``, for the voxels of that mean."""
 
