@@ -17,6 +17,7 @@ from torch import nn
 
 from nsn2n.averaging import coarse_mean, guided_mean, step_for
 from nsn2n.correlation import SliceCorrelation, choose_partner, slice_correlation
+from nsn2n.edges import filter_edges
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
@@ -121,6 +122,8 @@ class Run:
                     averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
             restorer.structures_across(denoised)
             restorer.small_structures(denoised, at_the_end=True)
+            if "edges" in stages:
+                self._filter_edges(denoised)
             restorer.means_and_bounds(denoised)
         self.structure = self._checked_structure(denoised)
         if self._settings.rician and modality == "MR":
@@ -225,6 +228,18 @@ class Run:
                 **where,
                 progress=lambda part: tell(first + (1 - first) * part),
             )
+
+    def _filter_edges(self, denoised: Float32Array) -> None:
+        """Lower the noise that is left at edges."""
+        filter_edges(
+            self._filled,
+            denoised,
+            self.noise.floored,
+            self._settings.edges,
+            valid=self._valid,
+            device=self._compute.device,
+            progress=self._clock.stage("edges"),
+        )
 
     def _refitted(self, guide: Float32Array) -> Float32Array:
         """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""

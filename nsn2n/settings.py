@@ -18,6 +18,7 @@ from nsn2n.errors import SettingsError
 __all__ = [
     "PRESETS",
     "AverageSettings",
+    "EdgeSettings",
     "FitSettings",
     "LossSettings",
     "MatchSettings",
@@ -191,6 +192,26 @@ class AverageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """The filter of groups of alike blocks that lowers the noise at edges (:mod:`nsn2n.edges`). Not in the paper."""
+
+    when: Literal["ct", "always", "never"] = "ct"
+    """``ct``: for modality CT. MR gains little by it."""
+    contrast_sd: float = 6.0
+    """An edge is where values within 5 x 5 pixels differ by more than this many noise sd: more than a faint spot."""
+    noise_factor: float = 3.0
+    """How many times the power of the noise the filter reckons with: the guide of its weights holds noise too."""
+    keep_sd: float = 2.5
+    """What the filter takes out of a slice stays where its mean over a few pixels is beyond this many standard
+    deviations of such a mean at edges."""
+
+    def __post_init__(self) -> None:
+        _require(self.contrast_sd > 0, "edges.contrast_sd must be > 0", self.contrast_sd)
+        _require(self.noise_factor > 0, "edges.noise_factor must be > 0", self.noise_factor)
+        _require(self.keep_sd > 0, "edges.keep_sd must be > 0", self.keep_sd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefitSettings:
     """A second network that sees several slices, fitted to the result of the first with noise added to it. Not in the
     paper."""
@@ -265,6 +286,7 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     average: AverageSettings = field(default_factory=AverageSettings)
+    edges: EdgeSettings = field(default_factory=EdgeSettings)
     refit: RefitSettings = field(default_factory=RefitSettings)
     structure: StructureSettings = field(default_factory=StructureSettings)
     rician: bool = True
@@ -384,6 +406,7 @@ PRESETS: Mapping[str, Settings] = {
             stop_gain=None, gradient_norm=None,
         ),
         average=AverageSettings(reach=0),
+        edges=EdgeSettings(when="never"),
         refit=RefitSettings(when="never"),
         rician=False,
     ),

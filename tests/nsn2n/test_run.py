@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from nsn2n.inference import choose_compute
 from nsn2n.run import Run
-from nsn2n.settings import AverageSettings, FitSettings, MatchSettings, RefitSettings, Settings
+from nsn2n.settings import AverageSettings, EdgeSettings, FitSettings, MatchSettings, RefitSettings, Settings
 from nsn2n.stages import Clock, stages_of
 
 BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
@@ -98,6 +98,25 @@ def test_the_coarse_mean_is_taken_in_ct_where_neighboring_pixels_share_noise(blu
     assert np.array_equal(denoised, without) != taken
     if taken:
         assert np.std(denoised) < 0.9 * np.std(without)
+
+
+@pytest.mark.parametrize(
+    ("modality", "when", "taken"),
+    [("CT", "ct", True), ("PT", "ct", False), (None, "ct", False), ("PT", "always", True)],
+)
+def test_the_noise_of_edges_is_lowered_in_ct(modality, when, taken):
+    rows, columns = (np.arange(64) - 31.7 for _ in range(2))
+    truth = np.clip(20 - np.hypot(rows[:, None], columns), -1, 1) * 20 * SD
+    at_edge = np.abs(truth) < 20 * SD
+    volume = (truth + _noisy((8, 64, 64), level=0.0)).astype(np.float32)
+
+    _, denoised, _ = _run(volume, replace(BRIEF, edges=EdgeSettings(when=when)), modality)
+    _, without, _ = _run(volume, replace(BRIEF, edges=EdgeSettings(when="never")), modality)
+
+    assert np.array_equal(denoised, without) != taken
+    if taken:
+        error, error_without = (np.std((result - truth)[:, at_edge]) for result in (denoised, without))
+        assert error < 0.9 * error_without
 
 
 def test_noise_that_slices_share_is_found_and_removed():

@@ -9,21 +9,24 @@ import time
 
 import pytest
 
-from nsn2n.settings import RefitSettings, Settings, preset
+from nsn2n.settings import EdgeSettings, RefitSettings, Settings, preset
 from nsn2n.stages import Clock, stages_of
 
-ALL = ["fit", "apply", "average", "refit", "average again"]
+MR = ["fit", "apply", "average", "refit", "average again"]
+ALL = [*MR, "edges"]
 
 
 @pytest.mark.parametrize(
     ("settings", "modality", "stages"),
     [
-        (preset("default"), "MR", ALL),
-        (preset("default"), "CT", ALL[:3]),
+        (preset("default"), "MR", MR),
+        (preset("default"), "CT", [*ALL[:3], "edges"]),
         (preset("default"), None, ALL[:3]),
         (preset("fast"), "MR", ALL[:3]),
         (preset("paper"), "MR", ALL[:2]),
-        (Settings(refit=RefitSettings(when="always")), "PT", ALL),
+        (preset("paper"), "CT", ALL[:2]),
+        (Settings(edges=EdgeSettings(when="never")), "CT", ALL[:3]),
+        (Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")), "PT", ALL),
     ],
 )
 def test_the_stages_are_those_that_the_settings_ask_for(settings, modality, stages):
@@ -62,7 +65,7 @@ def test_the_time_that_the_other_stages_need_is_kept_for_them():
 
 
 def test_two_fits_share_what_is_left():
-    clock = Clock(ALL, budget_s=100.0)
+    clock = Clock(MR, budget_s=100.0)
 
     # 7.5 passes: 1 and 2.5 for the networks, 2 for each mean.
     assert clock.deadline("fit", 10.0) == pytest.approx(clock.started + (100 - 75) / 2, abs=1)
