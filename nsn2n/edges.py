@@ -3,11 +3,8 @@
 """The noise at edges, lowered by a filter of groups of alike blocks.
 
 A voxel of an edge is like few others, so that the guided mean leaves its noise there. But a small block of an edge is
-like those further along it and in the neighboring slices. Such blocks are transformed together; what they share is in
-few coefficients, and Wiener's weights, from the same coefficients of the guide, keep these and lower the others.
-Source: Dabov et al., IEEE Trans Image Process 16 (2007) 2080-2095, second stage of BM3D; groups over slices as those
-over frames in Dabov et al., EUSIPCO 2007 (V-BM3D). The guide, the restriction to edges and what is kept of single
-slices are our own.
+like those further along it and in the neighboring slices (:mod:`nsn2n.groups`). That the filter is left to edges, and
+that it may take nothing coherent out of a single slice, is our own.
 """
 
 from __future__ import annotations
@@ -16,39 +13,22 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import fft, ndimage
-from torch import Tensor
+from scipy import ndimage
 
 from nsn2n.cpus import for_each_slice
+from nsn2n.groups import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
 from nsn2n.noise import MAD_TO_SD
 from nsn2n.restoring import structure_share
 from nsn2n.sampling import evenly_spread
 from nsn2n.settings import EdgeSettings
 
-__all__ = ["edge_share", "filter_edges", "noise_spectrum"]
+__all__ = ["edge_share", "filter_edges"]
 
 Float32Array = NDArray[np.float32]
 Float16Array = NDArray[np.float16]
 BoolArray = NDArray[np.bool_]
 NoiseOf = Callable[[int], Float32Array]
-
-_BLOCK_PX = 8
-"""Edge of the square blocks."""
-_STEP_PX = 4
-"""Between the blocks for which groups are sought."""
-_GROUP = 12
-"""Blocks in a group."""
-_REACH_PX = 4
-"""A group's blocks in the same slice are displaced by no more than this, along each axis,"""
-_REACH_SLICES, _SHIFT_PX = 3, 1
-"""those in so many slices on each side by no more than that."""
-_FREQUENCIES = 3
-"""Blocks are compared by so many of their lowest frequencies along each axis."""
-_WINDOW_BETA = 2.0
-"""Of the Kaiser window: the middle of a block counts more than its rim."""
-_GROUPS_AT_ONCE = 512
 
 _EDGE_PX = 5
 """Edge of the square in which values differ where there is an edge."""
@@ -62,13 +42,7 @@ _KEPT_PX = (2.0, 1.0)
 """Sizes of the structures of one slice that the filter must leave, as sd of a Gaussian."""
 
 _SAMPLE_SLICES = 16
-"""Slices on which the noise's spectrum, and what local means of noise come to, are measured."""
-_MEDIAN_OF_SQUARE = 0.4549
-"""Median of the square of a normal variable of variance 1."""
-_NOISE_ALONE = (0.25, 4.0)
-"""Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
-_LEAST_POWER = 1e-3
-"""Of a frequency of the noise, whose mean is 1: nothing is divided by less."""
+"""Slices on which the local means of what is taken are measured."""
 
 
 def filter_edges(
@@ -100,25 +74,25 @@ def filter_edges(
         Called with the fraction done.
     """
     depth, *shape_hw = noisy_dhw.shape
-    if min(shape_hw) < _BLOCK_PX:
+    if min(shape_hw) < BLOCK_PX:
         return
 
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
     taken = np.empty(guide_dhw.shape, np.float16)
-    groups = _Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd) * settings.noise_factor, device)
+    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd) * settings.noise_factor, device)
     loaded = 0
-    for index in range(depth + _REACH_SLICES):
-        while loaded < min(index + _REACH_SLICES + 1, depth):
+    for index in range(depth + REACH_SLICES):
+        while loaded < min(index + REACH_SLICES + 1, depth):
             groups.load(loaded, noisy_dhw[loaded], guide_dhw[loaded], noise_sd(loaded))
             loaded += 1
         if index < depth:
-            groups.filter(index, shares[index] > 0, range(max(index - _REACH_SLICES, 0), loaded))
-        finished = index - _REACH_SLICES
+            groups.filter(index, shares[index] > 0, range(max(index - REACH_SLICES, 0), loaded))
+        finished = index - REACH_SLICES
         if finished >= 0:
             change = guide_dhw[finished] / noise_sd(finished) - groups.result(finished)
             taken[finished] = np.clip(change, -_LARGEST_SD, _LARGEST_SD)
         if progress is not None:
-            progress((index + 1) / (depth + _REACH_SLICES))
+            progress((index + 1) / (depth + REACH_SLICES))
     mean_sd = {sigma_px: _mean_sd(taken, shares, sigma_px) for sigma_px in _KEPT_PX}
 
     def take(index: int) -> None:
@@ -157,32 +131,6 @@ def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, vali
     return shares
 
 
-def noise_spectrum(noisy_dhw: Float32Array, noise_sd: NoiseOf) -> Float32Array:
-    """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
-
-    From differences of neighboring slices; parameters as of :func:`filter_edges`. White where no block is of use.
-    """
-    powers = []
-    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
-        sd = np.hypot(noise_sd(index), noise_sd(index + 1))
-        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd))
-    power = np.concatenate(powers)
-    mean = power.mean(axis=(1, 2))
-    power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
-    if not len(power):
-        return np.ones((_BLOCK_PX, _BLOCK_PX), np.float32)
-    spectrum = np.median(power, axis=0) / _MEDIAN_OF_SQUARE
-    return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
-
-
-def _block_powers(image_hw: Float32Array) -> Float32Array:
-    """Squares of the cosine transform of each block, shape (blocks, 8, 8)."""
-    rows, columns = (size // _BLOCK_PX for size in image_hw.shape)
-    cut = image_hw[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
-    blocks = cut.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).swapaxes(1, 2).reshape(-1, _BLOCK_PX, _BLOCK_PX)
-    return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
-
-
 def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float) -> float:
     """Standard deviation, robust, of the local means of what is taken at edges; 0 where there are none."""
 
@@ -201,107 +149,3 @@ def _kept(taken_hw: Float16Array, mean_sd: Mapping[float, float], keep_sd: float
 
 def _local_mean(taken_hw: Float16Array, sigma_px: float) -> Float32Array:
     return np.asarray(ndimage.gaussian_filter(taken_hw.astype(np.float32), sigma_px), dtype=np.float32)
-
-
-class _Groups:
-    """Finds groups of alike blocks and filters them, of the slices that are loaded: noise has the sd 1 in them.
-
-    Slices take turns in as many places as groups reach. Pixels of all of them are counted in one row.
-    """
-
-    def __init__(self, shape_hw: list[int], noise_power: Float32Array, device: torch.device | None) -> None:
-        self._device = device
-        self._height, self._width = shape_hw
-        self._rows, self._columns = (size - _BLOCK_PX + 1 for size in shape_hw)
-        self._places = 2 * _REACH_SLICES + 1
-        pixels = self._height * self._width
-        self._noisy, self._guide, self._total, self._weight = (
-            torch.zeros(self._places * pixels, device=device) for _ in range(4)
-        )
-        blocks = self._rows * self._columns
-        self._features = torch.zeros(self._places * blocks, _FREQUENCIES**2, device=device)
-        self._noise_power = self._tensor(noise_power.ravel())
-        transform = fft.dct(np.eye(_BLOCK_PX), axis=0, norm="ortho")
-        self._in_block = self._tensor(np.kron(transform, transform))
-        self._over_group = self._tensor(fft.dct(np.eye(_GROUP), axis=0, norm="ortho"))
-        lowest = self._in_block.reshape(_BLOCK_PX, _BLOCK_PX, 1, _BLOCK_PX, _BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
-        sd = self._noise_power.reshape(_BLOCK_PX, _BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
-        self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
-        window = np.kaiser(_BLOCK_PX, _WINDOW_BETA)
-        self._window = self._tensor(np.outer(window, window).ravel())
-        in_block = torch.arange(_BLOCK_PX, device=device)
-        self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
-
-    def load(self, index: int, noisy_hw: Float32Array, guide_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
-        """Put a slice in the place of one that is no longer needed."""
-        place = index % self._places
-        pixels = slice(place * noisy_hw.size, (place + 1) * noisy_hw.size)
-        self._noisy[pixels] = self._tensor(noisy_hw / noise_sd_hw).ravel()
-        guide = self._tensor(guide_hw / noise_sd_hw)
-        self._guide[pixels] = guide.ravel()
-        self._total[pixels] = 0
-        self._weight[pixels] = 0
-        count = self._rows * self._columns
-        features = F.conv2d(guide[None, None], self._kernels)[0]
-        self._features[place * count : (place + 1) * count] = features.flatten(1).T
-
-    def filter(self, index: int, at_edge_hw: BoolArray, slices: range) -> None:
-        """Filter the groups of the blocks of a slice that hold a pixel of an edge; what is alike is in ``slices``."""
-        grid_rows, grid_columns = self._grid(self._rows), self._grid(self._columns)
-        in_rows = torch.from_numpy(at_edge_hw).to(self._device).unfold(0, _BLOCK_PX, 1)[grid_rows].any(-1)
-        wanted = in_rows.unfold(1, _BLOCK_PX, 1)[:, grid_columns].any(-1)
-        at_row, at_column = wanted.nonzero(as_tuple=True)
-        rows, columns = grid_rows[at_row], grid_columns[at_column]
-        for group in range(0, len(rows), _GROUPS_AT_ONCE):
-            part = slice(group, group + _GROUPS_AT_ONCE)
-            self._filter(self._alike(index, rows[part], columns[part], slices))
-
-    def result(self, index: int) -> Float32Array:
-        """The slice as filtered, and as guide where no group has a block, shape (H, W)."""
-        pixels = self._height * self._width
-        part = slice(index % self._places * pixels, (index % self._places + 1) * pixels)
-        filtered = self._total[part] / self._weight[part]
-        result = torch.where(self._weight[part] > 0, filtered, self._guide[part])
-        return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
-
-    def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
-        """First pixels of the blocks of each group, shape (groups, 12), most alike first."""
-        distances, pixels = [], []
-        own = self._features[self._block(index, rows, columns)][:, None]
-        for other in slices:
-            reach = _REACH_PX if other == index else _SHIFT_PX
-            span = torch.arange(-reach, reach + 1, device=self._device)
-            down, right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
-            to_row, to_column = rows[:, None] + down, columns[:, None] + right
-            at_row, at_column = to_row.clamp(0, self._rows - 1), to_column.clamp(0, self._columns - 1)
-            distance = (self._features[self._block(other, at_row, at_column)] - own).square().sum(-1)
-            distance[(at_row != to_row) | (at_column != to_column)] = torch.inf
-            distances.append(distance)
-            first = other % self._places * self._height * self._width
-            pixels.append(first + at_row * self._width + at_column)
-        nearest = torch.cat(distances, 1).topk(_GROUP, largest=False).indices
-        return torch.cat(pixels, 1).gather(1, nearest)
-
-    def _filter(self, first_pixels: Tensor) -> None:
-        """Filter groups of blocks, and add what comes of them to the slices."""
-        pixels = first_pixels[..., None] + self._pixels_of_block
-        noisy, guide = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._guide))
-        power = guide.square_()
-        share = power / (power + self._noise_power)
-        blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
-        # What is made of fewer coefficients holds less noise.
-        noise_left = share.square_() @ self._noise_power
-        weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
-        self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
-
-    def _block(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
-        return (index % self._places * self._rows + rows) * self._columns + columns
-
-    def _grid(self, positions: int) -> Tensor:
-        """Return positions a step apart, and the last."""
-        grid = torch.arange(0, positions + _STEP_PX - 1, _STEP_PX, device=self._device)
-        return grid.clamp_(max=positions - 1)
-
-    def _tensor(self, values: NDArray[np.floating]) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)

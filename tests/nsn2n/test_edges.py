@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import fft, ndimage
 
-from nsn2n.edges import edge_share, filter_edges, noise_spectrum
+from nsn2n.edges import edge_share, filter_edges
+from nsn2n.groups import noise_spectrum
 from nsn2n.settings import EdgeSettings
 
 SD = 4.0
@@ -181,25 +182,3 @@ def test_an_edge_is_where_near_values_differ_by_more_than_the_noise():
     assert share[:, 18:22] == pytest.approx(0.5)
     assert (share[:, 28:32] == 1).all()
     assert (share[:, 13:17] == 0).all()
-
-
-@pytest.mark.parametrize("sigma_px", [0.0, 0.8])
-def test_the_spectrum_is_that_of_the_noise(sigma_px):
-    random = np.random.default_rng(0)
-    noise = ndimage.gaussian_filter(random.standard_normal((6, 256, 256)), (0, sigma_px, sigma_px))
-    noise *= SD / noise.std()
-    blocks = noise.reshape(6, 32, 8, 32, 8).swapaxes(2, 3)
-    expected = np.square(fft.dctn(blocks, axes=(-2, -1), norm="ortho")).mean(axis=(0, 1, 2))
-    expected /= expected.mean()
-    volume = noise + disc((6, 256, 256), radius_px=60.0)
-    volume[:, :, :64] = -1000  # clipped
-
-    spectrum = noise_spectrum(volume.astype(np.float32), even_noise(volume.shape[1:]))
-
-    np.testing.assert_allclose(spectrum, np.maximum(expected, 1e-3), rtol=0.15, atol=0.01)
-
-
-def test_the_spectrum_is_white_where_none_can_be_measured():
-    spectrum = noise_spectrum(np.zeros((3, 32, 32), np.float32), even_noise((32, 32)))
-
-    np.testing.assert_array_equal(spectrum, np.ones((8, 8)))
