@@ -22,6 +22,7 @@ HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
 LEAST = {
     "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
     "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
+    "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods tv",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
     "python benchmarks/structure.py": "--size tiny --cases checkerboard --presets fast --seeds 1 --budget 0.1",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "--seconds 0",
@@ -30,6 +31,7 @@ LEAST = {
 SHOWN = {
     "python benchmarks/tune.py": "iterations 40",
     "python benchmarks/low_contrast.py": "│ tv ",
+    "python benchmarks/edge_spots.py": "│ tv ",
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
     "python benchmarks/structure.py": "│ fast: ",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "seeds 0 to 0: ",
