@@ -79,7 +79,7 @@ def filter_edges(
 
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
     taken = np.empty(guide_dhw.shape, np.float16)
-    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd) * settings.noise_factor, device)
+    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device)
     loaded = 0
     for index in range(depth + REACH_SLICES):
         while loaded < min(index + REACH_SLICES + 1, depth):

@@ -60,7 +60,9 @@ class Groups:
     shape_hw : sequence of 2 ints
         Rows and columns of a slice, 8 at least.
     noise_power : ndarray, shape (8, 8), float32, > 0
-        What the weights take for the noise's power, at each frequency of a block.
+        Power of the noise at each frequency of a block, as :func:`noise_spectrum` returns it.
+    threshold_sd : float
+        What the guide holds of a frequency counts as its own noise up to this many sd of the noise in it.
     device : torch.device, optional
         Where to compute; the CPU by default.
 
@@ -69,7 +71,9 @@ class Groups:
     Slices take turns in as many places as groups reach. Pixels of all places are counted in one row.
     """
 
-    def __init__(self, shape_hw: Sequence[int], noise_power: Float32Array, device: torch.device | None) -> None:
+    def __init__(
+        self, shape_hw: Sequence[int], noise_power: Float32Array, threshold_sd: float, device: torch.device | None
+    ) -> None:
         self._device = device
         self._height, self._width = shape_hw
         self._rows, self._columns = (size - BLOCK_PX + 1 for size in shape_hw)
@@ -81,6 +85,7 @@ class Groups:
         blocks = self._rows * self._columns
         self._features = torch.zeros(self._places * blocks, _FREQUENCIES**2, device=device)
         self._noise_power = self._tensor(noise_power.ravel())
+        self._guide_noise = threshold_sd**2 * self._noise_power
         transform = fft.dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
         self._in_block = self._tensor(np.kron(transform, transform))
         self._over_group = self._tensor(fft.dct(np.eye(_GROUP), axis=0, norm="ortho"))
@@ -148,7 +153,7 @@ class Groups:
         """Filter groups of blocks, and add what comes of them to the slices."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, guide = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._guide))
-        power = guide.square_()
+        power = guide.square_().sub_(self._guide_noise).clamp_(min=0)
         share = power / (power + self._noise_power)
         blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
         # What is made of fewer coefficients holds less noise.

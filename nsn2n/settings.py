@@ -199,15 +199,15 @@ class EdgeSettings:
     """``ct``: for modality CT. MR gains little by it."""
     contrast_sd: float = 6.0
     """An edge is where values within 5 x 5 pixels differ by more than this many noise sd: more than a faint spot."""
-    noise_factor: float = 3.0
-    """How many times the power of the noise the filter reckons with: the guide of its weights holds noise too."""
+    threshold_sd: float = 2.0
+    """What the guide holds of a frequency counts as its own noise up to this many sd of the volume's noise in it."""
     keep_sd: float = 2.5
     """What the filter takes out of a slice stays where its mean over a few pixels is beyond this many standard
     deviations of such a mean at edges."""
 
     def __post_init__(self) -> None:
         _require(self.contrast_sd > 0, "edges.contrast_sd must be > 0", self.contrast_sd)
-        _require(self.noise_factor > 0, "edges.noise_factor must be > 0", self.noise_factor)
+        _require(self.threshold_sd >= 0, "edges.threshold_sd must be >= 0", self.threshold_sd)
         _require(self.keep_sd > 0, "edges.keep_sd must be > 0", self.keep_sd)
 
 
