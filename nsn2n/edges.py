@@ -111,7 +111,7 @@ def edge_share(denoised_hw: Float32Array, noise_sd_hw: Float32Array, contrast_sd
     noise_sd_hw : ndarray, same shape
         Noise sd > 0 of the noisy slice, same unit.
     contrast_sd : float
-        Difference of the greatest and the least value around it, in units of the noise sd, from which it is at one.
+        Difference of the greatest and the least value around it, in noise sd, beyond which the share rises from 0.
     """
     greatest = ndimage.maximum_filter(denoised_hw, _EDGE_PX)
     least = ndimage.minimum_filter(denoised_hw, _EDGE_PX)

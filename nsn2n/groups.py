@@ -44,8 +44,6 @@ _GROUPS_AT_ONCE = 512
 
 _SAMPLE_SLICES = 16
 """Slices on which the noise's spectrum is measured."""
-_MEDIAN_OF_SQUARE = 0.4549
-"""Median of the square of a normal variable of variance 1."""
 _NOISE_ALONE = (0.25, 4.0)
 """Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
 _LEAST_POWER = 1e-3
@@ -177,7 +175,7 @@ class Groups:
 def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array]) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
 
-    From differences of neighboring slices; white where no block of them is of use.
+    From differences of neighboring slices, the median over blocks, as edges are in few; white where none is of use.
 
     Parameters
     ----------
@@ -195,7 +193,7 @@ def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Arr
     power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
     if not len(power):
         return np.ones((BLOCK_PX, BLOCK_PX), np.float32)
-    spectrum = np.median(power, axis=0) / _MEDIAN_OF_SQUARE
+    spectrum = np.median(power, axis=0)
     return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
 
 
