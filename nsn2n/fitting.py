@@ -106,8 +106,8 @@ def fit(
     compute : Compute
         Device and precision.
     rematch : callable, optional
-        Called once, after ``settings.match.refine_at`` of the steps, with the network; returns what judges the crops
-        of neighbors from then on.
+        Called once, after ``settings.match.refine_at`` of the steps, with the network as it would be returned then;
+        returns what judges the crops of neighbors from then on.
     deadline : float, optional
         Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
@@ -126,9 +126,9 @@ def fit(
     refine_step = math.ceil(settings.match.refine_at * steps) if rematch is not None else steps
     sampler = _PairSampler(problem, settings.fit, settings.seed)
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, so_far: nn.Module) -> Tensor:
         if step == refine_step and rematch is not None:
-            sampler.judge_by(rematch(network))
+            sampler.judge_by(rematch(so_far))
         return _loss(network, sampler.draw(), settings.loss, compute, problem.correlation)
 
     watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
@@ -144,7 +144,7 @@ def fit(
 
 def optimize(
     network: nn.Module,
-    loss_at: Callable[[int], Tensor],
+    loss_at: Callable[[int, nn.Module], Tensor],
     steps: int,
     settings: FitSettings,
     *,
@@ -158,7 +158,8 @@ def optimize(
     ----------
     network : Module
     loss_at : callable
-        Gets the step's number, from 0, and returns its loss, shape ().
+        Gets the step's number, from 0, and the network as it would be returned before that step; returns the loss,
+        shape ().
     steps : int
         At most.
     settings : FitSettings
@@ -187,7 +188,7 @@ def optimize(
     history: list[float] = []
     network.train()
     for step in range(steps):
-        loss = loss_at(step)
+        loss = loss_at(step, network if averaged is None else averaged.module)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_norm is not None:
@@ -217,8 +218,12 @@ def optimize(
 
 
 def _running_mean(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-    """Mean of the weights over about the last 50 steps; over fewer at the beginning, so that the start is forgotten."""
-    return mean + (new - mean) * max(0.02, 10 / (10 + int(count)))
+    """Mean of the weights after each step so far, which count in proportion to the number of their step.
+
+    So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
+    eta = 1; Shamir and Zhang, ICML 2013).
+    """
+    return mean + (new - mean) * (2 / (2 + int(count)))
 
 
 class Plateau:

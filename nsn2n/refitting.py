@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nsn2n.fitting import optimize
 from nsn2n.inference import Compute, denoise_slices, denoise_turned
@@ -85,7 +85,7 @@ def refit(
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(settings.seed)
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, so_far: nn.Module) -> Tensor:
         batch = _draw(volume, settings, reach, random)
         scale = batch.scale.to(compute.device)
         denoised = denoise_slices(network, batch.noised.to(compute.device), compute, scale)
@@ -165,7 +165,7 @@ def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Gen
 
 
 def _applied(
-    network: torch.nn.Module,
+    network: nn.Module,
     volume: _Volume,
     settings: Settings,
     compute: Compute,

@@ -45,7 +45,7 @@ class MatchSettings:
     """In-plane Gaussian on the difference before it is judged (``noise``)."""
     threshold_sd: float = 2.0
     """Largest difference that counts as noise, in standard deviations of the smoothed difference (``noise``)."""
-    refine_at: float = 0.3
+    refine_at: float = 0.5
     """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
     refine_smoothing_px: float = 0.5
     """In-plane Gaussian on the difference of the denoised neighbors."""
@@ -129,10 +129,10 @@ class FitSettings:
     """Pairs of crops in a step; each is used in both directions."""
     crop_px: int = 64
     """Edge of the square crops; smaller slices are used whole."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1e-3
     schedule: Literal["averaged", "one-cycle", "constant"] = "averaged"
-    """``averaged``: constant, and the result is the running mean of the weights, which is good at any step;
-    ``one-cycle``: better where a fit starts from random weights."""
+    """``averaged``: constant, and the result is the mean of the weights of all steps, the later ones counting more,
+    which is good at any step; ``one-cycle``: better where a fit starts from random weights."""
     stop_gain: float | None = 1e-3
     """The fit ends where 100 more steps lowered the loss of some fixed crops by less than this part (``averaged``);
     None: it takes all its steps."""
@@ -387,7 +387,6 @@ PRESETS: Mapping[str, Settings] = {
     "fast": Settings(
         preset="fast",
         fit=FitSettings(steps=150, stop_gain=None),
-        match=MatchSettings(refine_at=0.5),
         refit=RefitSettings(when="never"),
     ),
     # Zhou et al., arXiv 2411.10831; learning rate, decay, crops, batch, epochs, tau and the weights of the terms as

@@ -72,7 +72,7 @@ def test_any_number_of_steps(steps, schedule):
 def test_the_loss_falls_to_that_of_the_truth():
     # Flat tissue with noise of sd 1: against a noisy neighbor the identity errs by 2, the truth by 1 squared unit.
     # Huber counts a little less.
-    settings = _settings(steps=120, crop_px=32, pairs_per_step=4)
+    settings = _settings(steps=120, crop_px=32, pairs_per_step=4, schedule="one-cycle", learning_rate=2e-3)
 
     loss, _ = fit(_network(settings), _problem(_noise(8, 48, 48)), settings, CPU)
 
@@ -98,7 +98,7 @@ def test_what_neighbors_share_is_not_learned():
     # Each slice shares half of its noise with the next: a fit that does not know it keeps that half.
     slices = _noise(13, 48, 48)
     slices = (slices[1:] + slices[:-1]) / 2**0.5
-    settings = _settings(steps=120, crop_px=32, pairs_per_step=4)
+    settings = _settings(steps=120, crop_px=32, pairs_per_step=4, schedule="one-cycle", learning_rate=2e-3)
     left = {}
     for correlation in (0.0, 0.5):
         network = _network(settings)
@@ -159,6 +159,24 @@ def test_the_neighbors_are_judged_again_once_at_its_time(refine_at, expected):
     assert (loss[:until] > 0).all()
     assert not loss[until:].any()
     assert matched_fraction == (1 if expected is None else 0)
+
+
+def test_the_neighbors_are_judged_again_by_the_network_as_it_would_be_returned_then():
+    problem = _problem(_noise(3, 16, 16))
+    judged_by = []
+
+    def rematch(network):
+        judged_by.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return lambda noisy, noisy_next, sd, sd_next: torch.ones_like(noisy, dtype=torch.bool)
+
+    settings = _settings(steps=10, refine_at=0.5)
+    fit(_network(settings), problem, settings, CPU, rematch=rematch)
+    ends_there = _settings(steps=5)
+    network = _network(ends_there)
+    fit(network, problem, ends_there, CPU)
+
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(judged_by[0][name], tensor)
 
 
 def test_a_judge_sees_the_crops_of_both_slices_and_may_not_match_what_is_invalid():
@@ -318,22 +336,20 @@ def test_a_deadline_that_has_passed_leaves_twenty_steps():
     assert len(fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, deadline=0.0).loss) == 20
 
 
-def test_the_result_is_the_running_mean_of_the_weights():
+def test_the_result_is_the_mean_of_the_weights_of_all_steps_each_counted_by_its_number():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     settings = FitSettings(learning_rate=0.5, weight_decay=0, gradient_norm=None)
-    seen = []
+    seen, means = [], []
 
-    def loss(step):
-        seen.append(network.weight.item())
+    def loss(step, so_far):
+        means.append(so_far.weight.item())
         return (network.weight - 10).square().sum()
 
-    optimize(network, loss, 30, settings)
+    optimize(network, loss, 30, settings, progress=lambda _: seen.append(network.weight.item()))
 
-    # The weights after each step: those that the next step saw, and the last, which is not seen any more.
-    assert network.weight.item() < max(seen)
-    mean = seen[1]
-    for count, weight in enumerate(seen[2:], start=1):
-        mean += (weight - mean) * max(0.02, 10 / (10 + count))
-    assert network.weight.item() == pytest.approx(mean, abs=0.2)
-    assert abs(network.weight.item() - seen[-1]) > 0.05
+    # Each step is told the mean of those before it; the network ends as the mean of all.
+    means = [*means[1:], network.weight.item()]
+    numbers = np.arange(1, 31)
+    assert means == pytest.approx(np.cumsum(numbers * seen) / np.cumsum(numbers), rel=1e-5)
+    assert network.weight.item() != pytest.approx(seen[-1], abs=0.05)

@@ -18,7 +18,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import save_file
 from synthetic_volumes import random_noise, random_volume
-from torch import Tensor
+from torch import Tensor, nn
 
 from nsn2n.fitting import optimize
 from nsn2n.inference import choose_compute, denoise_slices, reproducible
@@ -68,7 +68,7 @@ def trained(volumes: list[np.ndarray], slices: int, steps: int) -> ResidualUNet:
     network.to(memory_format=torch.channels_last)
     random = np.random.default_rng(SEED)
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, so_far: nn.Module) -> Tensor:
         noisy, clean = draw(volumes, slices, random)
         denoised = denoise_slices(network, noisy, compute)
         return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=settings.loss.huber_delta)
