@@ -121,7 +121,7 @@ class NetworkSettings:
 class FitSettings:
     """How the network is fitted."""
 
-    steps: int | None = 250
+    steps: int | None = 400
     """Optimizer steps at most; None: ``epochs`` says how many."""
     epochs: int | None = None
     """Times that each pair of neighbors is seen; used where ``steps`` is None."""

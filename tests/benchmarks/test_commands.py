@@ -22,6 +22,7 @@ HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
 LEAST = {
     "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
     "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
+    "python benchmarks/stopping.py": "--size tiny --cases ct-lowdose-full --steps 20",
     "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods tv",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
     "python benchmarks/structure.py": "--size tiny --cases checkerboard --presets fast --seeds 1 --budget 0.1",
@@ -31,6 +32,7 @@ LEAST = {
 SHOWN = {
     "python benchmarks/tune.py": "iterations 40",
     "python benchmarks/low_contrast.py": "│ tv ",
+    "python benchmarks/stopping.py": "│ ct-lowdose-full │",
     "python benchmarks/edge_spots.py": "│ tv ",
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
     "python benchmarks/structure.py": "│ fast: ",
