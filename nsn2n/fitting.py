@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -181,9 +181,11 @@ def optimize(
     VolumeError
         If the loss stops being finite.
     """
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     schedule = _one_cycle(optimizer, settings, steps) if settings.schedule == "one-cycle" else None
-    averaged = AveragedModel(network, avg_fn=_running_mean) if settings.schedule == "averaged" else None
+    averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
     plateau = Plateau(settings.stop_gain)
     history: list[float] = []
     network.train()
@@ -217,13 +219,13 @@ def optimize(
     return np.asarray(history, dtype=np.float32)
 
 
-def _running_mean(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-    """Mean of the weights after each step so far, which count in proportion to the number of their step.
+def _running_mean(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
+    """Update the means of the weights after each step so far, which count in proportion to the number of their step.
 
     So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
     eta = 1; Shamir and Zhang, ICML 2013).
     """
-    return mean + (new - mean) * (2 / (2 + int(count)))
+    torch._foreach_lerp_(means, new, 2 / (2 + int(count)))  # As PyTorch's own averages do; a sixth of the time.
 
 
 class Plateau:
