@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from nsn2n.losses import prediction_loss
 from nsn2n.networks import ResidualUNet
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import Settings
-from nsn2n.start import START_SLICES, load_start, starts_from_bundle
+from nsn2n.start import load_start, starts_from_bundle
 
 __all__ = ["refit"]
 
@@ -80,7 +80,7 @@ def refit(
     network = ResidualUNet(
         settings.network.channels, settings.network.levels, settings.network.detail_px, settings.refit.slices
     )
-    if starts_from_bundle(settings.network) and settings.refit.slices in START_SLICES:
+    if starts_from_bundle(settings.network, settings.refit.slices):
         load_start(network, settings.refit.slices)
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(settings.seed)
@@ -97,9 +97,10 @@ def refit(
             huber_delta=settings.loss.huber_delta,
         )
 
+    one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
     tell = progress or (lambda _: None)
     history = optimize(
-        network, loss, settings.refit.steps, settings.fit, deadline=deadline,
+        network, loss, settings.refit.steps, one_cycle, deadline=deadline,
         progress=lambda fraction: tell(_FIT_SHARE * fraction),
     )  # fmt: skip
     denoised = _applied(

@@ -108,7 +108,8 @@ class Run:
             return self._noisy.copy(), np.empty(0, np.float32)
         with reproducible(self._settings.seed):
             restorer = Restorer(self._filled, self.noise, self._settings)
-            denoised, loss = self._fitted()
+            from_bundle = starts_from_bundle(self._settings.network, self._settings.refit.slices)
+            denoised, loss = self._fitted(first_of_two="refit" in stages and from_bundle)
             restorer.small_structures(denoised)
             if "average" in stages:
                 self._average(denoised, "average", modality)
@@ -132,8 +133,8 @@ class Run:
             denoised[~self._valid] = self._noisy[~self._valid]
         return denoised, loss
 
-    def _fitted(self) -> tuple[Float32Array, Float32Array]:
-        """Fit a network, and return the volume that it denoised, and the loss at each step."""
+    def _fitted(self, first_of_two: bool) -> tuple[Float32Array, Float32Array]:
+        """Fit a network, before another or alone; return the volume that it denoised, and the loss at each step."""
         problem = self._problem()
         network = build_network(self._settings.network).to(self._compute.device)
         if starts_from_bundle(self._settings.network):
@@ -150,6 +151,7 @@ class Run:
             self._settings,
             self._compute,
             rematch=self._rematcher(),
+            first_of_two=first_of_two,
             deadline=self._clock.deadline("fit", self._pass_s),
             progress=self._clock.stage("fit"),
         )

@@ -121,10 +121,11 @@ class NetworkSettings:
 class FitSettings:
     """How the network is fitted."""
 
-    steps: int | None = 400
-    """Optimizer steps at most; None: ``epochs`` says how many."""
+    steps: int | None = None
+    """Optimizer steps at most. None: as many as ``epochs`` makes; where that is None too, 400, or 100 where a second
+    fit (:class:`RefitSettings`) follows and both start from the bundle: it needs no better first result."""
     epochs: int | None = None
-    """Times that each pair of neighbors is seen; used where ``steps`` is None."""
+    """Times that each pair of neighbors is seen, in place of ``steps``."""
     pairs_per_step: int = 2
     """Pairs of crops in a step; each is used in both directions."""
     crop_px: int = 64
@@ -144,7 +145,7 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         _require(
-            (self.steps is None) != (self.epochs is None), "exactly one of fit.steps and fit.epochs must be set",
+            self.steps is None or self.epochs is None, "only one of fit.steps and fit.epochs may be set",
             (self.steps, self.epochs),
         )  # fmt: skip
         _require(self.steps is None or self.steps >= 1, "fit.steps must be >= 1", self.steps)
@@ -218,8 +219,10 @@ class RefitSettings:
 
     when: Literal["mr", "always", "never"] = "mr"
     """``mr``: for modality MR. There it gains 0.5 dB; on CT less, and one-slice spots lose some contrast."""
-    steps: int = 300
+    steps: int = 200
     """Optimizer steps."""
+    learning_rate: float = 4e-3
+    """Its peak: it rises over a tenth of the steps and falls over the rest."""
     slices: int = 5
     """Slices that it sees, the one to denoise in their middle."""
     crops_per_step: int = 4
@@ -228,6 +231,7 @@ class RefitSettings:
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "refit.steps must be >= 1", self.steps)
+        _require(0 < self.learning_rate < 1, "refit.learning_rate must be in (0, 1)", self.learning_rate)
         _require(self.slices in (1, 3, 5, 7), "refit.slices must be 1, 3, 5 or 7", self.slices)
         _require(self.crops_per_step >= 1, "refit.crops_per_step must be >= 1", self.crops_per_step)
         _require(0 <= self.share <= 1, "refit.share must be in 0..1", self.share)

@@ -36,9 +36,9 @@ _OF = NetworkSettings()
 """The network that they are for."""
 
 
-def starts_from_bundle(settings: NetworkSettings) -> bool:
-    """Whether a network of these settings starts from the weights of the bundle."""
-    return settings.start == "auto" and settings == _OF
+def starts_from_bundle(settings: NetworkSettings, slices: int = 1) -> bool:
+    """Whether a network of these settings, which sees so many slices, starts from the weights of the bundle."""
+    return settings.start == "auto" and settings == _OF and slices in START_SLICES
 
 
 def prefix_of(slices: int) -> str:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,16 @@ import torch
 from torch import nn
 
 from nsn2n.errors import VolumeError
-from nsn2n.fitting import Plateau, Problem, _PairSampler, fit, optimize, step_count
+from nsn2n.fitting import (
+    _FEWEST_STEPS,
+    Plateau,
+    Problem,
+    _PairSampler,
+    _steps_in_time,
+    fit,
+    optimize,
+    step_count,
+)
 from nsn2n.inference import Compute
 from nsn2n.networks import build_network
 from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
@@ -52,6 +63,12 @@ def test_an_epoch_sees_each_pair_once(epochs, pairs_per_step, pairs, expected):
 
 def test_steps_do_not_depend_on_the_volume():
     assert step_count(FitSettings(steps=7), 1) == step_count(FitSettings(steps=7), 1000) == 7
+
+
+def test_before_another_fit_there_are_fewer_steps_unless_they_are_set():
+    assert step_count(FitSettings(), 9, first_of_two=True) < step_count(FitSettings(), 9)
+    assert step_count(FitSettings(steps=7), 9, first_of_two=True) == 7
+    assert step_count(FitSettings(epochs=4), 9, first_of_two=True) == 20
 
 
 # The schedule of the learning rate has phases; there was trouble with phases of a single step.
@@ -328,6 +345,43 @@ def test_a_fit_that_gains_nothing_more_stops_early_and_one_that_may_not_goes_on(
     ]
 
     assert [len(loss) for loss in losses] == [150, 250]
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 0.0])
+def test_one_cycle_ends_where_the_fit_ends(deadline, monkeypatch):
+    # A deadline that has passed leaves 20 of the 60 steps: the learning rate must fall within these.
+    rates = []
+
+    class Recorded(torch.optim.AdamW):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    settings = _settings(steps=60, schedule="one-cycle")
+
+    fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, deadline=deadline)
+
+    assert len(rates) == (20 if deadline == 0 else 60)
+    assert max(rates) == pytest.approx(settings.fit.learning_rate, rel=0.02)
+    assert np.argmax(rates) == pytest.approx(0.1 * len(rates), abs=1)
+    assert rates[-1] < 0.05 * max(rates)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "expected"), [(math.inf, 300), (1e6, 300), (-1e6, _FEWEST_STEPS)], ids=["none", "far", "past"]
+)
+def test_steps_that_a_deadline_leaves(deadline, expected):
+    now = time.perf_counter()
+
+    assert _steps_in_time(300, taken=10, started=now - 1, deadline=now + deadline) == expected
+
+
+def test_steps_that_a_deadline_leaves_are_those_of_the_pace_so_far():
+    now = time.perf_counter()
+
+    # 10 steps took 100 s, and 900 s are left.
+    assert _steps_in_time(300, taken=10, started=now - 100, deadline=now + 900) == pytest.approx(100, rel=0.01)
 
 
 def test_a_deadline_that_has_passed_leaves_twenty_steps():

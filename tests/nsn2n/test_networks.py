@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nsn2n.networks import ResidualUNet, build_network
+from nsn2n.networks import ResidualUNet, _Up, build_network
 from nsn2n.settings import NetworkSettings
 
 SMALL_UNET = NetworkSettings(kind="unet", channels=4)
@@ -64,6 +64,25 @@ def test_the_residual_unet_is_blind_to_a_constant_offset(shape):
 
     assert residual.std() > 0.01
     torch.testing.assert_close(with_offset, residual, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 6, 5), (1, 12, 1, 1)])
+def test_up_is_the_transposed_convolution(shape):
+    up, features = _Up(12, 7), _slices(*shape).requires_grad_()
+    plain = nn.ConvTranspose2d(12, 7, 2, stride=2)
+    plain.load_state_dict(up.state_dict())
+
+    results = []
+    for layer in (up, plain):
+        layer.zero_grad()
+        features.grad = None
+        doubled = layer(features)
+        doubled.square().sum().backward()
+        results.append((doubled.detach(), features.grad, layer.weight.grad, layer.bias.grad))
+
+    assert results[0][0].shape == (shape[0], 7, 2 * shape[2], 2 * shape[3])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_slices_of_a_batch_do_not_mix():

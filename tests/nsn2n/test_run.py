@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nsn2n.fitting import step_count
 from nsn2n.inference import choose_compute
 from nsn2n.run import Run
-from nsn2n.settings import AverageSettings, EdgeSettings, FitSettings, MatchSettings, RefitSettings, Settings
+from nsn2n.settings import (
+    AverageSettings,
+    EdgeSettings,
+    FitSettings,
+    MatchSettings,
+    NetworkSettings,
+    RefitSettings,
+    Settings,
+)
 from nsn2n.stages import Clock, stages_of
 
 BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
@@ -48,6 +57,16 @@ def test_noise_and_steps_are_told():
     assert 0 < run.matched_fraction <= 1
     assert run.bias_taken
     assert np.std(denoised) < 0.6 * SD
+
+
+@pytest.mark.parametrize(("start", "shorter"), [("auto", True), ("none", False)])
+def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(start, shorter):
+    fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
+    settings = replace(BRIEF, fit=fit, network=NetworkSettings(start=start))
+
+    _, _, loss = _run(_noisy((4, 16, 16)), settings, modality="MR")
+
+    assert len(loss) == step_count(fit, 3, first_of_two=shorter)
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():
