@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -233,7 +233,7 @@ def optimize(
     return np.asarray(history, dtype=np.float32)
 
 
-def _running_mean(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
+def _running_mean(means: list[Tensor], new: list[Tensor], count: Tensor | int) -> None:
     """Update the means of the weights after each step so far, which count in proportion to the number of their step.
 
     So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
