@@ -71,6 +71,8 @@ class Fitted(NamedTuple):
     """Part of the voxels that taught, of those that were drawn since the neighbors were judged last."""
 
 
+_Weights = tuple[Tensor, ...] | list[Tensor]
+
 Judge = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 """Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
 
@@ -233,7 +235,7 @@ def optimize(
     return np.asarray(history, dtype=np.float32)
 
 
-def _running_mean(means: list[Tensor], new: list[Tensor], count: Tensor | int) -> None:
+def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
     """Update the means of the weights after each step so far, which count in proportion to the number of their step.
 
     So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
