@@ -50,10 +50,10 @@ TUNED: dict[str, dict[str, Settings]] = {
 
 
 def nsn2n_preset(name: str) -> Run:
-    import nsn2n
+    from nsn2n import denoise  # Loads PyTorch here, as the other methods load what they need.
 
     def run(job: Job) -> Volume:
-        result = nsn2n.denoise(
+        result = denoise(
             job.noisy, preset=name, seed=job.seed, modality=job.modality, spacing_mm=job.spacing_mm, device="cpu"
         )
         return result.volume
