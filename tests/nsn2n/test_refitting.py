@@ -44,7 +44,7 @@ def test_the_noise_put_on_the_target_is_that_which_was_removed():
     seen = np.unique(np.abs(removed.astype(np.float32) / np.float32(SD)))
     used = torch.cat([batch.noised.flatten() for batch in batches]).abs().numpy()
     assert np.abs(seen[np.searchsorted(seen, used).clip(0, len(seen) - 1)] - used).max() < 1e-5
-    assert all(batch.noised.shape == (4, 3, 16, 16) for batch in batches)
+    assert all(batch.noised.shape == (SETTINGS.refit.crops_per_step, 3, 16, 16) for batch in batches)
     assert all(not batch.target.any() for batch in batches)
 
 
