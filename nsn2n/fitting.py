@@ -35,7 +35,7 @@ _STEPS_BETWEEN_LOOKS = 50
 _FEWEST_STEPS = 20
 _STEPS = 400
 """Steps at most where the settings leave them open: after these, 100 more bring less than 0.1 dB."""
-_STEPS_BEFORE_REFIT = 100
+_STEPS_BEFORE_REFIT = 80
 """The same where a second fit follows."""
 
 

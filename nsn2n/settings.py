@@ -122,7 +122,7 @@ class FitSettings:
     """How the network is fitted."""
 
     steps: int | None = None
-    """Optimizer steps at most. None: as many as ``epochs`` makes; where that is None too, 400, or 100 where a second
+    """Optimizer steps at most. None: as many as ``epochs`` makes; where that is None too, 400, or 80 where a second
     fit (:class:`RefitSettings`) follows and both start from the bundle: it needs no better first result."""
     epochs: int | None = None
     """Times that each pair of neighbors is seen, in place of ``steps``."""
