@@ -20,93 +20,123 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nsn2n.fitting import optimize
-from nsn2n.inference import Compute, denoise_slices, denoise_turned
+from nsn2n.inference import Compute, denoise_slices, denoise_strips, denoise_turned
 from nsn2n.losses import prediction_loss
 from nsn2n.networks import ResidualUNet
 from nsn2n.noise import NoiseMap
 from nsn2n.settings import Settings
 from nsn2n.start import load_start, starts_from_bundle
 
-__all__ = ["refit"]
-
-_FIT_SHARE = 0.75
-"""Share of the time that the optimizer takes, for the progress bar."""
+__all__ = ["Refit"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
-def refit(
-    noisy_dhw: Float32Array,
-    target_dhw: Float32Array,
-    noise: NoiseMap,
-    settings: Settings,
-    compute: Compute,
-    *,
-    valid: BoolArray | None = None,
-    deadline: float = math.inf,
-    progress: Callable[[float], None] | None = None,
-) -> tuple[Float32Array, int]:
-    """Fit a network to a denoised volume with noise added, and denoise the noisy volume with it.
+class Refit:
+    """The network of the second fit, which may go on with a better target.
 
     Parameters
     ----------
-    noisy_dhw, target_dhw : ndarray, shape (D, H, W), float32, finite
-        The volume, and what the first fit made of it.
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
     noise : NoiseMap
     settings : Settings
     compute : Compute
     valid : ndarray, same shape, bool, optional
         Voxels that teach; all by default.
-    deadline : float, optional
-        End the fit then, in seconds of `time.perf_counter`, but not before the 20th step.
-    progress : callable, optional
-        Called with the fraction done.
-
-    Returns
-    -------
-    denoised : ndarray, shape (D, H, W), float32
-        In the unit of the volume.
-    steps : int
-        Steps taken.
-
-    Raises
-    ------
-    VolumeError
-        If the loss stops being finite.
     """
-    volume = _Volume(noisy_dhw, target_dhw, noise, valid)
-    reach = settings.refit.slices // 2
-    network = ResidualUNet(
-        settings.network.channels, settings.network.levels, settings.network.detail_px, settings.refit.slices
-    )
-    if starts_from_bundle(settings.network, settings.refit.slices):
-        load_start(network, settings.refit.slices)
-    network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    random = np.random.default_rng(settings.seed)
 
-    def loss(step: int, so_far: nn.Module) -> Tensor:
-        batch = _draw(volume, settings, reach, random)
-        scale = batch.scale.to(compute.device)
-        denoised = denoise_slices(network, batch.noised.to(compute.device), compute, scale)
-        return prediction_loss(
-            denoised,
-            batch.target.to(compute.device),
-            batch.weight.to(compute.device),
-            scale=scale,
-            huber_delta=settings.loss.huber_delta,
-        )
+    def __init__(
+        self,
+        noisy_dhw: Float32Array,
+        noise: NoiseMap,
+        settings: Settings,
+        compute: Compute,
+        valid: BoolArray | None = None,
+    ) -> None:
+        self._noisy = noisy_dhw
+        self._noise = noise
+        self._settings = settings
+        self._compute = compute
+        self._valid = valid
+        self._random = np.random.default_rng(settings.seed)
+        shape = settings.network
+        self._network = ResidualUNet(shape.channels, shape.levels, shape.detail_px, settings.refit.slices)
+        if starts_from_bundle(settings.network, settings.refit.slices):
+            load_start(self._network, settings.refit.slices)
+        self._network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
-    tell = progress or (lambda _: None)
-    history = optimize(
-        network, loss, settings.refit.steps, one_cycle, deadline=deadline,
-        progress=lambda fraction: tell(_FIT_SHARE * fraction),
-    )  # fmt: skip
-    denoised = _applied(
-        network, volume, settings, compute, lambda fraction: tell(_FIT_SHARE + (1 - _FIT_SHARE) * fraction)
-    )
-    return denoised, len(history)
+    def fit(
+        self,
+        target_dhw: Float32Array,
+        steps: int,
+        *,
+        deadline: float = math.inf,
+        progress: Callable[[float], None] | None = None,
+    ) -> int:
+        """Teach the network to find a denoised volume under noise, from where it is; return the steps taken.
+
+        Parameters
+        ----------
+        target_dhw : ndarray, shape (D, H, W), float32, finite
+            What was made of the volume so far.
+        steps : int
+            Optimizer steps, at most.
+        deadline : float, optional
+            End then, in seconds of `time.perf_counter`, but not before the 20th step.
+        progress : callable, optional
+            Called with the fraction done.
+
+        Raises
+        ------
+        VolumeError
+            If the loss stops being finite.
+        """
+        settings, device = self._settings, self._compute.device
+        volume = _Volume(self._noisy, target_dhw, self._noise, self._valid)
+
+        def loss(step: int, so_far: nn.Module) -> Tensor:
+            batch = _draw(volume, settings, settings.refit.slices // 2, self._random)
+            scale = batch.scale.to(device)
+            return prediction_loss(
+                denoise_slices(self._network, batch.noised.to(device), self._compute, scale),
+                batch.target.to(device),
+                batch.weight.to(device),
+                scale=scale,
+                huber_delta=settings.loss.huber_delta,
+            )
+
+        one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
+        return len(optimize(self._network, loss, steps, one_cycle, deadline=deadline, progress=progress))
+
+    def denoise(self, *, turned: bool, progress: Callable[[float], None] | None = None) -> Float32Array:
+        """Return what the network makes of the noisy volume, shape (D, H, W), float32, in its unit.
+
+        ``turned`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
+        """
+        result = np.empty_like(self._noisy)
+        unit = self._noise.median
+        reach = self._settings.refit.slices // 2
+        apply = denoise_turned if turned else denoise_strips
+        self._network.eval()
+        with torch.inference_mode():
+            for index in range(len(result)):
+                window = self._noisy[_window(index, reach, len(result))] / np.float32(unit)
+                scale = self._noise.floored(index) / np.float32(unit)
+                denoised = apply(self._network, self._to_device(window), self._compute, self._to_device(scale[None]))
+                result[index] = denoised[0, 0].cpu().numpy() * unit
+                if progress is not None:
+                    progress((index + 1) / len(result))
+        return result
+
+    def _to_device(self, slices: Float32Array) -> Tensor:
+        """Return a batch of one, shape (1, slices, H, W)."""
+        return torch.from_numpy(slices).unsqueeze(0).to(self._compute.device)
+
+
+def _window(middle: int, reach: int, depth: int) -> list[int]:
+    """Indices of the slices around one; beyond the ends the last one again."""
+    return [min(max(index, 0), depth - 1) for index in range(middle - reach, middle + reach + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +145,6 @@ class _Volume:
     target: Float32Array
     noise: NoiseMap
     valid: BoolArray | None
-
-    def window(self, middle: int, reach: int) -> list[int]:
-        """Indices of the slices around one; beyond the ends the last one again."""
-        return [min(max(index, 0), len(self.noisy) - 1) for index in range(middle - reach, middle + reach + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +169,8 @@ def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Gen
         place = slice(row, row + size[0]), slice(column, column + size[1])
         # One sign and one direction for all slices of a window: their noise keeps its correlation.
         sign, step = (int(choice) for choice in random.choice((-1, 1), size=2))
-        here, there = (volume.window(middle, reach)[::step], *place), (volume.window(other, reach), *place)
+        here = (_window(middle, reach, depth)[::step], *place)
+        there = (_window(other, reach, depth), *place)
         target, scale = volume.target[here], np.maximum(volume.noise.sd[here], volume.noise.floor)
         removed = volume.noisy[there] - volume.target[there]
         removed *= sign * scale / np.maximum(volume.noise.sd[there], volume.noise.floor)
@@ -163,26 +190,3 @@ def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Gen
         scale=batch(scales).unsqueeze(1),
         weight=batch(weights).unsqueeze(1),
     )
-
-
-def _applied(
-    network: nn.Module,
-    volume: _Volume,
-    settings: Settings,
-    compute: Compute,
-    progress: Callable[[float], None],
-) -> Float32Array:
-    """Denoise the noisy volume slice by slice."""
-    result = np.empty_like(volume.noisy)
-    unit = volume.noise.median
-    reach = settings.refit.slices // 2
-    network.eval()
-    with torch.inference_mode():
-        for index in range(len(result)):
-            window = torch.from_numpy(volume.noisy[volume.window(index, reach)] / np.float32(unit))
-            window = window.unsqueeze(0).to(compute.device)
-            scale = torch.from_numpy(volume.noise.floored(index) / np.float32(unit))[None, None].to(compute.device)
-            denoised = denoise_turned(network, window, compute, scale)
-            result[index] = denoised[0, 0].cpu().numpy() * unit
-            progress((index + 1) / len(result))
-    return result

@@ -23,7 +23,7 @@ from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
 from nsn2n.noise import measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
-from nsn2n.refitting import refit
+from nsn2n.refitting import Refit
 from nsn2n.rematching import Rematch
 from nsn2n.restorer import Restorer
 from nsn2n.rician import channel_noise, without_bias
@@ -51,6 +51,15 @@ _REACH_BEFORE_COARSE = 2
 """Steps in reach of the guided mean where the coarse one follows, which sees further."""
 _FIRST_MEAN = 0.45
 """Share of the time of both means that the first one takes."""
+
+
+_REFIT_SHARE = 0.75
+"""Share of the time of a second fit that the optimizer takes."""
+
+
+def _part(tell: Callable[[float], None], start: float, end: float) -> Callable[[float], None]:
+    """Return what takes the fraction done of a part of what ``tell`` is told of."""
+    return lambda fraction: tell(start + fraction * (end - start))
 
 
 class Run:
@@ -114,13 +123,7 @@ class Run:
             if "average" in stages:
                 self._average(denoised, "average", modality)
             if "refit" in stages:
-                predicted = self._refitted(denoised)
-                restorer.small_structures(predicted)
-                denoised[...] = predicted
-                if "average again" in stages:
-                    self._average(denoised, "average again", modality)
-                for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
-                    averaged_hw += self._settings.refit.share * (predicted_hw - averaged_hw)
+                self._refit(denoised, restorer, stages, modality)
             restorer.structures_across(denoised)
             restorer.small_structures(denoised, at_the_end=True)
             if "edges" in stages:
@@ -219,17 +222,9 @@ class Run:
         first = _FIRST_MEAN if coarse else 1.0
         tell = self._clock.stage(stage)
         where: dict[str, Any] = {"step_px": self._step_px, "valid": self._valid, "device": self._compute.device}
-        guided_mean(
-            self._filled, guide, self.noise.floored, settings, **where, progress=lambda part: tell(first * part)
-        )
+        guided_mean(self._filled, guide, self.noise.floored, settings, **where, progress=_part(tell, 0.0, first))
         if coarse:
-            coarse_mean(
-                guide,
-                self.noise.floored,
-                settings.coarse_sd,
-                **where,
-                progress=lambda part: tell(first + (1 - first) * part),
-            )
+            coarse_mean(guide, self.noise.floored, settings.coarse_sd, **where, progress=_part(tell, first, 1.0))
 
     def _filter_edges(self, denoised: Float32Array) -> None:
         """Lower the noise that is left at edges."""
@@ -243,19 +238,29 @@ class Run:
             progress=self._clock.stage("edges"),
         )
 
-    def _refitted(self, guide: Float32Array) -> Float32Array:
-        """Fit a network to the guide with this volume's noise, and return the volume that it denoised."""
-        predicted, self.refit_steps = refit(
-            self._filled,
-            guide,
-            self.noise,
-            self._settings,
-            self._compute,
-            valid=self._valid,
-            deadline=self._clock.deadline("refit", self._pass_s),
-            progress=self._clock.stage("refit"),
-        )
-        return predicted
+    def _refit(self, denoised: Float32Array, restorer: Restorer, stages: Sequence[str], modality: str | None) -> None:
+        """Replace what is denoised by what a network makes that was fitted to it; to a draft of that, if there is one.
+
+        A better target makes a better network, and the draft is better than what one slice alone could tell.
+        """
+        settings = self._settings.refit
+        second = Refit(self._filled, self.noise, self._settings, self._compute, self._valid)
+
+        def renew(stage: str, mean_stage: str, steps: int) -> None:
+            tell = self._clock.stage(stage)
+            deadline = self._clock.deadline(stage, self._pass_s)
+            self.refit_steps += second.fit(denoised, steps, deadline=deadline, progress=_part(tell, 0.0, _REFIT_SHARE))
+            predicted = second.denoise(turned=stage == "refit", progress=_part(tell, _REFIT_SHARE, 1.0))
+            restorer.small_structures(predicted)
+            denoised[...] = predicted
+            if mean_stage in stages:
+                self._average(denoised, mean_stage, modality)
+            for averaged_hw, predicted_hw in zip(denoised, predicted, strict=True):
+                averaged_hw += settings.share * (predicted_hw - averaged_hw)
+
+        if "draft" in stages:
+            renew("draft", "average draft", settings.draft_steps)
+        renew("refit", "average again", settings.steps - settings.draft_steps)
 
     def _checked_structure(self, denoised: Float32Array) -> StructureCheck:
         """Judge what was removed, and warn if it does not look like noise."""

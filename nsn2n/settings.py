@@ -220,9 +220,12 @@ class RefitSettings:
     when: Literal["mr", "always", "never"] = "mr"
     """``mr``: for modality MR. There it gains 0.5 dB; on CT less, and one-slice spots lose some contrast."""
     steps: int = 250
-    """Optimizer steps."""
+    """Optimizer steps, together."""
+    renew_at: float = 0.2
+    """Fraction of the steps after which the target is made anew with the network as it is then; 0: never."""
     learning_rate: float = 4e-3
-    """Its peak: it rises over a tenth of the steps and falls over the rest."""
+    """Its peak: before the target is renewed, and after it, it rises over a tenth of the steps and falls over the
+    rest."""
     slices: int = 5
     """Slices that it sees, the one to denoise in their middle."""
     crops_per_step: int = 2
@@ -231,10 +234,16 @@ class RefitSettings:
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "refit.steps must be >= 1", self.steps)
+        _require(0 <= self.renew_at < 1, "refit.renew_at must be in [0, 1)", self.renew_at)
         _require(0 < self.learning_rate < 1, "refit.learning_rate must be in (0, 1)", self.learning_rate)
         _require(self.slices in (1, 3, 5, 7), "refit.slices must be 1, 3, 5 or 7", self.slices)
         _require(self.crops_per_step >= 1, "refit.crops_per_step must be >= 1", self.crops_per_step)
         _require(0 <= self.share <= 1, "refit.share must be in 0..1", self.share)
+
+    @property
+    def draft_steps(self) -> int:
+        """Optimizer steps before the target is renewed."""
+        return int(self.renew_at * self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,29 @@ __all__ = ["Clock", "Progress", "stages_of"]
 Progress = Callable[[float, float], None]
 """Takes the fraction done and the seconds left."""
 
-_STAGES = {"fit": 3.0, "apply": 2.0, "average": 3.0, "refit": 4.0, "average again": 3.0, "edges": 2.0}
+_STAGES = {
+    "fit": 2.0,
+    "apply": 2.0,
+    "average": 3.0,
+    "draft": 3.0,
+    "average draft": 3.0,
+    "refit": 5.0,
+    "average again": 3.0,
+    "edges": 2.0,
+}
 """All stages, in order, and about how long each takes, for the progress bar."""
 
-_FITS = ("fit", "refit")
+_FITS = ("fit", "draft", "refit")
 
-_PASSES = {"apply": 1.0, "average": 2.0, "refit": 2.5, "average again": 2.0, "edges": 1.0}
+_PASSES = {
+    "apply": 1.0,
+    "average": 2.0,
+    "draft": 1.5,
+    "average draft": 2.0,
+    "refit": 2.5,
+    "average again": 2.0,
+    "edges": 1.0,
+}
 """About how long each stage takes beside its fit, in times that a network needs to denoise the volume."""
 
 
@@ -30,11 +47,14 @@ def stages_of(settings: Settings, modality: str | None) -> list[str]:
     """Return the stages that a run has, in order."""
     refits = settings.refit.when == "always" or (settings.refit.when == "mr" and modality == "MR")
     averages = settings.average.reach != 0
+    drafts = refits and settings.refit.draft_steps > 0
     edges = settings.edges.when == "always" or (settings.edges.when == "ct" and modality == "CT")
     wanted = {
         "fit": True,
         "apply": True,
         "average": averages,
+        "draft": drafts,
+        "average draft": averages and drafts,
         "refit": refits,
         "average again": averages and refits,
         "edges": edges,
@@ -87,7 +107,7 @@ class Clock:
 
         Parameters
         ----------
-        fit : {"fit", "refit"}
+        fit : {"fit", "draft", "refit"}
         pass_s : float
             Seconds that a network needs to denoise the volume once.
         """

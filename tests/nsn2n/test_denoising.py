@@ -555,16 +555,16 @@ def test_strength_beyond_its_ends_is_refused(strength):
         _brief(_noise((3, 16, 16)), strength=strength)
 
 
-def test_a_budget_ends_both_fits_early():
+def test_a_budget_ends_all_fits_early():
     volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
-    config = {"fit": {"steps": 60, "crop_px": 16}, "refit": {"steps": 50}}
+    config = {"fit": {"steps": 60, "crop_px": 16}, "refit": {"steps": 120, "renew_at": 0.5}}
 
     whole, brief = (
         denoise(volume, modality="MR", config={**config, **budget}).measured for budget in ({}, {"budget_s": 1e-3})
     )
 
-    assert (whole["steps"], whole["refit_steps"]) == (60, 50)
-    assert (brief["steps"], brief["refit_steps"]) == (20, 20)
+    assert (whole["steps"], whole["refit_steps"]) == (60, 120)
+    assert (brief["steps"], brief["refit_steps"]) == (20, 20 + 20)
 
 
 def test_parts_share_a_budget_and_the_result_tells_the_whole():

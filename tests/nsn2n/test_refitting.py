@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from nsn2n.inference import choose_compute, reproducible
 from nsn2n.noise import NoiseMap
-from nsn2n.refitting import _draw, _Volume, refit
+from nsn2n.refitting import Refit, _draw, _Volume
 from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
 
 SD = 3.0
@@ -94,23 +94,39 @@ def test_learns_to_remove_noise_of_several_slices():
     truth = np.zeros((8, 32, 32), np.float32)
     truth[:, 8:20, 10:24] = 20 * SD
     noisy = truth + white(truth.shape)
-    settings = replace(SETTINGS, refit=RefitSettings(steps=400, slices=3))
     with reproducible(0):
-        result, _ = refit(noisy, truth, noise_map(truth.shape), settings, choose_compute("cpu"))
+        second = Refit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
+        assert second.fit(truth, 400) == 400
+        result = second.denoise(turned=True)
     assert (result - truth).std() < 0.5 * SD
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 40), (3, 8, 8)])
-def test_volumes_smaller_than_crop_and_window(shape):
-    settings = replace(SETTINGS, refit=RefitSettings(steps=2, slices=5))
-    noisy = white(shape)
-    fractions = []
+def test_goes_on_with_another_target():
+    truth = np.zeros((6, 32, 32), np.float32)
+    truth[:, 8:20, 10:24] = 20 * SD
+    noisy = truth + white(truth.shape)
+    blurred = ndimage.gaussian_filter(truth, (0, 2, 2))
     with reproducible(0):
-        result, steps = refit(
-            noisy, 0 * noisy, noise_map(shape), settings, choose_compute("cpu"), progress=fractions.append
-        )
-    assert steps == 2
+        second = Refit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
+        second.fit(truth, 100)
+        first = second.denoise(turned=False)
+        second.fit(blurred, 100)
+        then = second.denoise(turned=False)
+    assert np.abs(first - truth).mean() < 0.5 * np.abs(first - blurred).mean()
+    assert np.abs(then - blurred).mean() < np.abs(first - blurred).mean()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 40), (3, 8, 8)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_volumes_blurred_than_crop_and_window(shape, turned):
+    settings = replace(SETTINGS, refit=RefitSettings(slices=5))
+    noisy = white(shape)
+    fitted, applied = [], []
+    with reproducible(0):
+        second = Refit(noisy, noise_map(shape), settings, choose_compute("cpu"))
+        assert second.fit(0 * noisy, 2, progress=fitted.append) == 2
+        result = second.denoise(turned=turned, progress=applied.append)
     assert result.shape == shape
     assert np.isfinite(result).all()
-    assert fractions == sorted(fractions)
-    assert fractions[-1] == pytest.approx(1)
+    assert fitted == [0.5, 1]
+    assert applied == pytest.approx([(index + 1) / shape[0] for index in range(shape[0])])

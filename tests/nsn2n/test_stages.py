@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from nsn2n.settings import EdgeSettings, RefitSettings, Settings, preset
+from nsn2n.settings import AverageSettings, EdgeSettings, RefitSettings, Settings, preset
 from nsn2n.stages import Clock, stages_of
 
-MR = ["fit", "apply", "average", "refit", "average again"]
+MR = ["fit", "apply", "average", "draft", "average draft", "refit", "average again"]
 ALL = [*MR, "edges"]
 
 
@@ -27,6 +27,9 @@ ALL = [*MR, "edges"]
         (preset("paper"), "CT", ALL[:2]),
         (Settings(edges=EdgeSettings(when="never")), "CT", ALL[:3]),
         (Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")), "PT", ALL),
+        (Settings(refit=RefitSettings(renew_at=0)), "MR", [*MR[:3], *MR[5:]]),
+        (Settings(refit=RefitSettings(renew_at=0.3, steps=3)), "MR", [*MR[:3], *MR[5:]]),
+        (Settings(average=AverageSettings(reach=0)), "MR", ["fit", "apply", "draft", "refit"]),
     ],
 )
 def test_the_stages_are_those_that_the_settings_ask_for(settings, modality, stages):
@@ -64,10 +67,11 @@ def test_the_time_that_the_other_stages_need_is_kept_for_them():
     assert clock.deadline("fit", 60.0) < time.perf_counter()
 
 
-def test_two_fits_share_what_is_left():
-    clock = Clock(MR, budget_s=100.0)
+def test_fits_share_what_is_left():
+    clock = Clock(MR, budget_s=200.0)
 
-    # 7.5 passes: 1 and 2.5 for the networks, 2 for each mean.
-    assert clock.deadline("fit", 10.0) == pytest.approx(clock.started + (100 - 75) / 2, abs=1)
-    # 2.5 of them are behind it when the second one begins.
-    assert clock.deadline("refit", 10.0) == pytest.approx(clock.started + 100 - 45, abs=1)
+    # 11 passes: 1, 1.5 and 2.5 for the networks, 2 for each mean.
+    assert clock.deadline("fit", 10.0) == pytest.approx(clock.started + (200 - 110) / 3, abs=1)
+    # 3 of them are behind it when the draft begins, and 6.5 when the last one does.
+    assert clock.deadline("draft", 10.0) == pytest.approx(clock.started + (200 - 80) / 2, abs=1)
+    assert clock.deadline("refit", 10.0) == pytest.approx(clock.started + 200 - 45, abs=1)
