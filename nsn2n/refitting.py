@@ -5,6 +5,8 @@
 The first network sees one slice, because what it is to predict is its neighbor. Once there is a denoised volume, that
 can be the target, and then the neighbors may be seen too. The noise to remove is not modeled: it is what was removed
 from other slices at the same place, with its spectrum, its local level and its correlation between slices.
+
+What it then makes of the volume is a better target than the first result was, so the fit can go on with that.
 """
 
 from __future__ import annotations
