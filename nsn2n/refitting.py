@@ -46,6 +46,11 @@ class Refit:
     compute : Compute
     valid : ndarray, same shape, bool, optional
         Voxels that teach; all by default.
+
+    Raises
+    ------
+    SettingsError
+        If the weights to start from cannot be read (:func:`nsn2n.start.load_start`).
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Refit:
         """Return what the network makes of the noisy volume, shape (D, H, W), float32, in its unit.
 
         ``turned`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
+        ``progress`` is called with the fraction done.
         """
         result = np.empty_like(self._noisy)
         unit = self._noise.median

@@ -52,7 +52,6 @@ _REACH_BEFORE_COARSE = 2
 _FIRST_MEAN = 0.45
 """Share of the time of both means that the first one takes."""
 
-
 _REFIT_SHARE = 0.75
 """Share of the time of a second fit that the optimizer takes."""
 

@@ -118,7 +118,7 @@ def test_goes_on_with_another_target():
 
 @pytest.mark.parametrize("shape", [(2, 5, 40), (3, 8, 8)])
 @pytest.mark.parametrize("turned", [False, True])
-def test_volumes_blurred_than_crop_and_window(shape, turned):
+def test_volumes_smaller_than_crop_and_window(shape, turned):
     settings = replace(SETTINGS, refit=RefitSettings(slices=5))
     noisy = white(shape)
     fitted, applied = [], []
