@@ -25,6 +25,7 @@ from nsn2n.losses import (
     reconstruction_loss,
     regional_consistency_loss,
 )
+from nsn2n.optimizer import AdamW, Rates, one_cycle
 from nsn2n.settings import FitSettings, LossSettings, Settings
 
 __all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
@@ -193,27 +194,25 @@ def optimize(
     VolumeError
         If the loss stops being finite.
     """
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = _one_cycle(optimizer, settings, steps) if settings.schedule == "one-cycle" else None
+    optimizer = AdamW(network.parameters(), settings.weight_decay)
+    rates = Rates(settings.learning_rate)
     averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
     plateau = Plateau(settings.stop_gain)
     history: list[float] = []
     started = time.perf_counter()
+    position = 0.0
     network.train()
     for step in range(steps):
+        if settings.schedule == "one-cycle":
+            # A fit that the deadline will end goes through its cycle sooner.
+            position = max(position, step * (steps / _steps_in_time(steps, step, started, deadline)))
+            rates = one_cycle(min(position, steps - 1), steps, settings.learning_rate)
         loss = loss_at(step, network if averaged is None else averaged.module)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
-        optimizer.step()
-        if schedule is not None:
-            # A fit that the deadline will end goes through its schedule sooner.
-            expected = _steps_in_time(steps, step + 1, started, deadline)
-            while schedule.last_epoch < min(int((step + 1) * steps / expected), steps):
-                schedule.step()
+        optimizer.step(rates)
         if averaged is not None:
             averaged.update_parameters(network)
         history.append(float(loss.detach()))
@@ -246,7 +245,7 @@ def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
 
 def _steps_in_time(steps: int, taken: int, started: float, deadline: float) -> float:
     """Return how many of the steps the deadline leaves, at the pace so far."""
-    if math.isinf(deadline):
+    if math.isinf(deadline) or not taken:
         return steps
     pace_s = (time.perf_counter() - started) / taken
     return min(steps, max(_FEWEST_STEPS, (deadline - started) / pace_s))
@@ -271,17 +270,6 @@ class Plateau:
         if self._gain is None or len(self._losses) <= 2:
             return False
         return min(self._losses[-2:]) >= (1 - self._gain) * min(self._losses[:-2])
-
-
-def _one_cycle(
-    optimizer: torch.optim.Optimizer, settings: FitSettings, steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR:
-    """The learning rate rises over a tenth of the steps and falls over the rest."""
-    # OneCycleLR divides by the length of each phase minus a step: none may be a single step.
-    total = max(steps, 3)
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=total, pct_start=max(0.1, 2 / total)
-    )
 
 
 @dataclass(frozen=True, slots=True)

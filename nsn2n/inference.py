@@ -171,17 +171,17 @@ def denoised_batches(
 def reproducible(seed: int) -> Iterator[None]:
     """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is given back."""
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Not use_deterministic_algorithms: for the sake of code that is compiled it loads PyTorch's whole compiler.
+        torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         torch.set_num_threads(min(threads, usable_cpus()))
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(deterministic)
             torch.backends.cudnn.benchmark = benchmark
             torch.set_num_threads(threads)

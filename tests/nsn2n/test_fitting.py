@@ -26,6 +26,7 @@ from nsn2n.fitting import (
 )
 from nsn2n.inference import Compute
 from nsn2n.networks import build_network
+from nsn2n.optimizer import AdamW
 from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
 
 CPU = Compute(torch.device("cpu"), False)
@@ -352,12 +353,12 @@ def test_one_cycle_ends_where_the_fit_ends(deadline, monkeypatch):
     # A deadline that has passed leaves 20 of the 60 steps: the learning rate must fall within these.
     rates = []
 
-    class Recorded(torch.optim.AdamW):
-        def step(self, closure=None):
-            rates.append(self.param_groups[0]["lr"])
-            return super().step(closure)
+    class Recorded(AdamW):
+        def step(self, used):
+            rates.append(used.learning_rate)
+            super().step(used)
 
-    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    monkeypatch.setattr("nsn2n.fitting.AdamW", Recorded)
     settings = _settings(steps=60, schedule="one-cycle")
 
     fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, deadline=deadline)
