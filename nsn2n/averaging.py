@@ -16,6 +16,7 @@ Dammertz et al. (High Performance Graphics 2010, 67-75).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,7 +54,12 @@ _LEAST_EXPONENT = -60.0
 _INVALID = 1e15
 """Guide of voxels without a measurement: unlike any other, and finite when squared."""
 
-Box = tuple[slice, slice]
+_PIXELS_PER_BLOCK = 2**18
+"""Pixels of the slices that are averaged together on a CPU: 2.5 times as fast with two threads, where slices are small,
+as one at a time; of more the cache holds too few."""
+_PIXELS_PER_BLOCK_CUDA = 2**23
+
+Box = tuple[slice, slice, slice]
 
 
 def guided_mean(
@@ -91,25 +97,36 @@ def guided_mean(
     progress : callable, optional
         Called with the fraction done.
     """
-    depth = len(noisy_dhw)
-    guides = _guides(guide_dhw, valid, device)
+    depth, height, width = noisy_dhw.shape
     reach = _REACH if settings.reach is None else settings.reach
-    window: list[_Slice] = []
-    for index in range(depth):
-        while len(window) <= settings.reach_slices and index + len(window) < depth:
-            position = index + len(window)
-            guide, mean = next(guides)
-            noisy = torch.from_numpy(noisy_dhw[position]).to(device)
-            sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(position)).to(device)).square()
-            window.append(_Slice(noisy, guide, mean, sharpness))
-        current = window.pop(0)
+    on_cpu = device is None or device.type == "cpu"
+    block = max(1, (_PIXELS_PER_BLOCK if on_cpu else _PIXELS_PER_BLOCK_CUDA) // (height * width))
+    guides = _guides(guide_dhw, valid, device)
+
+    def read(index: int) -> _Slices:
+        guide, mean = next(guides)
+        noisy = torch.from_numpy(noisy_dhw[index]).to(device)
+        sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(index)).to(device)).square()
+        return _Slices(*(plane[None] for plane in (noisy, guide, mean, sharpness, noisy, torch.ones_like(noisy))))
+
+    window: list[_Slices] = []
+    for start in range(0, depth, block):
+        end = min(start + block, depth)
+        in_reach = min(end + settings.reach_slices, depth)
+        read_so_far = start + sum(len(part.noisy) for part in window)
+        window = [_Slices.joined([*window, *map(read, range(read_so_far, in_reach))])]
+        current = window[0].part(0, end - start)
         _accumulate(current, current, _half_plane(reach, step_px))
-        for distance, other in enumerate(window, start=1):
+        for distance in range(1, settings.reach_slices + 1):
+            pairs = min(end - start, in_reach - start - distance)
             # Further slices show less alike tissue: there a smaller plane gives nearly the same mean.
-            _accumulate(current, other, _plane(max(reach + 1 - distance, 0), step_px))
-        guide_dhw[index] = (current.total / current.weight).cpu().numpy()
+            offsets = _plane(max(reach + 1 - distance, 0), step_px)
+            if pairs > 0:
+                _accumulate(window[0].part(0, pairs), window[0].part(distance, distance + pairs), offsets)
+        guide_dhw[start:end] = (current.total / current.weight).cpu().numpy()
+        window = [window[0].part(end - start, in_reach - start)]
         if progress is not None:
-            progress((index + 1) / depth)
+            progress(end / depth)
 
 
 def coarse_mean(
@@ -167,16 +184,24 @@ def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) ->
     return 2 if correlations and float(np.median(correlations)) > _CORRELATED else 1
 
 
-class _Slice:
-    """A slice in the window, and the weighted sum over the voxels that are like each of its own."""
+class _Slices(NamedTuple):
+    """Neighboring slices, shape (slices, H, W), and the weighted sums over the voxels that are like each of theirs."""
 
-    def __init__(self, noisy: Tensor, guide: Tensor, mean: Tensor, sharpness: Tensor) -> None:
-        self.noisy = noisy
-        self.guide = guide
-        self.mean = mean
-        self.sharpness = sharpness
-        self.total = noisy.clone()
-        self.weight = torch.ones_like(noisy)
+    noisy: Tensor
+    guide: Tensor
+    mean: Tensor
+    sharpness: Tensor
+    total: Tensor
+    weight: Tensor
+
+    def part(self, start: int, end: int) -> _Slices:
+        """Return some of them, in the same memory."""
+        return _Slices(*(tensor[start:end] for tensor in self))
+
+    @staticmethod
+    def joined(parts: list[_Slices]) -> _Slices:
+        """Return all slices of the parts, in memory of their own."""
+        return _Slices(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _guides(
@@ -200,9 +225,9 @@ def _guides(
         means.pop(0)
 
 
-def _accumulate(first: _Slice, second: _Slice, offsets: list[tuple[int, int]]) -> None:
+def _accumulate(first: _Slices, second: _Slices, offsets: list[tuple[int, int]]) -> None:
     """Let each voxel of ``first`` and the one at an offset from it in ``second`` count for each other."""
-    shape = first.noisy.shape
+    shape = first.noisy.shape[1:]
     for offset in offsets:
         here, there = _overlap(offset, shape)
         difference = first.guide[here] - second.guide[there]
@@ -226,9 +251,9 @@ def _half_plane(reach: int, step: int) -> list[tuple[int, int]]:
 
 
 def _overlap(offset: tuple[int, int], shape: tuple[int, ...]) -> tuple[Box, Box]:
-    """Where a slice and the same slice moved by the offset overlap, in coordinates of the first and of the second."""
+    """Where slices, shape (H, W), and the same moved by the offset overlap: in the first ones and in the second."""
     here, there = [], []
     for shift, size in zip(offset, shape, strict=True):
         here.append(slice(max(0, -shift), max(0, size - max(0, shift))))
         there.append(slice(max(0, shift), max(0, size + min(0, shift))))
-    return (here[0], here[1]), (there[0], there[1])
+    return (slice(None), here[0], here[1]), (slice(None), there[0], there[1])

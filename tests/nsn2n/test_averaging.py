@@ -52,6 +52,15 @@ def test_is_the_formula(reach, reach_slices, step_px):
     np.testing.assert_allclose(result, by_definition(noisy, guide, settings, step_px=step_px), rtol=1e-4)
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3, 4, 7, 8])
+def test_the_slices_averaged_together_do_not_change_the_mean(slices, monkeypatch):
+    random = np.random.default_rng(0)
+    noisy, guide = random.normal(0, SD, (2, 7, 6, 5)).astype(np.float32)
+    settings = AverageSettings(reach=2, reach_slices=2)
+    monkeypatch.setattr("nsn2n.averaging._PIXELS_PER_BLOCK", slices * 6 * 5)
+    np.testing.assert_allclose(averaged(noisy, guide, settings), by_definition(noisy, guide, settings), rtol=1e-4)
+
+
 def test_a_volume_can_be_its_own_guide():
     noisy = np.random.default_rng(0).normal(0, SD, (5, 12, 12)).astype(np.float32)
     expected = averaged(noisy, noisy)
@@ -154,7 +163,8 @@ def test_the_unit_does_not_matter():
     )
 
 
-def test_progress_ends_at_one():
+def test_progress_ends_at_one(monkeypatch):
+    monkeypatch.setattr("nsn2n.averaging._PIXELS_PER_BLOCK", 64)
     fractions = []
     averaged(np.zeros((4, 8, 8), np.float32), np.zeros((4, 8, 8)), progress=fractions.append)
     assert fractions == [0.25, 0.5, 0.75, 1.0]
