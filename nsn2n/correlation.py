@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n.cpus import for_each_slice
 from nsn2n.noise import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.sampling import evenly_spread
 
@@ -164,7 +165,7 @@ class _Places:
         """Power in each block; the median over some slices, which lie by the margin within the volume."""
         count = len(self._volume) - 2 * margin
         middles = [margin + index for index in evenly_spread(count, _SAMPLE_SLICES)]
-        powers = [_block_power(_fine(image_of(index), stride_px), self._shape) for index in middles]
+        powers = for_each_slice(lambda index: _block_power(_fine(image_of(index), stride_px), self._shape), middles)
         return np.asarray(np.median(powers, axis=0))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -52,8 +52,8 @@ def _quota(cgroup: Path) -> float | None:
     return quota if quota > 0 else None
 
 
-def for_each_slice(work: Callable[[int], Result], slices: int) -> list[Result]:
-    """Return what a function makes of the index of each slice, in order; in as many threads as PyTorch uses.
+def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list[Result]:
+    """Return what a function makes of the indices of slices, in order; in as many threads as PyTorch uses.
 
     NumPy and SciPy let other threads run while they compute. Each slice is for itself, so the result is the same with
     any number of threads.
@@ -61,4 +61,4 @@ def for_each_slice(work: Callable[[int], Result], slices: int) -> list[Result]:
     import torch  # here: reading and writing of series, which need no PyTorch, import this module too
 
     with ThreadPoolExecutor(min(torch.get_num_threads(), usable_cpus())) as threads:
-        return list(threads.map(work, range(slices)))
+        return list(threads.map(work, slices))

@@ -99,7 +99,7 @@ def filter_edges(
         share = shares[index] * (1 - _kept(taken[index], mean_sd, settings.keep_sd))
         guide_dhw[index] -= share * taken[index] * noise_sd(index)
 
-    for_each_slice(take, depth)
+    for_each_slice(take, range(depth))
 
 
 def edge_share(denoised_hw: Float32Array, noise_sd_hw: Float32Array, contrast_sd: float) -> Float32Array:
@@ -127,7 +127,7 @@ def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, vali
         if valid is not None:
             shares[index][~valid[index]] = 0
 
-    for_each_slice(find, len(guide_dhw))
+    for_each_slice(find, range(len(guide_dhw)))
     return shares
 
 
@@ -137,7 +137,7 @@ def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float)
     def at_edges(index: int) -> Float32Array:
         return np.asarray(np.abs(_local_mean(taken_dhw[index], sigma_px)[shares_dhw[index] > 0.5]))
 
-    means = np.concatenate([at_edges(index) for index in evenly_spread(len(taken_dhw), _SAMPLE_SLICES)])
+    means = np.concatenate(for_each_slice(at_edges, evenly_spread(len(taken_dhw), _SAMPLE_SLICES)))
     return float(np.median(means)) * MAD_TO_SD if means.size else 0.0
 
 

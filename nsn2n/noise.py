@@ -123,7 +123,7 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
         return coarse, _block_sd(second_difference(difference), usable)
 
     coarse_sd, fine_sd = (
-        np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, len(volume_dhw) - 1), strict=True)
+        np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
     )
     pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from nsn2n.cpus import for_each_slice
 from nsn2n.matching import low_pass, match_low_passed, match_noisy, smoothed_noise_gain
 from nsn2n.noise import NoiseMap
 from nsn2n.sampling import evenly_spread
@@ -32,10 +33,14 @@ def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSet
         return np.asarray((volume_dhw[index + distance] - volume_dhw[index]) / pair_sd, dtype=np.float32)
 
     sample = evenly_spread(pairs, _GAIN_PAIRS)
-    gain = float(np.median([smoothed_noise_gain(normalized(index), settings.smoothing_px) for index in sample]))
+    gains = for_each_slice(lambda index: smoothed_noise_gain(normalized(index), settings.smoothing_px), sample)
+    gain = float(np.median(gains))
     matched = np.empty((pairs, *volume_dhw.shape[1:]), dtype=bool)
-    for index in range(pairs):
+
+    def match(index: int) -> None:
         matched[index] = match_noisy(normalized(index), settings.smoothing_px, settings.threshold_sd, gain)
+
+    for_each_slice(match, range(pairs))
     return matched
 
 

@@ -62,13 +62,17 @@ class Restorer:
             return
         threshold *= _AT_THE_END if at_the_end else 1.0
         for sigma_px in _SMALL_PX:
-            mean_sd = float(np.median([self._excess_noise(index, denoised, sigma_px) for index in self._sample]))
+
+            def mean_noise(index: int, sigma_px: float = sigma_px) -> float:
+                return excess_noise(self._removed(index, denoised), self._noise.floored(index), sigma_px)
+
+            mean_sd = float(np.median(for_each_slice(mean_noise, self._sample)))
 
             def give_back(index: int, sigma_px: float = sigma_px, mean_sd: float = mean_sd) -> None:
                 removed, noise_sd = self._removed(index, denoised), self._noise.floored(index)
                 denoised[index] += coherent_excess(removed, noise_sd, sigma_px, mean_sd, threshold)
 
-            for_each_slice(give_back, len(denoised))
+            for_each_slice(give_back, range(len(denoised)))
 
     def structures_across(self, denoised: Float32Array) -> None:
         """Give back what is coherent over several slices: faint structures that no single slice shows."""
@@ -80,15 +84,20 @@ class Restorer:
         def take_mean(index: int) -> None:
             mean[index] = normalized_mean(self._removed(index, denoised), self._noise.floored(index), _ACROSS_PX)
 
-        for_each_slice(take_mean, len(denoised))
-        ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
-        mean_sd = float(np.median([np.abs(_widened(mean, index)) for index in self._sample])) * MAD_TO_SD
+        for_each_slice(take_mean, range(len(denoised)))
+
+        def blur_across(row: int) -> None:
+            ndimage.gaussian_filter1d(mean[:, row], _ACROSS_SLICES, axis=0, output=mean[:, row], mode="nearest")
+
+        for_each_slice(blur_across, range(mean.shape[1]))
+        sought = for_each_slice(lambda index: np.abs(_widened(mean, index)), self._sample)
+        mean_sd = float(np.median(sought)) * MAD_TO_SD
 
         def give_back(index: int) -> None:
             share = structure_share(_widened(mean, index), mean_sd, threshold)
             denoised[index] += share * mean[index] * self._noise.floored(index)
 
-        for_each_slice(give_back, len(denoised))
+        for_each_slice(give_back, range(len(denoised)))
 
     def means_and_bounds(self, denoised: Float32Array) -> None:
         """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
@@ -104,13 +113,10 @@ class Restorer:
                 np.clip(removed, -bound, bound, out=removed)
             np.subtract(self._noisy[part], removed, out=denoised[part])
 
-        for_each_slice(restrain, len(denoised))
+        for_each_slice(restrain, range(len(denoised)))
 
     def _removed(self, index: int, denoised: Float32Array) -> Float32Array:
         return np.asarray(self._noisy[index] - denoised[index])
-
-    def _excess_noise(self, index: int, denoised: Float32Array, sigma_px: float) -> float:
-        return excess_noise(self._removed(index, denoised), self._noise.floored(index), sigma_px)
 
 
 def _widened(mean_dhw: Float32Array, index: int) -> Float32Array:

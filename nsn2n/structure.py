@@ -214,7 +214,7 @@ def check_structure(
 
     excess_hw = np.zeros(noisy_dhw.shape[1:], np.float32)
     together = threading.Lock()
-    judged = for_each_slice(judge, len(noisy_dhw))
+    judged = for_each_slice(judge, range(len(noisy_dhw)))
     edges = np.sum([slice_.edges for slice_ in judged], axis=0)
     power = np.mean([slice_.power for slice_ in judged], axis=0)
     findings = [finding for slice_ in judged for finding in slice_.findings]
@@ -242,12 +242,13 @@ def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: flo
     """Standard deviation of the local means of noise, for each of the sizes, from differences of neighbors."""
     pairs = len(noisy_dhw) - 1
     sample = evenly_spread(pairs, _SAMPLE_PAIRS)
-    found: list[list[float]] = [[] for _ in SIZES_PX]
-    for index in sample:
+
+    def clean_sds(index: int) -> list[float]:
         difference = (noisy_dhw[index + 1] - noisy_dhw[index]) * np.float32(math.sqrt(0.5))
         noise_hw = _in_noise(difference, noise_sd_dhw[index], floor)
-        for size, size_px in enumerate(SIZES_PX):
-            found[size].append(_clean_sd(ndimage.gaussian_filter(noise_hw, size_px)))
+        return [_clean_sd(ndimage.gaussian_filter(noise_hw, size_px)) for size_px in SIZES_PX]
+
+    found = zip(*for_each_slice(clean_sds, sample), strict=True)
     # Never below what white noise keeps by half: rounding, where neighbors are equal.
     return [
         max(float(np.median(sds)), 0.25 / (math.sqrt(math.pi) * px)) for sds, px in zip(found, SIZES_PX, strict=True)

@@ -44,7 +44,7 @@ def test_without_control_groups_the_affinity_counts(tmp_path):
 
 def test_what_is_made_of_the_slices_comes_in_their_order():
     """Also where the first takes longest."""
-    assert for_each_slice(lambda index: time.sleep(0.05 / (index + 1)) or index, 9) == list(range(9))
+    assert for_each_slice(lambda index: time.sleep(0.05 / (index + 1)) or index, range(9)) == list(range(9))
 
 
 def test_an_error_in_a_slice_is_raised():
@@ -52,4 +52,4 @@ def test_an_error_in_a_slice_is_raised():
         raise ValueError(f"slice {index}")
 
     with pytest.raises(ValueError, match="slice 0"):
-        for_each_slice(work, 3)
+        for_each_slice(work, range(3))
