@@ -175,23 +175,23 @@ class Run:
     def _problem(self) -> Problem:
         """State what is fitted: slices, units and matched regions."""
         settings = self._settings.match
+        device = self._compute.device
         by_noise = self._settings.loss.units == "noise"
         error_scale = None
         if by_noise:
-            error_scale = np.maximum(self.noise.sd, self.noise.floor)
-            error_scale /= self.noise.median
+            noise_sd = torch.from_numpy(self.noise.sd).to(device)
+            error_scale = noise_sd.clamp(min=self.noise.floor).div_(self.noise.median)
         if settings.rule == "noise":
             matched = pairs_by_noise(self._filled, self.noise, settings, self.partner.distance)
         else:
             matched = pairs_by_low_pass(self._filled, self._low, self._high, settings.tau)
         if self._valid is not None:
             matched &= self._valid[self.partner.distance :] & self._valid[: -self.partner.distance]
-        device = self._compute.device
         return Problem(
             slices=torch.from_numpy(self._filled).to(device),
             offset=0.0 if by_noise else self._low,
             unit=self.noise.median if by_noise else self._high - self._low,
-            error_scale=None if error_scale is None else torch.from_numpy(error_scale).to(device),
+            error_scale=error_scale,
             matched=torch.from_numpy(matched).to(device),
             distance=self.partner.distance,
             correlation=self.partner.correlation,
