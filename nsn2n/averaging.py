@@ -109,22 +109,22 @@ def guided_mean(
         sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(index)).to(device)).square()
         return _Slices(*(plane[None] for plane in (noisy, guide, mean, sharpness, noisy, torch.ones_like(noisy))))
 
-    window: list[_Slices] = []
+    rest: list[_Slices] = []
     for start in range(0, depth, block):
         end = min(start + block, depth)
         in_reach = min(end + settings.reach_slices, depth)
-        read_so_far = start + sum(len(part.noisy) for part in window)
-        window = [_Slices.joined([*window, *map(read, range(read_so_far, in_reach))])]
-        current = window[0].part(0, end - start)
+        read_so_far = start + sum(len(part.noisy) for part in rest)
+        slices = _Slices.joined([*rest, *map(read, range(read_so_far, in_reach))])
+        current = slices.part(0, end - start)
         _accumulate(current, current, _half_plane(reach, step_px))
         for distance in range(1, settings.reach_slices + 1):
             pairs = min(end - start, in_reach - start - distance)
             # Further slices show less alike tissue: there a smaller plane gives nearly the same mean.
             offsets = _plane(max(reach + 1 - distance, 0), step_px)
             if pairs > 0:
-                _accumulate(window[0].part(0, pairs), window[0].part(distance, distance + pairs), offsets)
+                _accumulate(slices.part(0, pairs), slices.part(distance, distance + pairs), offsets)
         guide_dhw[start:end] = (current.total / current.weight).cpu().numpy()
-        window = [window[0].part(end - start, in_reach - start)]
+        rest = [slices.part(end - start, in_reach - start)]
         if progress is not None:
             progress(end / depth)
 

@@ -85,11 +85,7 @@ class Restorer:
             mean[index] = normalized_mean(self._removed(index, denoised), self._noise.floored(index), _ACROSS_PX)
 
         for_each_slice(take_mean, range(len(denoised)))
-
-        def blur_across(row: int) -> None:
-            ndimage.gaussian_filter1d(mean[:, row], _ACROSS_SLICES, axis=0, output=mean[:, row], mode="nearest")
-
-        for_each_slice(blur_across, range(mean.shape[1]))
+        ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
         sought = for_each_slice(lambda index: np.abs(_widened(mean, index)), self._sample)
         mean_sd = float(np.median(sought)) * MAD_TO_SD
 
