@@ -27,10 +27,6 @@ _RELIABLE_RATIO = 3.0
 """Mean magnitude in units of its noise from which the noise tells that of a channel; below, both change too little
 with the signal to tell one from the other."""
 
-_TAKEN_FOR_NOISE = 1.2
-"""Noise that there may be, per noise that was removed: some is left, and too low a noise leaves more of its mean in the
-background beside tissue than too high a noise takes from the tissue."""
-
 _SMOOTHING_BLOCKS = (3, 5, 5)
 """Window of the median over blocks: the noise of receive coils changes slowly, its estimate in one block does not."""
 
@@ -57,9 +53,7 @@ _MEAN = rician_mean(_SIGNAL)
 _SD = rician_sd(_SIGNAL)
 
 
-def channel_noise(
-    noise_sd_blocks: Float32Array, volume_dhw: Float32Array, removed_sd_blocks: Float32Array
-) -> Float32Array:
+def channel_noise(noise_sd_blocks: Float32Array, volume_dhw: Float32Array) -> Float32Array:
     """Noise sd of one channel (real or imaginary part) from that of the magnitude, which is smaller at low signal.
 
     Parameters
@@ -68,9 +62,6 @@ def channel_noise(
         As :func:`nsn2n.noise.estimate_noise` returns it.
     volume_dhw : ndarray, shape (D, H, W), float32
         Denoised magnitude, same unit.
-    removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
-        Robust sd of what was removed, as :func:`nsn2n.noise.block_sd` finds it. Neighbors that are far apart differ by
-        tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
 
     Returns
     -------
@@ -90,13 +81,7 @@ def channel_noise(
     from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
     without_signal = noise_sd_blocks / _SD[0]
     # Never more than the noise would allow if there were no signal: some scanners suppress the background.
-    of_tissue = present & reliable
-    found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
-    channel = np.where(
-        reliable,
-        from_tissue * min(_TAKEN_FOR_NOISE * found, 1.0),
-        np.minimum(without_signal, _carried(from_tissue, reliable)),
-    )
+    channel = np.where(reliable, from_tissue, np.minimum(without_signal, _carried(from_tissue, reliable)))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
     return np.asarray(np.where(present, smooth, 0.0), dtype=np.float32)
 
