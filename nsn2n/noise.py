@@ -23,6 +23,7 @@ __all__ = [
     "MAD_TO_SD",
     "MEAN_SIGMA_PX",
     "NoiseMap",
+    "block_sd",
     "clipped_blocks",
     "estimate_noise",
     "measure_noise",
@@ -119,8 +120,8 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     def of_pair(index: int) -> tuple[Float32Array, Float32Array]:
         difference = volume_dhw[index + 1] - volume_dhw[index]
         usable = None if valid is None else valid[index] & valid[index + 1]
-        coarse = _block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable)
-        return coarse, _block_sd(second_difference(difference), usable)
+        coarse = block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable)
+        return coarse, block_sd(second_difference(difference), usable)
 
     coarse_sd, fine_sd = (
         np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
@@ -165,8 +166,15 @@ def second_difference(image_hw: Float32Array) -> Float32Array:
     return np.asarray(ndimage.convolve1d(rows, kernel, axis=1, mode="reflect"), dtype=np.float32)
 
 
-def _block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float32Array:
-    """Robust standard deviation around 0 in each block; blocks without usable pixels get the image's median."""
+def block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float32Array:
+    """Return the robust standard deviation around 0 in each block, shape (ceil(H / 16), ceil(W / 16)), float32.
+
+    Parameters
+    ----------
+    image_hw : ndarray, shape (H, W), float32
+    usable : ndarray, same shape, bool, optional
+        Pixels that count; blocks without any get the image's median.
+    """
     height, width = image_hw.shape
     pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
     magnitude = np.abs(image_hw)

@@ -9,13 +9,15 @@ relations: Koay and Basser, J Magn Reson 179 (2006) 317-322.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from nsn2n.noise import BLOCK_PX
 
-__all__ = ["channel_noise", "rician_mean", "rician_sd", "without_bias"]
+__all__ = ["ChannelNoise", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -26,6 +28,12 @@ _LARGEST_RATIO = 12.0
 _RELIABLE_RATIO = 3.0
 """Mean magnitude in units of its noise from which the noise tells that of a channel; below, both change too little
 with the signal to tell one from the other."""
+
+_TAKEN_FOR_NOISE = 1.1
+"""Noise that there may be in tissue, per noise that was removed: some is left."""
+
+_TISSUE_RATIOS = (2.0, 4.0)
+"""From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
 
 _SMOOTHING_BLOCKS = (3, 5, 5)
 """Window of the median over blocks: the noise of receive coils changes slowly, its estimate in one block does not."""
@@ -53,8 +61,20 @@ _MEAN = rician_mean(_SIGNAL)
 _SD = rician_sd(_SIGNAL)
 
 
-def channel_noise(noise_sd_blocks: Float32Array, volume_dhw: Float32Array) -> Float32Array:
-    """Noise sd of one channel (real or imaginary part) from that of the magnitude, which is smaller at low signal.
+class ChannelNoise(NamedTuple):
+    """Noise sd of one channel, real or imaginary part."""
+
+    blocks: Float32Array
+    """Shape (D, ceil(H / 16), ceil(W / 16)), float32; 0 where the magnitude has no noise, as where a scanner masks the
+    background. Where there is little signal too high an estimate does no harm, and too low a one leaves noise's mean."""
+    in_tissue: float
+    """What part of that there is in tissue, at most 1."""
+
+
+def channel_noise(
+    noise_sd_blocks: Float32Array, volume_dhw: Float32Array, removed_sd_blocks: Float32Array
+) -> ChannelNoise:
+    """Return the noise of one channel from that of the magnitude, which is smaller at low signal.
 
     Parameters
     ----------
@@ -62,11 +82,13 @@ def channel_noise(noise_sd_blocks: Float32Array, volume_dhw: Float32Array) -> Fl
         As :func:`nsn2n.noise.estimate_noise` returns it.
     volume_dhw : ndarray, shape (D, H, W), float32
         Denoised magnitude, same unit.
+    removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
+        Robust sd of what was removed, as :func:`nsn2n.noise.block_sd` finds it. Neighbors that are far apart differ by
+        tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
 
     Returns
     -------
-    ndarray, shape of ``noise_sd_blocks``, float32
-        0 where the magnitude has no noise, as where a scanner masks the background.
+    ChannelNoise
     """
     _, rows, columns = noise_sd_blocks.shape
     depth, height, width = volume_dhw.shape
@@ -79,11 +101,14 @@ def channel_noise(noise_sd_blocks: Float32Array, volume_dhw: Float32Array) -> Fl
     ratio = np.divide(means, noise_sd_blocks, out=np.zeros(means.shape), where=present)
     reliable = ratio >= _RELIABLE_RATIO
     from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
-    without_signal = noise_sd_blocks / _SD[0]
     # Never more than the noise would allow if there were no signal: some scanners suppress the background.
+    without_signal = noise_sd_blocks / _SD[0]
     channel = np.where(reliable, from_tissue, np.minimum(without_signal, _carried(from_tissue, reliable)))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
-    return np.asarray(np.where(present, smooth, 0.0), dtype=np.float32)
+    of_tissue = present & reliable
+    found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
+    in_tissue = min(_TAKEN_FOR_NOISE * float(found), 1.0)
+    return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
 
 
 def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
@@ -96,7 +121,7 @@ def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
     return np.asarray(sums / weights)
 
 
-def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array) -> Float32Array:
+def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array, in_tissue: float = 1.0) -> Float32Array:
     """Return the signal of which a mean magnitude tells; 0 where it is not above that of noise alone.
 
     Parameters
@@ -105,7 +130,12 @@ def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array) -> Float32
         Denoised magnitude.
     channel_sd_hw : ndarray, same shape
         Noise sd of one channel, same unit; where it is 0 nothing changes.
+    in_tissue : float
+        What part of that there is in tissue (:class:`ChannelNoise`).
     """
+    ratio = np.divide(slice_hw, channel_sd_hw, out=np.zeros_like(slice_hw), where=channel_sd_hw > 0)
+    tissue = np.interp(ratio, _TISSUE_RATIOS, (0.0, 1.0))
+    channel_sd_hw = np.asarray(channel_sd_hw * (1 - (1 - in_tissue) * tissue), dtype=np.float32)
     noisy = channel_sd_hw > 0
     mean = np.divide(slice_hw, channel_sd_hw, out=np.full(slice_hw.shape, np.inf, np.float32), where=noisy)
     near = np.interp(mean, _MEAN, _SIGNAL) * channel_sd_hw

@@ -17,11 +17,12 @@ from torch import nn
 
 from nsn2n.averaging import coarse_mean, guided_mean, step_for
 from nsn2n.correlation import SliceCorrelation, choose_partner, slice_correlation
+from nsn2n.cpus import for_each_slice
 from nsn2n.edges import filter_edges
 from nsn2n.fitting import Judge, Problem, fit
 from nsn2n.inference import Compute, denoised_batches, reproducible
 from nsn2n.networks import build_network
-from nsn2n.noise import measure_noise, noise_sd_slice
+from nsn2n.noise import block_sd, measure_noise, noise_sd_slice
 from nsn2n.pairing import pairs_by_low_pass, pairs_by_noise
 from nsn2n.refitting import Refit
 from nsn2n.rematching import Rematch
@@ -280,7 +281,13 @@ class Run:
         if self._low < 0:
             logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
             return False
-        channel_sd = channel_noise(self.noise.blocks, denoised)
-        for index, blocks_hw in enumerate(channel_sd):
-            denoised[index] = without_bias(denoised[index], noise_sd_slice(blocks_hw, denoised.shape[1:]))
+
+        def removed_sd(index: int) -> Float32Array:
+            return block_sd(self._filled[index] - denoised[index], None if self._valid is None else self._valid[index])
+
+        removed_sd_blocks = np.stack(for_each_slice(removed_sd, range(len(denoised))))
+        channel = channel_noise(self.noise.blocks, denoised, removed_sd_blocks)
+        for index, blocks_hw in enumerate(channel.blocks):
+            channel_sd = noise_sd_slice(blocks_hw, denoised.shape[1:])
+            denoised[index] = without_bias(denoised[index], channel_sd, channel.in_tissue)
         return True
