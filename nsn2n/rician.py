@@ -66,7 +66,7 @@ class ChannelNoise(NamedTuple):
 
     blocks: Float32Array
     """Shape (D, ceil(H / 16), ceil(W / 16)), float32; 0 where the magnitude has no noise, as where a scanner masks the
-    background. Where there is little signal too high an estimate does no harm, and too low a one leaves noise's mean."""
+    background. Where there is little signal too high an estimate does no harm; too low a one leaves noise's mean."""
     in_tissue: float
     """What part of that there is in tissue, at most 1."""
 
