@@ -10,11 +10,11 @@ import resource
 import sys
 from collections.abc import Sequence
 
-from nsn2n._openmp import share_processors
 from nsn2n._version import __version__
 from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
 from nsn2n.app.report import ALL_FAILED, configure_logging
 from nsn2n.errors import NSN2NError
+from nsn2n.runtime.openmp import share_processors
 
 __all__ = ["main"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from nsn2n.dicom.output import OutputOptions
-from nsn2n.dicom.rules import load_rules
+from nsn2n.dicom.select.rules import load_rules
 from nsn2n.errors import SettingsError
+from nsn2n.jobs.options import OutputOptions
 from nsn2n.settings import Settings, preset
 
 __all__ = ["AppSettings", "find_settings_file", "load_settings", "selection_rules_file"]

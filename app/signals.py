@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 
-from nsn2n.dicom.unfinished import unfinished_folders
+from nsn2n.runtime.unfinished import unfinished_folders
 
 __all__ = ["stop_on_signals"]
 

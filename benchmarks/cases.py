@@ -26,9 +26,9 @@ from rods import Rods, find_rods
 from scipy import ndimage
 from spots import Spot, add_spots, place_spots
 
-from nsn2n.dicom.reader import read_series
-from nsn2n.noise import estimate_noise, noise_sd_slice
-from nsn2n.phantom import PhantomStudy, make_phantom
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.noise.level import estimate_noise, noise_sd_slice
+from nsn2n.synthetic.phantom import PhantomStudy, make_phantom
 
 __all__ = ["CASES", "DATA", "Case", "MissingData", "Size", "add_rician", "half_of", "make_case", "mix_slices"]
 

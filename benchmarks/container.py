@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nsn2n._version import __version__
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 CONFINED = (
     *("--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "4242:0"),

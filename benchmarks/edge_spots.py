@@ -22,7 +22,7 @@ from run import estimate_sigma
 from scipy import ndimage
 from spots import REACH_PX, Kind, Spot, add_spots, place_spots
 
-from nsn2n.edges import edge_share
+from nsn2n.filters.edge_filter import edge_share
 
 KINDS = tuple(Kind(px, sds, 1) for sds in (5, 10) for px in (2, 3, 5))
 EDGE_SD, SLICES = 6.0, 5

@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from run import machine, run_job
 
-from nsn2n.dicom.reader import read_series
-from nsn2n.dicom.synthetic import write_synthetic_series
-from nsn2n.phantom import make_phantom
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
+from nsn2n.synthetic.phantom import make_phantom
 
 Volume = NDArray[np.float32]
 SIZE_PX = 512

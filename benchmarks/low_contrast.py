@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from run import estimate_sigma
 
-from nsn2n._parallel_beam import centers_mm
-from nsn2n.phantom import SOFT_TISSUE_HU, Ellipsoid, PhantomStudy, make_phantom, phantom_ellipsoids
+from nsn2n.synthetic.parallel_beam import centers_mm
+from nsn2n.synthetic.phantom import SOFT_TISSUE_HU, Ellipsoid, PhantomStudy, make_phantom, phantom_ellipsoids
 
 Place = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 

@@ -32,8 +32,8 @@ from plot import save_plot
 from skimage.filters import threshold_otsu
 from table import Results, Row, print_tables
 
-from nsn2n.dicom.reader import read_series
-from nsn2n.noise import estimate_noise, noise_sd_slice
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.noise.level import estimate_noise, noise_sd_slice
 
 Volume = NDArray[np.float32]
 
@@ -243,7 +243,7 @@ def series_rows(name: str, seed: int, methods: list[str], options: argparse.Name
 
 
 def estimate_sigma(volume_dhw: Volume) -> float:
-    """Noise sd as all methods are told: the median of its local estimates (`nsn2n.noise`) where there is an object.
+    """Noise sd as all methods are told: the median of its local estimates (`nsn2n.noise.level`) where an object is.
 
     That is above Otsu's threshold: air has another noise than tissue, in MR as in CT.
     """

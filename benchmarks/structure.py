@@ -26,10 +26,10 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from spots import Kind
 
 import nsn2n
-from nsn2n.correlation import slice_correlation
-from nsn2n.noise import NoiseMap, measure_noise
+from nsn2n.noise.correlation import slice_correlation
+from nsn2n.noise.level import NoiseMap, measure_noise
 from nsn2n.settings import StructureSettings
-from nsn2n.structure import Finding, StructureCheck, check_structure
+from nsn2n.structure_check import Finding, StructureCheck, check_structure
 
 Volume = NDArray[np.float32]
 

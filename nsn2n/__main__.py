@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from nsn2n.cli import main
+from nsn2n.cli.main import main
 
 if __name__ == "__main__":
     main()

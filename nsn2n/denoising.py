@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nsn2n._version import __version__
-from nsn2n.blending import blend
 from nsn2n.errors import VolumeError
-from nsn2n.inference import choose_compute
-from nsn2n.parts import checked_parts, denoise_parts, for_each_part
-from nsn2n.run import Run
+from nsn2n.filters.blending import blend
+from nsn2n.pipeline import Run
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
-from nsn2n.shear import denoise_sheared, layout_of
+from nsn2n.stack.parts import checked_parts, denoise_parts, for_each_part
+from nsn2n.stack.shear import denoise_sheared, layout_of
+from nsn2n.stack.validation import checked_volume
 from nsn2n.stages import Clock, Progress, stages_of
-from nsn2n.start import starts_from_bundle
-from nsn2n.structure import StructureCheck
-from nsn2n.volume import checked_volume
+from nsn2n.structure_check import StructureCheck
+from nsn2n.training.inference import choose_compute
+from nsn2n.training.pretrained import starts_from_bundle
 
 __all__ = ["DenoiseResult", "denoise"]
 
@@ -163,7 +163,7 @@ def denoise(
     Raises
     ------
     VolumeError
-        If the array cannot be denoised (see :func:`nsn2n.volume.checked_volume`).
+        If the array cannot be denoised (see :func:`nsn2n.stack.validation.checked_volume`).
     SettingsError
         If a setting, the preset or the device is unknown or out of bounds.
 

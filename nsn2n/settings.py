@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nsn2n.errors import SettingsError
-from nsn2n.plain_values import updated_from
+from nsn2n.runtime.config_loading import updated_from
 
 __all__ = [
     "PRESETS",
@@ -193,7 +193,8 @@ class AverageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
-    """The filter of groups of alike blocks that lowers the noise at edges (:mod:`nsn2n.edges`). Not in the paper."""
+    """The filter of groups of similar blocks that lowers the noise at edges (:mod:`nsn2n.filters.edge_filter`). Not in
+    the paper."""
 
     when: Literal["ct", "always", "never"] = "ct"
     """``ct``: for modality CT. MR gains little by it."""
@@ -247,7 +248,7 @@ class RefitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructureSettings:
-    """Limits of the verdict on what was removed (:mod:`nsn2n.structure`): beyond the first of each pair it is
+    """Limits of the verdict on what was removed (:mod:`nsn2n.structure_check`): beyond the first of each pair it is
     ``review``, beyond the second ``fail``. ``benchmarks/structure.py`` measures how often each is right."""
 
     edges_review: float = 0.1
@@ -277,7 +278,8 @@ class Settings:
     seed: int = 0
     """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
     strength: float = 1.0
-    """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume (:mod:`nsn2n.blending`)."""
+    """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume
+    (:mod:`nsn2n.filters.blending`)."""
     largest_change_sd: float | None = 5.0
     """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
     mean_px: float | None = 12.0

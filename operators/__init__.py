@@ -8,7 +8,7 @@ an ``Image``.
 
 from __future__ import annotations
 
-from nsn2n._cudart import preload_cudart
+from nsn2n.runtime.cudart import preload_cudart
 
 preload_cudart()  # before anything below imports Holoscan
 

@@ -20,8 +20,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text
-from nsn2n.dicom.rules import Rules, SelectedRecord, Selection, default_rules, load_rules, select_series
-from nsn2n.dicom.scan import scan_folder
+from nsn2n.dicom.select.rules import Rules, SelectedRecord, Selection, default_rules, load_rules, select_series
+from nsn2n.dicom.select.scan import scan_folder
 from nsn2n.errors import DicomError
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES
@@ -75,7 +75,7 @@ class DICOMSeriesSelectionOperator(Operator):
         input_folder : path, optional
             Searched with all its subfolders. Needed unless the input port brings one.
         rules : Rules, path of a JSON file or JSON text, optional
-            Selection rules (`nsn2n.dicom.rules`); by default those of the model bundle.
+            Selection rules (`nsn2n.dicom.select.rules`); by default those of the model bundle.
         series_uids : sequence of str, optional
             Exactly these series, whatever the rules say.
         go_on : callable, optional

@@ -11,13 +11,13 @@ from typing import Any
 
 from monai.deploy.core import ConditionType, Fragment, Image, Operator, OperatorSpec
 
-from nsn2n.dicom.companions import write_companions
-from nsn2n.dicom.output import OutputOptions
-from nsn2n.dicom.writer import WrittenSeries, write_series
+from nsn2n.dicom.write.series_writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError
+from nsn2n.jobs.companions import write_companions
+from nsn2n.jobs.options import OutputOptions
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import RECORD, SERIES_NUMBERS, SOURCE_FILES, series_label
-from nsn2n.structure import require_noise
+from nsn2n.structure_check import require_noise
 
 __all__ = ["DICOMSeriesWriterOperator", "write_image"]
 
@@ -118,7 +118,7 @@ def write_image(
     Raises
     ------
     DicomError, VolumeError, SettingsError
-        If the metadata lacks a key; otherwise those of `nsn2n.dicom.writer.write_series`.
+        If the metadata lacks a key; otherwise those of `nsn2n.dicom.write.series_writer.write_series`.
     """
     metadata = image.metadata()
     source_files, record = metadata.get(SOURCE_FILES), metadata.get(RECORD)

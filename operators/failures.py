@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nsn2n.errors import NSN2NError
-from nsn2n.memory import memory_errors
+from nsn2n.runtime.memory import memory_errors
 
 __all__ = ["ErrorHandler", "series_errors"]
 

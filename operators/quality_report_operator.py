@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
-from nsn2n.dicom.quality_report import write_quality_report
+from nsn2n.jobs.report_output import write_quality_report
 from nsn2n.operators.image_metadata import REPORT
 
 __all__ = ["QualityReportOperator"]

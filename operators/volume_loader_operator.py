@@ -13,8 +13,8 @@ from monai.deploy.core.domain.dicom_series import DICOMSeries
 from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
 
 from nsn2n.dicom.attributes import refusal, text
-from nsn2n.dicom.reader import read_series, sdk_metadata
-from nsn2n.dicom.scan import read_header, scan_folder
+from nsn2n.dicom.read.series_reader import read_series, sdk_metadata
+from nsn2n.dicom.select.scan import read_header, scan_folder
 from nsn2n.errors import DicomError
 from nsn2n.operators.failures import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import PADDING_MASK, SERIES_NUMBERS, SOURCE_FILES, series_label
@@ -80,13 +80,13 @@ class VolumeLoaderOperator(Operator):
 
 
 def load_image(study_selected_series_list: Sequence[StudySelectedSeries], *, refuse_gaps: bool = False) -> Image:
-    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.dicom.reader.read_series`.
+    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.dicom.read.series_reader.read_series`.
 
     Raises
     ------
     DicomError
         If the message holds no series or several, slices are missing, or the series is not a volume that the
-        reader takes (`nsn2n.dicom.reader.read_series`).
+        reader takes (`nsn2n.dicom.read.series_reader.read_series`).
     """
     selected = _selected_series(study_selected_series_list)
     if len(selected) != 1:

@@ -21,7 +21,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 STUDY_UID = "2.25.4711"

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nsn2n.dicom.plan import inspect_series
-from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.dicom.read.slice_sorting import inspect_series
+from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 SLICES = 80  # so that writing takes long enough to be disturbed
 TIMEOUT_S = 180
@@ -194,9 +194,9 @@ def test_output_that_is_read_only(nsn2n_in_process, study, tmp_path, bound_by_pe
 def nsn2n_in_process(monkeypatch, capsys):
     """Permissions bind this process only, where the tests run as root."""
     # While everything may be read.
-    import nsn2n.cli_progress
-    import nsn2n.dicom.job  # noqa: F401
-    from nsn2n.cli import main
+    import nsn2n.cli.progress
+    import nsn2n.jobs.dicom_job  # noqa: F401
+    from nsn2n.cli.main import main
 
     def run(source, output):
         monkeypatch.setattr(sys, "argv", ["nsn2n", "denoise", str(source), str(output)])

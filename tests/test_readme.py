@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from nsn2n import __version__
-from nsn2n.demo import DemoResult, Quality
-from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.cli.demo import DemoResult, Quality
+from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 MAKE_COMMANDS = {
-    # What each is in the Makefile. That is run by tests/nsn2n/test_demo.py (at a smaller size), by the one who
+    # What each is in the Makefile. That is run by tests/nsn2n/cli/test_demo.py (at a smaller size), by the one who
     # reads this, and by the checks of a new clone.
     "make setup": " --editable '.[test]'",
     "make demo": ".venv/bin/nsn2n demo --output out/demo",

@@ -16,7 +16,7 @@ from scipy import ndimage
 from nsn2n._version import __version__
 from nsn2n.report.neighbors import Neighbors, Pair
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
-from nsn2n.sampling import evenly_spread
+from nsn2n.stack.sampling import evenly_spread
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult
@@ -87,7 +87,7 @@ class ReportData:
     """At most `LOSS_POINTS` means of consecutive steps."""
     steps: int
     excess_hw: Float32Array
-    """As `nsn2n.structure.StructureCheck` has it."""
+    """As `nsn2n.structure_check.StructureCheck` has it."""
 
 
 def collect_report(
@@ -155,8 +155,8 @@ def _removed(noisy: Float32Array, result: DenoiseResult, index: int) -> Float32A
 
 
 def _matched(result: DenoiseResult, neighbors: Neighbors, pair: Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.rematching` judges; and the pixels
-    of which it can be judged."""
+    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.training.match_refinement` judges;
+    and the pixels of which it can be judged."""
     settings = result.settings.match
     matched, compared = np.zeros((2, *result.volume.shape[1:]), bool)
     compared[pair.in_first] = neighbors.usable(pair)

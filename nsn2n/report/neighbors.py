@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n.noise import BLOCK_PX, estimate_noise, noise_sd_slice
-from nsn2n.parts import places_of
-from nsn2n.shear import Layout
-from nsn2n.volume import fill_invalid
+from nsn2n.noise.level import BLOCK_PX, estimate_noise, noise_sd_slice
+from nsn2n.stack.parts import places_of
+from nsn2n.stack.shear import Layout
+from nsn2n.stack.validation import fill_invalid
 
 if TYPE_CHECKING:
     from nsn2n.denoising import DenoiseResult

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 
 @pytest.fixture(autouse=True)

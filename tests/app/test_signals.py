@@ -21,7 +21,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from nsn2n.app.signals import stop_on_signals
-from nsn2n.dicom.unfinished import hidden_folder
+from nsn2n.runtime.unfinished import hidden_folder
 stop_on_signals()
 output = Path(sys.argv[1])
 (output / "complete").mkdir(parents=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stacks import leaning
 
-from nsn2n.shear import Layout
+from nsn2n.stack.shear import Layout
 
 
 @pytest.mark.parametrize("lean_px", [0.0, 1.0, -2.0])

@@ -10,7 +10,7 @@ import structure
 from cases import make_case
 from structure import DAMAGE, Output, judge, lesions_found, show
 
-from nsn2n.noise import measure_noise
+from nsn2n.noise.level import measure_noise
 
 
 @pytest.fixture(scope="module")

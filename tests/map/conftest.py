@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nsn2n._version import __version__
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import nsn2n
-from nsn2n._cudart import preload_cudart
+from nsn2n.runtime.cudart import preload_cudart
 
 preload_cudart()
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nsn2n.networks import ResidualUNet
 from nsn2n.settings import NetworkSettings
-from nsn2n.start import START_SLICES, load_start
+from nsn2n.training.networks import ResidualUNet
+from nsn2n.training.pretrained import START_SLICES, load_start
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "models" / "nsn2n" / "scripts"
 

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsn2n.errors import SettingsError
-from nsn2n.fitting import step_count
 from nsn2n.settings import (
     PRESETS,
     FitSettings,
@@ -23,6 +22,7 @@ from nsn2n.settings import (
     Settings,
     preset,
 )
+from nsn2n.training.fitting import step_count
 
 
 @pytest.mark.parametrize(

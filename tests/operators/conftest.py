@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from nsn2n.dicom.synthetic import write_synthetic_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 SMALL_FIT = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nsn2n.dicom.synthetic import write_synthetic_series
 from nsn2n.errors import DicomError, SettingsError
 from nsn2n.operators import DICOMSeriesSelectionOperator
 from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 # isort: split
 # After the operators, which make Holoscan importable.

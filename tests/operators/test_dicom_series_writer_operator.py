@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from nsn2n.dicom.output import OutputOptions
-from nsn2n.dicom.reader import read_series
+from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.errors import DicomError, VolumeError
+from nsn2n.jobs.options import OutputOptions
 from nsn2n.operators import DICOMSeriesSelectionOperator, DICOMSeriesWriterOperator, VolumeLoaderOperator
 from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
 from nsn2n.operators.dicom_series_writer_operator import write_image

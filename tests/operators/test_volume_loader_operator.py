@@ -12,12 +12,12 @@ import pydicom
 import pytest
 import SimpleITK
 
-from nsn2n.dicom.synthetic import write_synthetic_series
 from nsn2n.errors import DicomError
 from nsn2n.operators import DICOMSeriesSelectionOperator, NSN2NDenoiseOperator, VolumeLoaderOperator
 from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
 from nsn2n.operators.nsn2n_denoise_operator import denoise_image
 from nsn2n.operators.volume_loader_operator import load_image
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 # isort: split
 # After the operators, which make Holoscan importable.

@@ -28,13 +28,13 @@ import numpy as np
 import pydicom
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from nsn2n.dicom.derive import Derivation
-from nsn2n.dicom.reader import read_series
-from nsn2n.dicom.rules import default_rules, select_series
-from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.synthetic import write_synthetic_series
-from nsn2n.dicom.writer import write_series
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.dicom.select.rules import default_rules, select_series
+from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import NSN2NError
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 from tests.nsn2n.dicom.enhanced import enhance
 
 SLICES, SIZE = 3, 32

@@ -20,12 +20,12 @@ import pydicom
 import pytest
 
 from nsn2n import denoise
-from nsn2n.dicom.job import denoise_folder
-from nsn2n.dicom.reader import read_series
-from nsn2n.dicom.rules import default_rules, select_series
-from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.writer import write_series
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.dicom.select.rules import default_rules, select_series
+from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
+from nsn2n.jobs.dicom_job import denoise_folder
 
 HERE = Path(__file__)
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nsn2n.dicom.derive import Derivation
-from nsn2n.dicom.reader import SeriesVolume, read_series
-from nsn2n.dicom.synthetic import write_synthetic_series
-from nsn2n.dicom.writer import write_series
+from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
+from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.series_writer import write_series
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 from tests.nsn2n.dicom.enhanced import enhance
 
 DERIVATION = Derivation(description="identity", software_version="1")

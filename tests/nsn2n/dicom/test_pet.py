@@ -11,12 +11,12 @@ import pydicom
 import pytest
 import SimpleITK
 
-from nsn2n.dicom.encoding import encode_slice
-from nsn2n.dicom.pixels import PixelFormat
-from nsn2n.dicom.reader import read_series
-from nsn2n.dicom.rules import default_rules, select_series
-from nsn2n.dicom.scan import scan_folder
-from nsn2n.dicom.writer import write_series
+from nsn2n.dicom.pixels.encoding import encode_slice
+from nsn2n.dicom.pixels.pixel_format import PixelFormat
+from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.dicom.select.rules import default_rules, select_series
+from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 
 PEAKS_BQML = (400.0, 9000.0, 52000.5, 0.0, 3.25)

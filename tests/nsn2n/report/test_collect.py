@@ -122,7 +122,7 @@ def test_a_volume_without_noise():
 def test_the_slice_with_a_finding_is_shown(volume, result):
     from dataclasses import replace
 
-    from nsn2n.structure import Finding
+    from nsn2n.structure_check import Finding
 
     structure = replace(result.structure, findings=(Finding((6, 1, 2), 7.0, 1.0),))
 

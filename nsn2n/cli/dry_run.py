@@ -1,0 +1,111 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run would do, judged by headers alone; nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+import yaml
+from pydicom.dataelem import DataElement, convert_raw_data_element
+
+from nsn2n.cli.series_table import spacings
+from nsn2n.dicom.pixels.lossless import encoding
+from nsn2n.dicom.read.slice_sorting import inspect_series
+from nsn2n.dicom.select.scan import SeriesRecord
+from nsn2n.dicom.write.derive import new_series, series_description
+from nsn2n.dicom.write.numbering import numbers_in
+from nsn2n.errors import NSN2NError
+from nsn2n.io.nifti import read_nifti
+from nsn2n.jobs.dicom_job import select_in, series_numbers_by_study
+from nsn2n.jobs.nifti_job import new_file
+from nsn2n.jobs.options import OutputOptions
+from nsn2n.runtime.paths import require_writable_folder
+from nsn2n.settings import Settings
+
+__all__ = ["plan_file", "plan_folder"]
+
+
+def plan_folder(
+    source: Path,
+    target: Path,
+    settings: Settings,
+    options: OutputOptions,
+    series_uids: tuple[str, ...] = (),
+    *,
+    refuse_gaps: bool = False,
+) -> int:
+    """Print each series of a folder that would be denoised: its size, and where the new one goes by which name.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if there is something to do, 1 if every selected series is refused.
+
+    Raises
+    ------
+    NSN2NError
+        If there is no series to denoise, or the output cannot be written to.
+    """
+    selection = select_in(source, series_uids=series_uids)
+    require_writable_folder(target)
+    taken = series_numbers_by_study(selection)
+    for study_uid, numbers in taken.items():
+        numbers |= numbers_in(target, study_uid) if target.is_dir() else set()
+    ready = 0
+    for _, record in selection.selected:
+        try:
+            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID], refuse_gaps))
+            ready += 1
+        except NSN2NError as error:
+            typer.echo(f"{record.label}\n  refused: {error}")
+    _print_settings(settings)
+    return 0 if ready else 1
+
+
+def _plan(
+    record: SeriesRecord, target: Path, options: OutputOptions, taken_series_numbers: set[int], refuse_gaps: bool
+) -> str:
+    geometry = inspect_series(record.files, refuse_gaps=refuse_gaps)
+    derivation = options.derivation("-")
+    series = new_series(record.header, derivation, taken_series_numbers)
+    taken_series_numbers.add(series.SeriesNumber)
+    size = " x ".join(map(str, geometry.shape_dhw))
+    raw = series_description(record.header, derivation.series_description_end)
+    element = convert_raw_data_element(raw, encoding=record.header.original_character_set)
+    return (
+        f"{record.label}\n"
+        f"  {size} voxels of {spacings(geometry)} mm (slices, rows, columns)\n"
+        f"  to {target / '<new SeriesInstanceUID>'}, {len(record.files)} files,"
+        f" {encoding(options.compression).transfer_syntax.name}\n"
+        f'  as series {series.SeriesNumber} "{_shown(element)}"'
+    )
+
+
+def _shown(element: DataElement) -> str:
+    """The text without what would steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in str(element.value))
+
+
+def plan_file(source: Path, target: Path, settings: Settings) -> int:
+    """Print which file a NIfTI file would become.
+
+    Raises
+    ------
+    NSN2NError
+        If the file cannot be read as a volume, or the new one cannot be written.
+    """
+    written = new_file(source, target)
+    volume = read_nifti(source)
+    require_writable_folder(written.parent)
+    typer.echo(f"{source}\n  {' x '.join(map(str, volume.volume_dhw.shape))} voxels (slices, rows, columns)")
+    typer.echo(f"  to {written}")
+    _print_settings(settings)
+    return 0
+
+
+def _print_settings(settings: Settings) -> None:
+    typer.echo("settings")
+    for line in yaml.safe_dump(settings.to_mapping(), sort_keys=False).splitlines():
+        typer.echo(f"  {line}")

@@ -1,0 +1,132 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much an input may ask for: small files can pretend to be huge, and folders can hold more than anyone meant."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from nsn2n.dicom.attributes import refusal
+from nsn2n.dicom.pixels.compression import CODECS, transfer_syntax
+from nsn2n.dicom.slice_facts import SliceFacts
+from nsn2n.errors import DicomError, SettingsError
+
+__all__ = ["Limits", "check_claimed_pixels", "check_inflation"]
+
+CHUNK_BYTES = 2**20
+
+LONGEST_META_BYTES = 4096
+"""File meta information, in which the transfer syntax stands, is shorter in any honest file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is refused before it takes time or memory."""
+
+    files: int = 1_000_000
+    """Files in the input folder and below."""
+    inflated_bytes: int = 2**31
+    """Length of a file of the deflated transfer syntax after inflation."""
+    compression: int = 20_000
+    """Times that the pixels of a compressed image may be longer than its file: an even image of 16384 x 16384 pixels
+    takes some kilobytes."""
+
+    def __post_init__(self) -> None:
+        """Check that each limit allows something."""
+        for name in ("files", "inflated_bytes", "compression"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"the limit {name} must be 1 or more; got {getattr(self, name)}.")
+
+
+def check_inflation(path: Path, limits: Limits) -> None:
+    """Refuse a deflated file that would fill the memory; reading it at all inflates it.
+
+    Raises
+    ------
+    DicomError
+        If it inflates to more than the limit.
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(LONGEST_META_BYTES)
+        if DeflatedExplicitVRLittleEndian.encode() not in head:
+            return
+        start = _end_of_meta(head)
+        file.seek(start)
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflated = 0
+        while chunk := (inflater.unconsumed_tail or file.read(CHUNK_BYTES)):
+            try:
+                inflated += len(inflater.decompress(chunk, CHUNK_BYTES))
+            except zlib.error:
+                return  # what is wrong with it is for the parser to say
+            if inflated > limits.inflated_bytes:
+                raise refusal(
+                    f"a deflated file must not be longer than {limits.inflated_bytes} bytes when inflated; it is",
+                    "Take it out of the folder, or write it in another transfer syntax.",
+                    path=path,
+                )
+
+
+def _end_of_meta(head: bytes) -> int:
+    """Where the dataset begins: FileMetaInformationGroupLength is the first element after DICM."""
+    length = head[132:144]
+    if head[128:132] == b"DICM" and length[:8] == b"\x02\x00\x00\x00UL\x04\x00":
+        return 144 + int.from_bytes(length[8:12], "little")
+    return len(head)
+
+
+def check_claimed_pixels(slices: Sequence[SliceFacts], limits: Limits) -> None:
+    """Refuse files whose headers promise more pixels than their bytes can hold.
+
+    Parameters
+    ----------
+    slices : sequence of SliceFacts
+        All slices of whole files.
+    limits : Limits
+
+    Raises
+    ------
+    DicomError
+        Naming the first such file.
+    """
+    claimed: dict[Path, int] = {}
+    for facts in slices:
+        claimed[facts.path] = claimed.get(facts.path, 0) + facts.pixels.byte_count
+    for facts in slices:
+        promised = claimed.pop(facts.path, 0)
+        if not promised:
+            continue
+        there = _size(facts.path)
+        syntax = transfer_syntax(facts.header)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            there = limits.inflated_bytes
+        elif syntax in CODECS:
+            there *= limits.compression
+        if promised > there:
+            height, width = facts.pixels.shape_hw
+            raise refusal(
+                f"of {height} x {width} pixels must be in the file; {promised} bytes are promised, more than its"
+                f" {_size(facts.path)} bytes can hold",
+                "Copy or export the file again.",
+                keyword="PixelData",
+                path=facts.path,
+                header=facts.header,
+            )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _gone(path, error) from error
+
+
+def _gone(path: Path, error: OSError) -> DicomError:
+    return refusal(f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path)

@@ -1,0 +1,176 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed transfer syntaxes: which are taken, what decodes them, and what a lossy one obliges to say.
+
+Each syntax has one decoder, always the same, so that which packages are installed never decides about pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from nsn2n.dicom.attributes import PARSE_ERRORS, text
+from nsn2n.dicom.pixels.codestream import size_in_codestream
+from nsn2n.errors import DicomError
+
+__all__ = [
+    "CODECS",
+    "PACKAGES",
+    "Codec",
+    "LossyCompression",
+    "decode_frame",
+    "lossy_compression",
+    "missing_packages",
+    "transfer_syntax",
+]
+
+# pydicom logs a traceback for each frame that it cannot decode, besides the error that it raises.
+logging.getLogger("pydicom.pixels.decoders.base").addFilter(lambda record: record.levelno < logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one transfer syntax is decoded."""
+
+    plugin: str
+    """Name of the decoder among pydicom's."""
+    most_bits: int = 16
+    """Largest BitsStored that it decodes."""
+    lossy_method: str = ""
+    """LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1) if values may have been lost; empty if they were not."""
+    end_marker: bytes = b"\xff\xd9"
+    """What closes a complete codestream; RLE has nothing of the kind, but its decoder counts."""
+
+
+CODECS = {
+    RLELossless: Codec("pydicom", end_marker=b""),
+    # No permissive decoder takes 12-bit lossy JPEG.
+    JPEGBaseline8Bit: Codec("gdcm", most_bits=8, lossy_method="ISO_10918_1"),
+    JPEGExtended12Bit: Codec("gdcm", most_bits=8, lossy_method="ISO_10918_1"),
+    JPEGLossless: Codec("gdcm"),
+    JPEGLosslessSV1: Codec("gdcm"),
+    JPEGLSLossless: Codec("pyjpegls"),
+    JPEGLSNearLossless: Codec("pyjpegls", lossy_method="ISO_14495_1"),
+    JPEG2000Lossless: Codec("pylibjpeg"),
+    JPEG2000: Codec("pylibjpeg", lossy_method="ISO_15444_1"),
+    HTJ2KLossless: Codec("pylibjpeg"),
+    HTJ2KLosslessRPCL: Codec("pylibjpeg"),
+    HTJ2K: Codec("pylibjpeg", lossy_method="ISO_15444_15"),
+}
+"""The compressed transfer syntaxes that are taken (PS3.5 A.4)."""
+
+PACKAGES = {"gdcm": ("python-gdcm",), "pyjpegls": ("pyjpegls",), "pylibjpeg": ("pylibjpeg", "pylibjpeg-openjpeg")}
+"""What pip calls the packages of which each decoder is made; pydicom itself needs none."""
+
+
+class LossyCompression(NamedTuple):
+    """What PS3.3 C.7.6.1.1.5 wants to know."""
+
+    method: str
+    ratio: float
+    """Bytes of the uncompressed pixels by those of the codestream."""
+
+
+def transfer_syntax(dataset: Dataset) -> UID:
+    """TransferSyntaxUID of the file that a dataset was read from; empty if it names none."""
+    return UID(text(dataset.file_meta, "TransferSyntaxUID")) if hasattr(dataset, "file_meta") else UID("")
+
+
+def missing_packages(syntax: UID) -> tuple[str, ...]:
+    """Packages to install before a key of `CODECS` can be decoded; empty if it can be."""
+    plugin = CODECS[syntax].plugin
+    return () if plugin in get_decoder(syntax).available_plugins else PACKAGES[plugin]
+
+
+def decode_frame(dataset: Dataset) -> NDArray[np.generic]:
+    """Decode the one frame of a compressed image.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With PixelData, the attributes that describe it, and file meta information that names a key of `CODECS`.
+
+    Returns
+    -------
+    array, shape (H, W)
+
+    Raises
+    ------
+    DicomError
+        If the codestream is cut short or damaged, without a word of which file it is.
+    """
+    codec = CODECS[transfer_syntax(dataset)]
+    try:
+        codestream = _codestream(dataset)
+        complete = codestream.rstrip(b"\0").endswith(codec.end_marker)
+        # Decoders are lenient in different ways: a few fill the rest of a cut image with what they have.
+        if not complete:
+            raise DicomError("a codestream that ends before its end marker")
+        claimed, expected = size_in_codestream(codestream), (dataset.Rows, dataset.Columns)
+        if codec.end_marker and claimed != expected:  # a decoder would take memory for whatever is claimed
+            raise DicomError("a codestream of " + (" x ".join(map(str, claimed)) if claimed else "no") + " pixels")
+        decoded = pixel_array(dataset, decoding_plugin=codec.plugin)
+        if codec.plugin == "gdcm" and not _holds_whole_values(decoded, dataset):
+            raise DicomError("a codestream with values beyond BitsStored")
+        return decoded
+    except (RuntimeError, *PARSE_ERRORS) as error:
+        raise DicomError(f"a codestream that the decoder {codec.plugin} refuses") from error
+
+
+def lossy_compression(dataset: Dataset, native_bytes: int) -> LossyCompression | None:
+    """Method and ratio if the transfer syntax of a source is one that loses values; None if it is not.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With PixelData and file meta information.
+    native_bytes : int
+        Length of the uncompressed pixels, of all frames.
+    """
+    codec = CODECS.get(transfer_syntax(dataset))
+    if codec is None or not codec.lossy_method:
+        return None
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    encoded_bytes = sum(len(frame) for frame in generate_frames(dataset.PixelData, number_of_frames=frames))
+    return LossyCompression(codec.lossy_method, native_bytes / encoded_bytes)
+
+
+def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:
+    """Whether GDCM, which cuts values to BitsStored without a word, has cut none: it decodes the full words too.
+
+    Negative values may come extended by their sign or not.
+    """
+    full = copy.copy(dataset)
+    full.BitsStored, full.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
+    words, values = pixel_array(full, decoding_plugin="gdcm").astype(np.int32), decoded.astype(np.int32)
+    return bool(np.all((words == values) | (words == values % 2**dataset.BitsStored)))
+
+
+def _codestream(dataset: Dataset) -> bytes:
+    """All fragments of the one frame."""
+    return next(generate_frames(dataset.PixelData, number_of_frames=1), b"")

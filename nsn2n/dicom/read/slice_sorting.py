@@ -1,0 +1,282 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the headers of a series say about it: its slices in order, the grids they form, and what is to be said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
+from nsn2n.dicom.input_limits import Limits, check_claimed_pixels
+from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
+from nsn2n.dicom.read.even_spacing import tolerance_mm
+from nsn2n.dicom.read.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
+from nsn2n.dicom.read.multivolume import split_volumes
+from nsn2n.dicom.select.scan import read_header
+from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
+from nsn2n.errors import DicomError
+
+__all__ = ["SeriesPlan", "inspect_series", "plan_series"]
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_VOXEL = 5
+"""float32 value and padding mask."""
+
+NEXT_STEPS = {
+    Verdict.VARIABLE: "Without a run of some evenly spaced slices a series is no volume.",
+    Verdict.GAP: "Copy the missing slices too; a gap is never filled.",
+    Verdict.SINGLE_SLICE: "At least 2 slices are needed.",
+}
+
+KEYWORDS = {
+    Verdict.MIXED_SPACING: "PixelSpacing",
+    Verdict.MIXED_ORIENTATION: "ImageOrientationPatient",
+    Verdict.BAD_ORIENTATION: "ImageOrientationPatient",
+}
+"""Attributes that a verdict is about, where it is not ImagePositionPatient."""
+
+NAMED_PLACES = 3
+"""How many of the places where parts end are named; their number is told in any case."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesPlan:
+    """A series that can be read, from its headers."""
+
+    slices: tuple[SliceFacts, ...]
+    """In the order of the volume: part by part, each along its normal."""
+    geometry: SeriesGeometry
+    warnings: tuple[str, ...]
+    """What a user should know before trusting the result, one line each, without name of the series."""
+    remarks: tuple[str, ...]
+    """What is worth a line in the log."""
+
+    def log(self) -> None:
+        """Write warnings and remarks into the log."""
+        series = text(self.slices[0].header, "SeriesInstanceUID")
+        for line in self.warnings:
+            logger.warning("series %s: %s", series, line)
+        for line in self.remarks:
+            logger.info("series %s: %s", series, line)
+
+
+def inspect_series(
+    files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False
+) -> SeriesGeometry:
+    """Check everything about a series that headers tell.
+
+    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read.
+    """
+    return plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps).geometry
+
+
+def plan_series(
+    files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False, limits: Limits | None = None
+) -> SeriesPlan:
+    """Check the headers of a series and put its slices in order.
+
+    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read.
+    """
+    if not files:
+        raise DicomError("a series must have files; got none. Name the files of one series.")
+    limits = limits or Limits()
+    checked = [_checked(path, allow_own_output, limits) for path in files]
+    slices = [facts for of_file in _without_copies(checked) for facts in of_file]
+    check_same_series(slices)
+    check_claimed_pixels(slices, limits)
+    stacks, told = _stacks(slices, refuse_gaps)
+    slices = [facts for stack, _ in stacks for facts in stack]
+    geometry = SeriesGeometry(tuple(part for _, stack in stacks for part in stack.parts))
+    _check_memory(geometry, slices[0])
+    return SeriesPlan(
+        slices=tuple(slices),
+        geometry=geometry,
+        warnings=(*told.warnings, *_overlay_warnings(slices), *_pet_warnings(slices[0])),
+        remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
+    )
+
+
+def _checked(path: Path, allow_own_output: bool, limits: Limits) -> list[SliceFacts]:
+    header = read_header(path, limits)
+    try:
+        return check_file(header, path, allow_own_output=allow_own_output)
+    except (OSError, *PARSE_ERRORS) as error:
+        raise refusal(
+            f"attributes must be readable; one raises {type(error).__name__}",
+            "Copy or export the file again.",
+            path=path,
+            header=header,
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is to be said about the stacks of a series."""
+
+    warnings: list[str]
+    remarks: list[str]
+
+
+def _stacks(
+    slices: Sequence[SliceFacts], refuse_gaps: bool
+) -> tuple[list[tuple[list[SliceFacts], SeriesGeometry]], _Told]:
+    """The one stack of a series, or one for each of its volumes: slices in order, and the grids that they form."""
+    arrangement = _arrange(slices)
+    remarks = []
+    volumes: Sequence[Sequence[SliceFacts]] = [slices]
+    if arrangement.verdict is Verdict.MULTI_VOLUME:
+        split = split_volumes(slices)
+        volumes = split.volumes
+        remarks = [f"{len(volumes)} volumes of {len(volumes[0])} slices, by {split.ordered_by}; each is denoised apart"]
+    stacks, warnings = [], []
+    for volume in volumes:
+        if len(volumes) > 1:
+            arrangement = _arrange(volume)
+        geometry = _accepted(volume, arrangement, refuse_gaps)
+        ordered = [volume[index] for index in arrangement.order]
+        warnings.append(_part_warnings(ordered, arrangement, geometry))
+        stacks.append((ordered, geometry))
+    # The volumes of a series lie at the same positions: what is said of one holds for all.
+    return stacks, _Told(warnings[0], remarks)
+
+
+def _arrange(slices: Sequence[SliceFacts]) -> Arrangement:
+    return arrange_slices(
+        [facts.position_mm for facts in slices],
+        [facts.orientation for facts in slices],
+        [facts.pixel_spacing_mm for facts in slices],
+        slices[0].pixels.shape_hw,
+    )
+
+
+def _accepted(slices: Sequence[SliceFacts], arrangement: Arrangement, refuse_gaps: bool) -> SeriesGeometry:
+    """The grids of an arrangement, unless it is none that can be taken."""
+    geometry = arrangement.geometry
+    if geometry is None or (refuse_gaps and len(geometry.parts) > 1):
+        culprit = slices[arrangement.culprit or 0]
+        next_step = NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive.")
+        if geometry is not None:
+            copy = f"{next_step} " if arrangement.verdict is Verdict.GAP else ""
+            next_step = f"{copy}Without refuse_gaps its even runs are denoised apart."
+        raise refusal(
+            f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
+            next_step,
+            keyword=KEYWORDS.get(arrangement.verdict, "ImagePositionPatient"),
+            path=culprit.label,
+            header=culprit.header,
+        )
+    return geometry
+
+
+def _without_copies(files: Sequence[list[SliceFacts]]) -> list[list[SliceFacts]]:
+    """Drop files that are byte for byte a copy of another; refuse different files with one SOPInstanceUID."""
+    seen: dict[str, list[SliceFacts]] = {}
+    for slices in files:
+        facts = slices[0]
+        uid = text(facts.header, "SOPInstanceUID")
+        original = seen.setdefault(uid, slices)[0]
+        if original is facts:
+            continue
+        if _digest(original.path) != _digest(facts.path):
+            raise refusal(
+                f"must be different in each file; {original.path.name} has {uid} too, with other content",
+                "Take the one that does not belong to the series out of the folder.",
+                keyword="SOPInstanceUID",
+                path=facts.path,
+                header=facts.header,
+            )
+        logger.warning("%s is a copy of %s and is used once", facts.path, original.path)
+    return list(seen.values())
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geometry: SeriesGeometry) -> list[str]:
+    """Say where a stack is not even, and what follows from that."""
+    parts = geometry.parts
+    if len(parts) == 1:
+        return []
+    ends = np.cumsum([part.shape_dhw[0] for part in parts])
+    places = [f"{slices[end - 1].label.name} and {slices[end].label.name}" for end in ends[:-1]]
+    more = f" and {len(places) - NAMED_PLACES} more" if len(places) > NAMED_PLACES else ""
+    sizes = ", ".join(f"{part.shape_dhw[0]} at {part.spacing_mm[0]:.4g} mm" for part in parts[: NAMED_PLACES + 1])
+    alone = sum(part.shape_dhw[0] == 1 for part in parts)
+    unchanged = f"; slices that stand alone and stay as they are: {alone}" if alone else ""
+    return [
+        f"slices are {arrangement.verdict.value} ({arrangement.detail}): each run ({sizes}"
+        f"{', ...' if len(parts) > NAMED_PLACES + 1 else ''}) is denoised apart, broken between"
+        f" {'; '.join(places[:NAMED_PLACES])}{more}{unchanged}"
+    ]
+
+
+def _tilt_remarks(geometry: SeriesGeometry) -> list[str]:
+    angles = sorted({f"{part.tilt_degrees:.1f}" for part in geometry.parts if part.is_sheared})
+    if not angles:
+        return []
+    return [f"the stack is sheared by {' and '.join(angles)} degrees (gantry tilt); its slices are not resampled"]
+
+
+def _overlap_remarks(first: SliceFacts, geometry: SeriesGeometry) -> list[str]:
+    thickness = values(first.header, "SliceThickness")
+    distance = min(spacing[0] for spacing in geometry.spacings_mm)
+    try:
+        overlaps = bool(thickness) and float(thickness[0]) > distance + tolerance_mm(distance)
+    except (TypeError, ValueError):
+        return []
+    if not overlaps:
+        return []
+    return [
+        f"slices of {float(thickness[0]):.4g} mm overlap at steps of {distance:.4g} mm and share noise; a part stays"
+    ]
+
+
+def _overlay_warnings(slices: Sequence[SliceFacts]) -> list[str]:
+    concerned = [facts for facts in slices if embedded_overlay_groups(facts.header)]
+    if not concerned:
+        return []
+    return [
+        f"{len(concerned)} slices hold an overlay in unused bits of their pixels (first: {concerned[0].path}); "
+        "it is not kept"
+    ]
+
+
+def _pet_warnings(first: SliceFacts) -> list[str]:
+    if text(first.header, "Modality") != "PT":
+        return []
+    found = []
+    if text(first.header, "Units") == "CNTS":
+        found.append("holds counts (Units CNTS): factors to uptake values in private attributes are not copied")
+    if text(first.header, "DecayCorrection") in ("", "NONE") and text(first.header, "DecayCorrected") != "YES":
+        found.append("is not corrected for decay: neighboring slices acquired at other times may differ by that")
+    return found
+
+
+def _check_memory(geometry: SeriesGeometry, first: SliceFacts) -> None:
+    needed = int(np.prod(geometry.shape_dhw)) * BYTES_PER_VOXEL
+    available = _available_bytes()
+    if available is not None and needed > available:
+        raise refusal(
+            f"a volume must fit into memory; {geometry.shape_dhw} voxels need {needed / 2**30:.1f} GiB,"
+            f" {available / 2**30:.1f} GiB are available",
+            "Use a machine with more memory, or fewer slices.",
+            header=first.header,
+        )
+
+
+def _available_bytes() -> int | None:
+    """Memory that can be had without swapping, on Linux; None where that is not known."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kibibytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return None if kibibytes is None else int(kibibytes) * 1024

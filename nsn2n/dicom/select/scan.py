@@ -1,0 +1,247 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Looks through a folder and says which DICOM series lie in it, from headers alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.valuerep import VR
+
+from nsn2n.dicom.attributes import PARSE_ERRORS, one_line, refusal, series_number, text, values
+from nsn2n.dicom.input_limits import Limits, check_inflation
+from nsn2n.errors import DicomError
+
+__all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
+
+logger = logging.getLogger(__name__)
+
+GROUPING_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+
+PREFIX_BYTES = 132
+"""Preamble and DICM (PS3.10 7.1)."""
+
+KNOWN_VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
+
+
+@dataclass(frozen=True)
+class IgnoredFile:
+    """A path that takes no part, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """One series as found in a folder; attributes are those of its first file."""
+
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    Modality: str
+    SeriesNumber: int | None
+    SeriesDescription: str
+    SOPClassUID: str
+    ImageType: tuple[str, ...]
+    files: tuple[Path, ...]
+    """In the order of their paths, which says nothing about the order of the slices."""
+    header: Dataset = field(repr=False, compare=False)
+    """All attributes of the first file but its pixels."""
+
+    @property
+    def label(self) -> str:
+        """How messages name the series: modality, number, description and UID."""
+        number = "without number" if self.SeriesNumber is None else str(self.SeriesNumber)
+        return one_line(f'{self.Modality or "?"} series {number} "{self.SeriesDescription}" ({self.SeriesInstanceUID})')
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What lies in a folder."""
+
+    folder: Path
+    series: tuple[SeriesRecord, ...]
+    """Sorted by study, series number and UID."""
+    ignored: tuple[IgnoredFile, ...]
+
+
+def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
+    """Find all DICOM series below a folder; pixels are not read.
+
+    Parameters
+    ----------
+    folder : path
+        Searched with all its subfolders; links to folders are not followed.
+    limits : Limits, optional
+        What is refused before it takes time or memory.
+
+    Raises
+    ------
+    DicomError
+        If the folder does not exist, is not a folder or holds no DICOM series; if a DICOM file is so damaged
+        that its series is unknown (it could be a slice of any of them, so it must not be passed over); if the folder is
+        beyond the limits.
+    """
+    folder, limits = Path(folder), limits or Limits()
+    if not folder.is_dir():
+        state = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DicomError(f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files.")
+    ignored: list[IgnoredFile] = []
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for number, path in enumerate(_walk(folder, ignored)):
+        if number >= limits.files:
+            raise DicomError(
+                f"a folder must hold {limits.files} files at most; {folder} holds more. Name the folder of one study."
+            )
+        series_uid = _series_of(path, ignored, limits)
+        if series_uid:
+            groups[series_uid].append(path)
+    if not groups:
+        raise DicomError(_nothing_found(folder, ignored))
+    records = [_record(files) for files in groups.values()]
+    records.sort(key=_record_order)
+    if ignored:
+        listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
+        logger.info("%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed)
+    return Scan(folder, tuple(records), tuple(ignored))
+
+
+def read_header(path: Path, limits: Limits | None = None) -> Dataset:
+    """Read all attributes of a file but its pixels.
+
+    Raises
+    ------
+    DicomError
+        If the file cannot be opened or parsed, or would fill the memory (`nsn2n.dicom.input_limits`).
+    """
+    try:
+        check_inflation(path, limits or Limits())
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DicomError:
+    return refusal(
+        f"a DICOM file must be readable; got {type(error).__name__}",
+        "Copy the file again, or take it out of the folder if it is not part of the study.",
+        path=path,
+    )
+
+
+def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
+    """Every regular file in sorted order; what cannot be one goes to `ignored`."""
+
+    pending = [folder]  # by hand, since folders can be nested deeper than functions
+    while pending:
+        parent = pending.pop()
+        try:
+            entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
+        except OSError as error:
+            ignored.append(IgnoredFile(parent, f"folder cannot be read ({type(error).__name__})"))
+            continue
+        subfolders = []
+        for entry in entries:
+            path = Path(entry.path)
+            if not path.is_dir():  # the entry's own question fails on a link to itself
+                if path.is_file():
+                    yield path
+                else:
+                    reason = "broken link" if path.is_symlink() else "not a regular file"
+                    ignored.append(IgnoredFile(path, reason))
+            elif entry.is_symlink():
+                ignored.append(IgnoredFile(path, "link to a folder, not followed"))
+            else:
+                subfolders.append(path)
+                if path.suffix.lower() == ".dcm":
+                    ignored.append(IgnoredFile(path, "folder with the name of a file; its content is searched"))
+        pending += reversed(subfolders)
+
+
+def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | None:
+    """SeriesInstanceUID of a file, or None if it takes no part (then the reason is added to `ignored`)."""
+    try:
+        check_inflation(path, limits)
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(GROUPING_TAGS))
+    except OSError as error:
+        ignored.append(IgnoredFile(path, f"cannot be opened ({type(error).__name__})"))
+        return None
+    except InvalidDicomError:
+        _refuse_missing_prefix(path)
+        ignored.append(IgnoredFile(path, "not DICOM: no DICM prefix"))
+        return None
+    except PARSE_ERRORS as error:
+        raise _unreadable(path, error) from error
+    directory = (text(header.file_meta, "MediaStorageSOPClassUID"), text(header, "SOPClassUID"))
+    if MediaStorageDirectoryStorage in directory:
+        ignored.append(IgnoredFile(path, "DICOMDIR: an index of files, not an image"))
+        return None
+    uid = text(header, "SeriesInstanceUID")
+    if not uid:
+        raise refusal(
+            "must have a value in every DICOM file; got none (is the file cut short?)",
+            "Copy the file again, or take it out of the folder if it is not part of the study.",
+            keyword="SeriesInstanceUID",
+            path=path,
+        )
+    return uid
+
+
+def _refuse_missing_prefix(path: Path) -> None:
+    """A slice that lost its first 132 bytes, or whose DICM is damaged, is still a slice: without it there is a hole."""
+    with path.open("rb") as file:
+        head = file.read(PREFIX_BYTES + 8)
+    if _begins_dataset(head) or _begins_dataset(head[PREFIX_BYTES:]):
+        raise refusal(
+            "a DICOM file must begin with 128 bytes and DICM; this looks like DICOM but has no DICM prefix",
+            "Convert it to a DICOM file (for example with dcmconv), or take it out of the folder.",
+            path=path,
+        )
+
+
+def _begins_dataset(data: bytes) -> bool:
+    """Whether bytes look like the first element of file meta information or of a dataset."""
+    if len(data) < 8 or data[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    explicit = data[4:6] in KNOWN_VRS
+    implicit = int.from_bytes(data[4:8], "little") <= 64 and data[3] == 0
+    return explicit or implicit
+
+
+def _record(files: list[Path]) -> SeriesRecord:
+    header = read_header(files[0])
+    return SeriesRecord(
+        StudyInstanceUID=text(header, "StudyInstanceUID"),
+        SeriesInstanceUID=text(header, "SeriesInstanceUID"),
+        Modality=text(header, "Modality"),
+        SeriesNumber=series_number(header),
+        SeriesDescription=text(header, "SeriesDescription"),
+        SOPClassUID=text(header, "SOPClassUID"),
+        ImageType=tuple(str(value) for value in values(header, "ImageType")),
+        files=tuple(files),
+        header=header,
+    )
+
+
+def _record_order(record: SeriesRecord) -> tuple[str, bool, int, str]:
+    number = record.SeriesNumber
+    return (record.StudyInstanceUID, number is None, number or 0, record.SeriesInstanceUID)
+
+
+def _nothing_found(folder: Path, ignored: list[IgnoredFile]) -> str:
+    if not ignored:
+        return f"no DICOM found in {folder}: it is empty. Name the folder that holds the DICOM files."
+    first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in ignored[:3])
+    return (
+        f"no DICOM found in {folder}: {len(ignored)} entries, none a DICOM image ({first}). "
+        "Name the folder that holds the DICOM files."
+    )

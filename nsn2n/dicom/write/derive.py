@@ -1,0 +1,394 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the dataset of a denoised slice from that of its source: which attributes stay, change, come and go.
+
+Patient, study, frame of reference, position and acquisition stay, byte by byte. The instance and its series
+get new UIDs; ImageType becomes DERIVED; SourceImageSequence names the source slice (PS3.3 C.7.6.1.1, C.12.4).
+General Equipment names this program, since it made the pixels, and the scanner moves to
+ContributingEquipmentSequence as acquisition equipment (PS3.3 C.7.5.1). The derivation code is (113087, DCM,
+"Smoothing"), the nearest in CID 7203; a private code would say more but is unknown to every receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.charset import decode_bytes, encode_string
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
+
+from nsn2n.dicom.attributes import series_number, text, values
+from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
+from nsn2n.dicom.pixels.compression import lossy_compression
+from nsn2n.dicom.pixels.pixel_format import PixelFormat, embedded_overlay_groups
+from nsn2n.dicom.write.transcode import raw_element, to_explicit_little_endian
+from nsn2n.errors import SettingsError
+
+__all__ = [
+    "Derivation",
+    "DerivedSeries",
+    "code_item",
+    "derive_dataset",
+    "derived_type",
+    "describe",
+    "dropped",
+    "new_series",
+    "series_description",
+    "set_lossy_compression",
+    "source_reference",
+]
+
+IMPLEMENTATION_CLASS_UID = UID("2.25.159885078256520337914654049507870583811")
+"""Names this program in file meta information; a fixed UID under the root that needs no registration."""
+
+LARGEST_SERIES_NUMBER = 2**31 - 1
+"""VR IS holds a signed 32-bit number (PS3.5 6.2)."""
+
+RESEARCH_MARK = "(research)"
+
+LONG_STRING_CHARACTERS = 64
+SHORT_TEXT_CHARACTERS = 1024
+
+SCANNER_KEYWORDS = (
+    "Manufacturer",
+    "InstitutionName",
+    "StationName",
+    "InstitutionalDepartmentName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "DeviceUID",
+    "SpatialResolution",
+    "DateOfLastCalibration",
+    "TimeOfLastCalibration",
+)
+"""General Equipment attributes that describe the scanner and go to its ContributingEquipmentSequence item."""
+
+KEPT_EQUIPMENT_KEYWORDS = frozenset({"InstitutionName", "InstitutionalDepartmentName"})
+"""Still true at the top level: the site is the same."""
+
+REMOVED_KEYWORDS = (
+    *(keyword for keyword in SCANNER_KEYWORDS if keyword not in KEPT_EQUIPMENT_KEYWORDS),
+    "UDISequence",
+    "ManufacturerDeviceClassUID",
+    "DateOfManufacture",
+    "DateOfInstallation",
+    # The procedure step that made the source did not make this series.
+    "ReferencedPerformedProcedureStepSequence",
+    "PerformedProcedureStepID",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime",
+    "PerformedProcedureStepDescription",
+    "PerformedProtocolCodeSequence",
+    "CommentsOnThePerformedProcedureStep",
+    # These describe the old pixels or the old instance.
+    "PixelData",
+    "IconImageSequence",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "EncryptedAttributesSequence",
+    "OriginalAttributesSequence",
+    "DataSetTrailingPadding",
+    "InstanceCreatorUID",
+    "RetrieveAETitle",
+    "RetrieveURL",
+    "RetrieveLocationUID",
+    "StorageMediaFileSetID",
+    "StorageMediaFileSetUID",
+    "InstanceAvailability",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """What was done to the pixels, as the derived series tells it."""
+
+    description: str
+    """DerivationDescription: program, method, parameters; ASCII, at most 1024 characters (VR ST)."""
+    software_version: str
+    """SoftwareVersions, for example ``0.1.0``."""
+    series_description_suffix: str = "denoised"
+    """Appended to the SeriesDescription of the source."""
+    series_number_offset: int = 1000
+    """Added to the SeriesNumber of the source."""
+    research_mark: bool = False
+    """ContentQualification RESEARCH, and `RESEARCH_MARK` at the end of the SeriesDescription, where people see it.
+    The attribute belongs to enhanced images (PS3.3 C.8.13.1); elsewhere it is an addition, as PS3.2 allows."""
+
+    @property
+    def series_description_end(self) -> str:
+        """What stands after the SeriesDescription of the source."""
+        return (
+            f"{self.series_description_suffix} {RESEARCH_MARK}"
+            if self.research_mark
+            else self.series_description_suffix
+        )
+
+    def __post_init__(self) -> None:
+        """Check the limits of the attributes."""
+        limits = {
+            "description": SHORT_TEXT_CHARACTERS,
+            "software_version": LONG_STRING_CHARACTERS,
+            "series_description_suffix": LONG_STRING_CHARACTERS - self.research_mark * (len(RESEARCH_MARK) + 1),
+        }
+        for name, longest in limits.items():
+            value = getattr(self, name)
+            if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= longest):
+                raise SettingsError(
+                    f"{name} must be 1 to {longest} printable ASCII characters; got {len(value)}: "
+                    f"{value[:60]!r}. "
+                    "Shorten it or write it in ASCII."
+                )
+        if "\\" in self.software_version or "\\" in self.series_description_suffix:
+            raise SettingsError("software_version and series_description_suffix must not hold a backslash.")
+        if not 1 <= self.series_number_offset <= LARGEST_SERIES_NUMBER // 2:
+            raise SettingsError(
+                f"series_number_offset must be in 1..{LARGEST_SERIES_NUMBER // 2}; got {self.series_number_offset}."
+            )
+
+
+@dataclass(frozen=True)
+class DerivedSeries:
+    """What all instances of one derived series share."""
+
+    SeriesInstanceUID: str
+    SeriesNumber: int
+    created: datetime
+    """With time zone."""
+
+
+def new_series(source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()) -> DerivedSeries:
+    """Choose UID, number and time of a derived series; each call makes another UID.
+
+    Parameters
+    ----------
+    source : Dataset
+        Header of any slice of the source.
+    derivation : Derivation
+    taken_series_numbers : collection of int
+        Numbers in use in the study; the first free one from the wanted one on is taken.
+    """
+    number = (series_number(source) or 0) + derivation.series_number_offset
+    while number in taken_series_numbers:
+        number += 1
+    if not -LARGEST_SERIES_NUMBER <= number <= LARGEST_SERIES_NUMBER:
+        number = derivation.series_number_offset
+        while number in taken_series_numbers:
+            number += 1
+    return DerivedSeries(generate_uid(prefix=None), number, datetime.now(timezone.utc))
+
+
+def derive_dataset(
+    source: Dataset,
+    stored_hw: NDArray[np.int32],
+    pixels: PixelFormat,
+    derivation: Derivation,
+    series: DerivedSeries,
+) -> Dataset:
+    """Make the dataset of one derived slice.
+
+    Parameters
+    ----------
+    source : Dataset
+        The source slice as read from its file; not changed.
+    stored_hw : array, shape (H, W)
+        New stored values, within the range of `pixels`.
+    pixels : PixelFormat
+        Coding of the derived slice: that of the source, but perhaps for another slope.
+    derivation, series
+        What all slices share.
+
+    Returns
+    -------
+    Dataset
+        With file meta information, for explicit VR little endian.
+    """
+    target = describe(source, derivation, series, dropped)
+    _set_derivation(target, source, derivation)
+    set_lossy_compression(target, source, pixels.byte_count)
+    _set_pixels(target, stored_hw, pixels)
+    return target
+
+
+def describe(
+    source: Dataset, derivation: Derivation, series: DerivedSeries, drop: Callable[[BaseTag], bool]
+) -> Dataset:
+    """Copy a source with the identity, equipment, dates and file meta information of a derived image.
+
+    Pixels, and what was done to them, are for the caller; so are attributes that `drop` leaves out on all levels.
+    """
+    target = to_explicit_little_endian(source, drop)
+    for group in embedded_overlay_groups(target):
+        for tag in [tag for tag in target.keys() if tag.group == group]:  # noqa: SIM118
+            del target[tag]
+    scanner = _scanner_item(target)
+    for keyword in REMOVED_KEYWORDS:
+        if keyword in target:
+            del target[keyword]
+    _set_identity(target, source, series, derivation)
+    _set_equipment(target, scanner, derivation)
+    _set_dates(target, series)
+    target.file_meta = FileMetaDataset()
+    target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
+    target.file_meta.MediaStorageSOPInstanceUID = target.SOPInstanceUID
+    target.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    target.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    target.file_meta.ImplementationVersionName = f"NSN2N_{derivation.software_version}"[:16]
+    return target
+
+
+def dropped(tag: BaseTag) -> bool:
+    """Private attributes (meaning unknown, may hold identity or old pixels), curves, group lengths."""
+    curve = 0x5000 <= tag.group <= 0x50FF
+    return tag.is_private or curve or tag.element == 0 or tag == 0xFFFAFFFA or tag == 0xFFFCFFFC
+
+
+def _set_identity(target: Dataset, source: Dataset, series: DerivedSeries, derivation: Derivation) -> None:
+    target.SOPInstanceUID = generate_uid(prefix=None)
+    target.SeriesInstanceUID = series.SeriesInstanceUID
+    target.SeriesNumber = series.SeriesNumber
+    target[Tag("SeriesDescription")] = series_description(source, derivation.series_description_end)
+
+
+def series_description(source: Dataset, suffix: str) -> RawDataElement:
+    """``<source> <suffix>`` within 64 characters; the bytes of the source's text stay as they are."""
+    tag = Tag("SeriesDescription")
+    element = source.get_item(tag) if tag in source else None
+    value = b"" if element is None or element.value is None else element.value
+    encodings = source.original_character_set or "iso8859"
+    codecs = [encodings] if isinstance(encodings, str) else list(encodings)
+    original = (value if isinstance(value, bytes) else encode_string(str(value), codecs)).strip(b" \0")
+    room = LONG_STRING_CHARACTERS - len(suffix) - 1
+    if len(original) > room:
+        original = original[:room] if original.isascii() else _cut(original, room, codecs)
+    joined = b" ".join(part for part in (original.rstrip(), suffix.encode("ascii")) if part)
+    return raw_element(tag, "LO", joined + b" " * (len(joined) % 2))
+
+
+def _cut(value: bytes, characters: int, codecs: list[str]) -> bytes:
+    """Cut a text that is not ASCII; drop it if its bytes are not what its character set says."""
+    decoded = decode_bytes(value, codecs, set())
+    if encode_string(decoded, codecs) != value:
+        return b""
+    return encode_string(decoded[:characters], codecs)
+
+
+def _scanner_item(target: Dataset) -> Dataset | None:
+    """ContributingEquipmentSequence item for the equipment that acquired the images (PS3.3 C.12.1.1.5)."""
+    described = [keyword for keyword in SCANNER_KEYWORDS if keyword in target]
+    if not described:
+        return None
+    item = Dataset()
+    for keyword in described:
+        item[Tag(keyword)] = target.get_item(Tag(keyword))
+    item.set_original_encoding(False, True, target.original_character_set)
+    if not text(target, "Manufacturer"):
+        item.Manufacturer = "unknown"  # type 1 in this sequence
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.AcquisitionEquipment)]
+    return item
+
+
+def _set_equipment(target: Dataset, scanner: Dataset | None, derivation: Derivation) -> None:
+    target.Manufacturer = OWN_MANUFACTURER
+    target.ManufacturerModelName = OWN_MODEL_NAME
+    target.SoftwareVersions = derivation.software_version
+    if scanner is not None:
+        earlier = list(target.get("ContributingEquipmentSequence") or [])
+        target.ContributingEquipmentSequence = Sequence([*earlier, scanner])
+
+
+def _set_derivation(target: Dataset, source: Dataset, derivation: Derivation) -> None:
+    target.ImageType = derived_type(source, "ImageType")
+    target.DerivationDescription = derivation.description
+    if derivation.research_mark:
+        target.ContentQualification = "RESEARCH"
+    target.DerivationCodeSequence = [code_item(codes.DCM.Smoothing)]
+    target.SourceImageSequence = [source_reference(source)]
+
+
+def derived_type(dataset: Dataset, keyword: str) -> list[str]:
+    """ImageType or FrameType with DERIVED in its first place."""
+    return ["DERIVED", *([str(value) for value in values(dataset, keyword)][1:] or ["PRIMARY"])]
+
+
+def source_reference(source: Dataset, frame: int | None = None) -> Dataset:
+    """SourceImageSequence item for an image, or for the frame of it with that index (PS3.3 C.12.4.1.2)."""
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
+    reference.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
+    if frame is not None:
+        reference.ReferencedFrameNumber = frame + 1
+    reference.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.SourceImageForImageProcessingOperation)]
+    return reference
+
+
+def code_item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item
+
+
+def _set_dates(target: Dataset, series: DerivedSeries) -> None:
+    # In PET, decay and frame times count from the time of the series: a new one would falsify uptake values
+    # (PS3.3 C.8.9.1.1.5, C.8.9.4).
+    keeps_series_time = text(target, "SOPClassUID") == PositronEmissionTomographyImageStorage
+    moment = series.created.astimezone(_time_zone(text(target, "TimezoneOffsetFromUTC")))
+    for name in ("InstanceCreation", "Content", *(() if keeps_series_time else ("Series",))):
+        setattr(target, f"{name}Date", moment.strftime("%Y%m%d"))
+        setattr(target, f"{name}Time", moment.strftime("%H%M%S.%f"))
+
+
+def _time_zone(offset: str) -> timezone | None:
+    """Dates of a dataset are in its TimezoneOffsetFromUTC (``+0100``); without one, in local time."""
+    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
+        return None
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes < 24 * 60 else None
+
+
+def set_lossy_compression(target: Dataset, source: Dataset, native_bytes: int) -> None:
+    """Say that values were lost before, which no later step can undo (PS3.3 C.7.6.1.1.5).
+
+    What the source says of it stays, but a source may be silent about the step that compressed it last.
+    """
+    lossy = lossy_compression(source, native_bytes)
+    if lossy is None:
+        return
+    target.LossyImageCompression = "01"
+    if not (values(target, "LossyImageCompressionRatio") and values(target, "LossyImageCompressionMethod")):
+        target.LossyImageCompressionRatio = f"{lossy.ratio:.4g}"
+        target.LossyImageCompressionMethod = lossy.method
+
+
+def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelFormat) -> None:
+    data = stored_hw.astype(pixels.dtype).tobytes()
+    vr = "OW" if pixels.bits_allocated == 16 else "OB"
+    target.add_new(Tag("PixelData"), vr, data + b"\0" * (len(data) % 2))
+    if pixels.slope_may_change and pixels.slope != float(target.RescaleSlope):
+        target.RescaleSlope = DSfloat(pixels.slope, auto_format=True)
+        # It maps the stored values of the old slope; the new ones stand for the same Units by RescaleSlope.
+        target.pop("RealWorldValueMappingSequence", None)
+    for keyword, value in (
+        ("SmallestImagePixelValue", stored_hw.min()),
+        ("LargestImagePixelValue", stored_hw.max()),
+    ):
+        if keyword in target:
+            target.add_new(Tag(keyword), "SS" if pixels.signed else "US", int(value))

@@ -1,0 +1,73 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Series numbers that are new in the study, also beside earlier runs and others at work on the same output folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from nsn2n.dicom.attributes import PARSE_ERRORS, series_number, text
+from nsn2n.dicom.write.derive import Derivation, DerivedSeries, new_series
+from nsn2n.runtime.unfinished import PREFIX, hidden_folder, remove_abandoned
+
+__all__ = ["claimed_series", "numbers_in"]
+
+
+@contextmanager
+def claimed_series(
+    output: Path, source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()
+) -> Iterator[tuple[DerivedSeries, Path]]:
+    """Choose UID and number of a derived series, and make the hidden folder that it is written to.
+
+    The name of that folder tells the number until the series is complete, so nobody else takes it.
+
+    Parameters
+    ----------
+    output : path
+        An existing folder. Hidden folders that a stopped run left there are removed.
+    source : Dataset
+        Header of any slice of the source.
+    derivation : Derivation
+    taken_series_numbers : collection of int
+        Numbers in use in the study, besides those in `output`.
+    """
+    remove_abandoned(output)
+    study_uid = text(source, "StudyInstanceUID")
+    study = f"{hashlib.sha256(study_uid.encode()).hexdigest()[:12]}_"
+    chosen: list[DerivedSeries] = []
+
+    def label() -> str:
+        # Hidden folders first: one that is finished in between is seen twice, and not never.
+        claimed = {int(path.name.split("_")[-2]) for path in output.glob(f"{PREFIX}{study}*_*")}
+        chosen.append(new_series(source, derivation, {*taken_series_numbers, *claimed, *numbers_in(output, study_uid)}))
+        return f"{study}{chosen[-1].SeriesNumber}_"
+
+    with hidden_folder(output, label) as hidden:
+        yield chosen[-1], hidden
+
+
+def numbers_in(output: Path, study_uid: str) -> set[int]:
+    """Numbers of the series of a study that are in the subfolders of a folder, one series in each."""
+    headers = (_header(file) for file in map(_any_file, output.iterdir()) if file is not None)
+    numbers = (series_number(header) for header in headers if text(header, "StudyInstanceUID") == study_uid)
+    return {number for number in numbers if number is not None}
+
+
+def _any_file(folder: Path) -> Path | None:
+    hidden = folder.name.startswith(".")
+    return None if hidden or not folder.is_dir() else next(folder.glob("*.dcm"), None)
+
+
+def _header(file: Path) -> Dataset:
+    """What is needed of a header; empty if the file cannot be read, which is not for us to judge."""
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesNumber"])
+    except (OSError, InvalidDicomError, *PARSE_ERRORS):
+        return Dataset()

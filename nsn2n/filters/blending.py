@@ -1,0 +1,50 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""A denoised volume mixed with its source, for readers who want a part of the noise to stay."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsn2n.errors import SettingsError
+
+__all__ = ["blend"]
+
+
+def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
+    """Move a denoised volume back towards its source: ``original + strength * (denoised - original)``.
+
+    Of the removed noise the part ``1 - strength`` stays, and with it the same part of its mean, which in MR magnitudes
+    is not 0 (:mod:`nsn2n.noise.rician`). That is as it should be: where there is no signal the mean of a magnitude is
+    proportional to its noise, so a slice with half of the noise has half of that mean.
+
+    Parameters
+    ----------
+    original_dhw : ndarray, shape (D, H, W), float32
+    denoised_dhw : ndarray, same shape, float32
+        Changed in place.
+    strength : float
+        0: the source, bit for bit; 1: the denoised volume, bit for bit.
+
+    Returns
+    -------
+    ndarray, shape (D, H, W), float32
+        `denoised_dhw`. Voxels that are the same in both (padding, infinite ones) stay so.
+
+    Raises
+    ------
+    SettingsError
+        If the strength is not in 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise SettingsError(f"strength must be in 0..1; got {strength!r}. Correct it.")
+    if strength == 0:
+        denoised_dhw[...] = original_dhw
+    elif strength < 1:
+        # Slice by slice, to spare memory.
+        for original_hw, denoised_hw in zip(original_dhw, denoised_dhw, strict=True):
+            changed = original_hw != denoised_hw  # infinity less infinity is no number
+            original = original_hw[changed]
+            denoised_hw[changed] = original + np.float32(strength) * (denoised_hw[changed] - original)
+    return denoised_dhw

@@ -1,0 +1,208 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of alike blocks of neighboring slices, and a Wiener filter of each group.
+
+The blocks of a group are transformed together. What they share is in few coefficients; the weights of Wiener, from the
+same coefficients of a guide, keep these and lower the others. Each block goes back to where it comes from, and where
+blocks overlap their mean is taken. Source: Dabov et al., IEEE Trans Image Process 16 (2007) 2080-2095, second stage of
+BM3D; groups over slices as those over frames in Dabov et al., EUSIPCO 2007 (V-BM3D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import fft
+from torch import Tensor
+
+from nsn2n.stack.sampling import evenly_spread
+
+__all__ = ["BLOCK_PX", "REACH_SLICES", "Groups", "noise_spectrum"]
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+BLOCK_PX = 8
+"""Edge of the square blocks."""
+_STEP_PX = 4
+"""Between the blocks for which groups are sought."""
+_GROUP = 12
+"""Blocks in a group."""
+_REACH_PX = 4
+"""A group's blocks in the same slice are displaced by no more than this, along each axis,"""
+REACH_SLICES, _SHIFT_PX = 3, 1
+"""those in so many slices on each side by no more than that."""
+_FREQUENCIES = 3
+"""Blocks are compared by so many of their lowest frequencies along each axis."""
+_WINDOW_BETA = 2.0
+"""Of the Kaiser window: the middle of a block counts more than its rim."""
+_GROUPS_AT_ONCE = 512
+"""On a CPU, whose caches hold them."""
+_GROUPS_AT_ONCE_CUDA = 2**13
+
+_SAMPLE_SLICES = 16
+"""Slices on which the noise's spectrum is measured."""
+_NOISE_ALONE = (0.25, 4.0)
+"""Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
+_LEAST_POWER = 1e-3
+"""Of a frequency of the noise, whose mean is 1: nothing is divided by less."""
+
+
+class Groups:
+    """Finds groups of alike blocks and filters them, of the slices that are loaded: noise has the sd 1 in them.
+
+    Parameters
+    ----------
+    shape_hw : sequence of 2 ints
+        Rows and columns of a slice, 8 at least.
+    noise_power : ndarray, shape (8, 8), float32, > 0
+        Power of the noise at each frequency of a block, as :func:`noise_spectrum` returns it.
+    threshold_sd : float
+        What the guide holds of a frequency counts as its own noise up to this many sd of the noise in it.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+
+    Notes
+    -----
+    Slices take turns in as many places as groups reach. Pixels of all places are counted in one row.
+    """
+
+    def __init__(
+        self, shape_hw: Sequence[int], noise_power: Float32Array, threshold_sd: float, device: torch.device | None
+    ) -> None:
+        self._device = device
+        self._height, self._width = shape_hw
+        self._rows, self._columns = (size - BLOCK_PX + 1 for size in shape_hw)
+        self._places = 2 * REACH_SLICES + 1
+        pixels = self._height * self._width
+        self._noisy, self._guide, self._total, self._weight = (
+            torch.zeros(self._places * pixels, device=device) for _ in range(4)
+        )
+        blocks = self._rows * self._columns
+        self._features = torch.zeros(self._places * blocks, _FREQUENCIES**2, device=device)
+        self._noise_power = self._tensor(noise_power.ravel())
+        self._guide_noise = threshold_sd**2 * self._noise_power
+        transform = fft.dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
+        self._in_block = self._tensor(np.kron(transform, transform))
+        self._over_group = self._tensor(fft.dct(np.eye(_GROUP), axis=0, norm="ortho"))
+        lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
+        sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
+        self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
+        window = np.kaiser(BLOCK_PX, _WINDOW_BETA)
+        self._window = self._tensor(np.outer(window, window).ravel())
+        in_block = torch.arange(BLOCK_PX, device=device)
+        self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
+
+    def load(self, index: int, noisy_hw: Float32Array, guide_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
+        """Put a slice in the place of one that is no longer needed."""
+        place = index % self._places
+        pixels = slice(place * noisy_hw.size, (place + 1) * noisy_hw.size)
+        self._noisy[pixels] = self._tensor(noisy_hw / noise_sd_hw).ravel()
+        guide = self._tensor(guide_hw / noise_sd_hw)
+        self._guide[pixels] = guide.ravel()
+        self._total[pixels] = 0
+        self._weight[pixels] = 0
+        count = self._rows * self._columns
+        # TensorFloat-32 would blur the small differences of large values, by which alike blocks are found.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            features = F.conv2d(guide[None, None], self._kernels)[0]
+        self._features[place * count : (place + 1) * count] = features.flatten(1).T
+
+    def filter(self, index: int, at_edge_hw: BoolArray, slices: range) -> None:
+        """Filter the groups of the blocks of a slice that hold a pixel of an edge; what is alike is in ``slices``."""
+        grid_rows, grid_columns = self._grid(self._rows), self._grid(self._columns)
+        in_rows = torch.from_numpy(at_edge_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
+        wanted = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1)
+        at_row, at_column = wanted.nonzero(as_tuple=True)
+        rows, columns = grid_rows[at_row], grid_columns[at_column]
+        at_once = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        for group in range(0, len(rows), at_once):
+            part = slice(group, group + at_once)
+            self._filter(self._alike(index, rows[part], columns[part], slices))
+
+    def result(self, index: int) -> Float32Array:
+        """The slice as filtered, and as guide where no group has a block, shape (H, W)."""
+        pixels = self._height * self._width
+        part = slice(index % self._places * pixels, (index % self._places + 1) * pixels)
+        filtered = self._total[part] / self._weight[part]
+        result = torch.where(self._weight[part] > 0, filtered, self._guide[part])
+        return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
+
+    def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
+        """First pixels of the blocks of each group, shape (groups, 12), most alike first."""
+        distances, pixels = [], []
+        own = self._features[self._block(index, rows, columns)][:, None]
+        for other in slices:
+            reach = _REACH_PX if other == index else _SHIFT_PX
+            span = torch.arange(-reach, reach + 1, device=self._device)
+            down, right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
+            to_row, to_column = rows[:, None] + down, columns[:, None] + right
+            at_row, at_column = to_row.clamp(0, self._rows - 1), to_column.clamp(0, self._columns - 1)
+            distance = (self._features[self._block(other, at_row, at_column)] - own).square().sum(-1)
+            distance[(at_row != to_row) | (at_column != to_column)] = torch.inf
+            distances.append(distance)
+            first = other % self._places * self._height * self._width
+            pixels.append(first + at_row * self._width + at_column)
+        nearest = torch.cat(distances, 1).topk(_GROUP, largest=False).indices
+        return torch.cat(pixels, 1).gather(1, nearest)
+
+    def _filter(self, first_pixels: Tensor) -> None:
+        """Filter groups of blocks, and add what comes of them to the slices."""
+        pixels = first_pixels[..., None] + self._pixels_of_block
+        noisy, guide = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._guide))
+        power = guide.square_().sub_(self._guide_noise).clamp_(min=0)
+        share = power / (power + self._noise_power)
+        blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
+        # What is made of fewer coefficients holds less noise.
+        noise_left = share.square_() @ self._noise_power
+        weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
+        self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
+        self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
+
+    def _block(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
+        return (index % self._places * self._rows + rows) * self._columns + columns
+
+    def _grid(self, positions: int) -> Tensor:
+        """Return positions a step apart, and the last."""
+        grid = torch.arange(0, positions + _STEP_PX - 1, _STEP_PX, device=self._device)
+        return grid.clamp_(max=positions - 1)
+
+    def _tensor(self, values: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
+
+
+def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array]) -> Float32Array:
+    """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
+
+    From differences of neighboring slices, the median over blocks, as edges are in few; white where none is of use.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    """
+    powers = []
+    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
+        sd = np.hypot(noise_sd(index), noise_sd(index + 1))
+        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd))
+    power = np.concatenate(powers)
+    mean = power.mean(axis=(1, 2))
+    power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
+    if not len(power):
+        return np.ones((BLOCK_PX, BLOCK_PX), np.float32)
+    spectrum = np.median(power, axis=0)
+    return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
+
+
+def _block_powers(image_hw: Float32Array) -> Float32Array:
+    """Squares of the cosine transform of each block, shape (blocks, 8, 8)."""
+    rows, columns = (size // BLOCK_PX for size in image_hw.shape)
+    cut = image_hw[: rows * BLOCK_PX, : columns * BLOCK_PX]
+    blocks = cut.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX)
+    return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)

@@ -1,0 +1,151 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The noise at edges, lowered by a filter of groups of alike blocks.
+
+A voxel of an edge is like few others, so that the guided mean leaves its noise there. But a small block of an edge is
+like those further along it and in the neighboring slices (:mod:`nsn2n.filters.block_matching`). That the filter is
+left to edges, and that it may take nothing coherent out of a single slice, is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
+from nsn2n.filters.removed_structure import structure_share
+from nsn2n.noise.level import MAD_TO_SD
+from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.settings import EdgeSettings
+from nsn2n.stack.sampling import evenly_spread
+
+__all__ = ["edge_share", "filter_edges"]
+
+Float32Array = NDArray[np.float32]
+Float16Array = NDArray[np.float16]
+BoolArray = NDArray[np.bool_]
+NoiseOf = Callable[[int], Float32Array]
+
+_EDGE_PX = 5
+"""Edge of the square in which values differ where there is an edge."""
+_RAMP_SD = 4.0
+"""The share of the filter rises from 0 to 1 over this much contrast."""
+
+_LARGEST_SD = 2.0
+"""No voxel is changed by more than this many noise sd: what is left at an edge is less."""
+
+_KEPT_PX = (2.0, 1.0)
+"""Sizes of the structures of one slice that the filter must leave, as sd of a Gaussian."""
+
+_SAMPLE_SLICES = 16
+"""Slices on which the local means of what is taken are measured."""
+
+
+def filter_edges(
+    noisy_dhw: Float32Array,
+    guide_dhw: Float32Array,
+    noise_sd: NoiseOf,
+    settings: EdgeSettings,
+    *,
+    valid: BoolArray | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Lower the noise that a denoised volume still has at its edges, in place.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2. Slices of fewer than 8 rows or columns stay as they are.
+    guide_dhw : ndarray, same shape and unit
+        Denoised volume; overwritten at its edges.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    settings : EdgeSettings
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; the others stay as they are.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    progress : callable, optional
+        Called with the fraction done.
+    """
+    depth, *shape_hw = noisy_dhw.shape
+    if min(shape_hw) < BLOCK_PX:
+        return
+
+    shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
+    taken = np.empty(guide_dhw.shape, np.float16)
+    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device)
+    loaded = 0
+    for index in range(depth + REACH_SLICES):
+        while loaded < min(index + REACH_SLICES + 1, depth):
+            groups.load(loaded, noisy_dhw[loaded], guide_dhw[loaded], noise_sd(loaded))
+            loaded += 1
+        if index < depth:
+            groups.filter(index, shares[index] > 0, range(max(index - REACH_SLICES, 0), loaded))
+        finished = index - REACH_SLICES
+        if finished >= 0:
+            change = guide_dhw[finished] / noise_sd(finished) - groups.result(finished)
+            taken[finished] = np.clip(change, -_LARGEST_SD, _LARGEST_SD)
+        if progress is not None:
+            progress((index + 1) / (depth + REACH_SLICES))
+    mean_sd = {sigma_px: _mean_sd(taken, shares, sigma_px) for sigma_px in _KEPT_PX}
+
+    def take(index: int) -> None:
+        share = shares[index] * (1 - _kept(taken[index], mean_sd, settings.keep_sd))
+        guide_dhw[index] -= share * taken[index] * noise_sd(index)
+
+    for_each_slice(take, range(depth))
+
+
+def edge_share(denoised_hw: Float32Array, noise_sd_hw: Float32Array, contrast_sd: float) -> Float32Array:
+    """Return how far each pixel is at an edge, 0 to 1, shape (H, W), float32.
+
+    Parameters
+    ----------
+    denoised_hw : ndarray, shape (H, W), float32
+    noise_sd_hw : ndarray, same shape
+        Noise sd > 0 of the noisy slice, same unit.
+    contrast_sd : float
+        Difference of the greatest and the least value around it, in noise sd, beyond which the share rises from 0.
+    """
+    greatest = ndimage.maximum_filter(denoised_hw, _EDGE_PX)
+    least = ndimage.minimum_filter(denoised_hw, _EDGE_PX)
+    return np.asarray(np.clip(((greatest - least) / noise_sd_hw - contrast_sd) / _RAMP_SD, 0, 1), dtype=np.float32)
+
+
+def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, valid: BoolArray | None) -> Float16Array:
+    """Each slice's :func:`edge_share`, 0 where there is no measurement, shape (D, H, W)."""
+    shares = np.empty(guide_dhw.shape, np.float16)
+
+    def find(index: int) -> None:
+        shares[index] = edge_share(guide_dhw[index], noise_sd(index), contrast_sd)
+        if valid is not None:
+            shares[index][~valid[index]] = 0
+
+    for_each_slice(find, range(len(guide_dhw)))
+    return shares
+
+
+def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float) -> float:
+    """Standard deviation, robust, of the local means of what is taken at edges; 0 where there are none."""
+
+    def at_edges(index: int) -> Float32Array:
+        return np.asarray(np.abs(_local_mean(taken_dhw[index], sigma_px)[shares_dhw[index] > 0.5]))
+
+    means = np.concatenate(for_each_slice(at_edges, evenly_spread(len(taken_dhw), _SAMPLE_SLICES)))
+    return float(np.median(means)) * MAD_TO_SD if means.size else 0.0
+
+
+def _kept(taken_hw: Float16Array, mean_sd: Mapping[float, float], keep_sd: float) -> Float32Array:
+    """Return how far each pixel is of a structure, which must not be taken, 0 to 1, shape (H, W)."""
+    shares = [structure_share(_local_mean(taken_hw, sigma_px), sd, keep_sd) for sigma_px, sd in mean_sd.items()]
+    return np.asarray(np.maximum.reduce(shares), dtype=np.float32)
+
+
+def _local_mean(taken_hw: Float16Array, sigma_px: float) -> Float32Array:
+    return np.asarray(ndimage.gaussian_filter(taken_hw.astype(np.float32), sigma_px), dtype=np.float32)

@@ -1,0 +1,96 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""One NIfTI file: read, denoise, write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nsn2n.errors import VolumeError
+from nsn2n.io.nifti import read_nifti, write_nifti
+from nsn2n.runtime.memory import memory_errors
+from nsn2n.runtime.paths import require_writable_folder
+from nsn2n.structure_check import require_noise
+
+if TYPE_CHECKING:
+    from nsn2n.denoising import DenoiseResult
+
+__all__ = ["denoise_nifti", "is_nifti_name", "new_file"]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def is_nifti_name(path: Path | str) -> bool:
+    """Tell whether a path ends as the name of a NIfTI file does."""
+    return str(path).endswith(SUFFIXES)
+
+
+def new_file(input_file: Path | str, output: Path | str) -> Path:
+    """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
+    source, target = Path(input_file), Path(output)
+    if target.is_dir() or not is_nifti_name(target):
+        target = target / source.name
+    if target.exists():
+        what = "the input itself" if source.exists() and target.samefile(source) else "there already"
+        raise VolumeError(f"the output must be a new file; {target} is {what}. Choose another name or folder.")
+    return target
+
+
+def denoise_nifti(
+    input_file: Path | str,
+    output: Path | str,
+    denoise: Callable[..., DenoiseResult],
+    *,
+    force: bool = False,
+    progress: Callable[[float, float], None] | None = None,
+) -> Path:
+    """Denoise the volume of a NIfTI file; the new file differs from it in the values alone.
+
+    Parameters
+    ----------
+    input_file : path
+        A ``.nii`` or ``.nii.gz`` file.
+    output : path
+        A file name that ends in ``.nii`` or ``.nii.gz``, or a folder, made if absent, that gets a file of the
+        same name as the input.
+    denoise : callable
+        `nsn2n.denoise` with its settings filled in; a parameter, so that PyTorch is loaded after the checks.
+    force : bool
+        Write the file although the structure check says that anatomy was removed.
+    progress : callable, optional
+        Called with the fraction that is done and the seconds left.
+
+    Returns
+    -------
+    Path
+        The new file.
+
+    Raises
+    ------
+    VolumeError
+        If the input is not a volume that can be denoised, anatomy was removed with the noise, or the output exists
+        already: nothing is overwritten.
+    NSN2NError
+        If the output cannot be written to.
+    """
+    source, target = Path(input_file), new_file(input_file, output)
+    volume = read_nifti(source)
+    require_writable_folder(target.parent)
+    with memory_errors(source.name):
+        result = denoise(volume.volume_dhw, spacing_mm=volume.spacing_mm, progress=progress)
+    logger.info("%s: %s", source.name, result.summary())
+    require_noise(result.structure.record, force=force)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_nifti(target, result.volume, volume)
+    except OSError as error:
+        raise VolumeError(
+            f"{target} must be writable; got {error.strerror or type(error).__name__}. "
+            "Make room or choose another folder."
+        ) from error
+    return target

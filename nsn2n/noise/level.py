@@ -1,0 +1,220 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The noise level of a volume, estimated from the volume itself, locally and robustly.
+
+Neighboring slices show nearly the same tissue with independent noise, so their difference is mostly noise, of twice
+the variance. What tissue is left in it is smooth in the plane or confined to edges: a second difference along both
+axes removes the first, medians over blocks ignore the second. How much of the noise such a second difference passes
+depends on the noise's spectrum, which is the same all over a volume; it is taken from the blocks with least structure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nsn2n.runtime.cpus import for_each_slice
+
+__all__ = [
+    "BLOCK_PX",
+    "MAD_TO_SD",
+    "MEAN_SIGMA_PX",
+    "NoiseMap",
+    "block_sd",
+    "clipped_blocks",
+    "estimate_noise",
+    "measure_noise",
+    "noise_sd_slice",
+    "second_difference",
+]
+
+BLOCK_PX = 16
+"""Edge of the square blocks in which the noise is taken as constant."""
+
+MAD_TO_SD = 1.4826
+"""Standard deviation of a normal distribution per median absolute deviation."""
+
+MEAN_SIGMA_PX = 4.0
+"""Noise coarser than this Gaussian counts as structure."""
+
+_CLEAN_BLOCKS_PERCENTILE = 20.0
+"""Share of blocks taken to be free of structure when the gain of the second difference is measured."""
+
+_CLIPPED_SHARE = 0.02
+"""A block is clipped where more than this share of its voxels has the least or the greatest value of the volume."""
+
+_LARGEST_GAIN = 1000.0
+"""Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
+
+_FLOOR = 0.25
+"""Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseMap:
+    """The noise of a volume."""
+
+    blocks: Float32Array
+    """As :func:`estimate_noise` returns it."""
+    sd: Float32Array
+    """Noise sd of each voxel, shape (D, H, W), float32; 0 where neighbors do not differ."""
+    median: float
+    """Median over the blocks that have noise; 0 if none has."""
+
+    @property
+    def floor(self) -> float:
+        """The least noise sd that counts where something is divided by it."""
+        return _FLOOR * self.median
+
+    def shared(self, correlation: float) -> NoiseMap:
+        """Return the noise where neighbors share some of it, which their differences do not show.
+
+        Parameters
+        ----------
+        correlation : float
+            Of the noise of neighboring slices, below 1.
+        """
+        factor = np.float32(1 / np.sqrt(1 - correlation))
+        return NoiseMap(self.blocks * factor, self.sd * factor, float(self.median * factor))
+
+    def floored(self, index: int) -> Float32Array:
+        """Noise sd of a slice, shape (H, W), not below ``floor``."""
+        return np.asarray(np.maximum(self.sd[index], self.floor), dtype=np.float32)
+
+
+def measure_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> NoiseMap:
+    """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`."""
+    blocks = estimate_noise(volume_dhw, valid)
+    sd = np.empty_like(volume_dhw)
+    for index, blocks_hw in enumerate(blocks):
+        sd[index] = noise_sd_slice(blocks_hw, volume_dhw.shape[1:])
+    present = blocks[blocks > 0]
+    return NoiseMap(blocks, sd, float(np.median(present)) if present.size else 0.0)
+
+
+def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> Float32Array:
+    """Estimate the local standard deviation of the noise from differences of neighboring slices.
+
+    Parameters
+    ----------
+    volume_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2; noise independent between slices, of any in-plane spectrum finer than some 10 pixels.
+    valid : ndarray, shape (D, H, W), bool, optional
+        Voxels that count; all by default.
+
+    Returns
+    -------
+    ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
+        Noise sd for each block of each slice, in the unit of the volume; 0 where neighbors do not differ.
+
+    Notes
+    -----
+    Own method; the paper needs no noise level. Checked on simulated Rician and real CT noise by the tests.
+    """
+
+    def of_pair(index: int) -> tuple[Float32Array, Float32Array]:
+        difference = volume_dhw[index + 1] - volume_dhw[index]
+        usable = None if valid is None else valid[index] & valid[index + 1]
+        coarse = block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable)
+        return coarse, block_sd(second_difference(difference), usable)
+
+    coarse_sd, fine_sd = (
+        np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
+    )
+    pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
+    pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
+    # A slice is in one pair (the first and the last) or in two.
+    slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
+    return np.asarray(slices_sd / np.sqrt(2.0), dtype=np.float32)
+
+
+def noise_sd_slice(blocks_hw: Float32Array, shape_hw: tuple[int, int]) -> Float32Array:
+    """Interpolate the block values of one slice to its pixels, bilinearly between block centers.
+
+    Parameters
+    ----------
+    blocks_hw : ndarray, shape (ceil(H / 16), ceil(W / 16)), float32
+    shape_hw : tuple of int
+        (H, W)
+
+    Returns
+    -------
+    ndarray, shape (H, W), float32
+    """
+    rows, columns = ((np.arange(size) + 0.5) / BLOCK_PX - 0.5 for size in shape_hw)
+    along_rows = _interpolation_matrix(rows, blocks_hw.shape[0])
+    along_columns = _interpolation_matrix(columns, blocks_hw.shape[1])
+    return np.asarray(along_rows @ blocks_hw @ along_columns.T, dtype=np.float32)
+
+
+def _interpolation_matrix(positions: NDArray[np.float64], size: int) -> Float32Array:
+    """Weights, shape (len(positions), size), of linear interpolation that is constant beyond the ends."""
+    inside = np.clip(positions, 0, size - 1)
+    grid = np.arange(size)
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - grid)), dtype=np.float32)
+
+
+def second_difference(image_hw: Float32Array) -> Float32Array:
+    """Second difference along both axes, shape (H, W), of unit gain for white noise."""
+    kernel = np.array([1.0, -2.0, 1.0], dtype=np.float32) / np.sqrt(6.0, dtype=np.float32)
+    rows = ndimage.convolve1d(image_hw, kernel, axis=0, mode="reflect")
+    return np.asarray(ndimage.convolve1d(rows, kernel, axis=1, mode="reflect"), dtype=np.float32)
+
+
+def block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float32Array:
+    """Return the robust standard deviation around 0 in each block, shape (ceil(H / 16), ceil(W / 16)), float32.
+
+    Parameters
+    ----------
+    image_hw : ndarray, shape (H, W), float32
+    usable : ndarray, same shape, bool, optional
+        Pixels that count; blocks without any get the image's median.
+    """
+    height, width = image_hw.shape
+    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
+    magnitude = np.abs(image_hw)
+    if usable is not None and not usable.all():
+        magnitude = np.where(usable, magnitude, np.nan)
+    padded = np.pad(magnitude, pad, mode="symmetric")
+    rows, columns = padded.shape[0] // BLOCK_PX, padded.shape[1] // BLOCK_PX
+    blocks = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
+    if usable is None or usable.all():
+        return np.asarray(np.median(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
+    empty = np.isnan(blocks).all(axis=-1)
+    blocks[empty] = np.nanmedian(magnitude) if usable.any() else 0.0
+    return np.asarray(np.nanmedian(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
+
+
+def clipped_blocks(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Blocks of the plane where the volume's range cuts the noise, as -1024 HU does in air, shape (rows, columns)."""
+    low, high = float(volume_dhw.min()), float(volume_dhw.max())
+    shares = np.zeros_like(volume_dhw[0])
+    for index, slice_hw in enumerate(volume_dhw):
+        at_bound = (slice_hw <= low) | (slice_hw >= high)
+        shares += at_bound if valid is None else at_bound & valid[index]
+    _, height, width = volume_dhw.shape
+    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
+    padded = np.pad(shares / len(volume_dhw), pad, mode="symmetric")
+    blocks = padded.reshape(padded.shape[0] // BLOCK_PX, BLOCK_PX, padded.shape[1] // BLOCK_PX, BLOCK_PX)
+    return np.asarray(blocks.mean(axis=(1, 3)) > _CLIPPED_SHARE)
+
+
+def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:
+    """Noise sd per sd of its second difference, from the places with least structure.
+
+    The median over the pairs comes first: the low percentile is to choose places, not the chance of single blocks.
+    Noise that is cut off has another spectrum, so clipped places count only if there are no others.
+    """
+    coarse_hw, fine_hw = np.median(coarse_sd, axis=0), np.median(fine_sd, axis=0)
+    noisy = fine_hw > 0
+    if (noisy & ~clipped).any():
+        noisy &= ~clipped
+    if not noisy.any():
+        return 1.0
+    gain = float(np.percentile(coarse_hw[noisy] / fine_hw[noisy], _CLEAN_BLOCKS_PERCENTILE))
+    return min(gain, _LARGEST_GAIN)

@@ -1,0 +1,145 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mean that noise adds to magnitude MR, and how it is taken away again.
+
+A magnitude is never negative, so its noise has a mean: where there is no signal, 1.25 times the standard deviation of
+the noise in the real and the imaginary part. A network fitted to noisy slices sees only that mean. Source of the
+relations: Koay and Basser, J Magn Reson 179 (2006) 317-322.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, special
+
+from nsn2n.noise.level import BLOCK_PX
+
+__all__ = ["ChannelNoise", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+
+_LARGEST_RATIO = 12.0
+"""Signal in units of the noise beyond which the tables end: bias and noise differ from a Gaussian's by under 1 %."""
+
+_RELIABLE_RATIO = 3.0
+"""Mean magnitude in units of its noise from which the noise tells that of a channel; below, both change too little
+with the signal to tell one from the other."""
+
+_TAKEN_FOR_NOISE = 1.1
+"""Noise that there may be in tissue, per noise that was removed: some is left."""
+
+_TISSUE_RATIOS = (2.0, 4.0)
+"""From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
+
+_SMOOTHING_BLOCKS = (3, 5, 5)
+"""Window of the median over blocks: the noise of receive coils changes slowly, its estimate in one block does not."""
+
+_REACH_BLOCKS = 4.0
+"""Gaussian with which the noise of tissue is carried into its surroundings."""
+
+
+def rician_mean(signal: NDArray[np.floating]) -> Float64Array:
+    """Mean magnitude of a signal >= 0; both in units of the noise sd of one channel."""
+    quarter = 0.25 * np.square(signal, dtype=np.float64)
+    # ive is the Bessel function times exp(-x), which keeps large signals finite.
+    bessel = (1 + 2 * quarter) * special.ive(0, quarter) + 2 * quarter * special.ive(1, quarter)
+    return np.asarray(np.sqrt(np.pi / 2) * bessel, dtype=np.float64)
+
+
+def rician_sd(signal: NDArray[np.floating]) -> Float64Array:
+    """Standard deviation of the magnitude of a signal >= 0, in the same units."""
+    squared = np.square(signal, dtype=np.float64)
+    return np.asarray(np.sqrt(2 + squared - np.square(rician_mean(signal))), dtype=np.float64)
+
+
+_SIGNAL = np.linspace(0.0, _LARGEST_RATIO, 2401)
+_MEAN = rician_mean(_SIGNAL)
+_SD = rician_sd(_SIGNAL)
+
+
+class ChannelNoise(NamedTuple):
+    """Noise sd of one channel, real or imaginary part."""
+
+    blocks: Float32Array
+    """Shape (D, ceil(H / 16), ceil(W / 16)), float32; 0 where the magnitude has no noise, as where a scanner masks the
+    background. Where there is little signal too high an estimate does no harm; too low a one leaves noise's mean."""
+    in_tissue: float
+    """What part of that there is in tissue, at most 1."""
+
+
+def channel_noise(
+    noise_sd_blocks: Float32Array, volume_dhw: Float32Array, removed_sd_blocks: Float32Array
+) -> ChannelNoise:
+    """Return the noise of one channel from that of the magnitude, which is smaller at low signal.
+
+    Parameters
+    ----------
+    noise_sd_blocks : ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
+        As :func:`nsn2n.noise.level.estimate_noise` returns it.
+    volume_dhw : ndarray, shape (D, H, W), float32
+        Denoised magnitude, same unit.
+    removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
+        Robust sd of what was removed, as :func:`nsn2n.noise.level.block_sd` finds it. Neighbors that are far apart
+        differ by tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
+
+    Returns
+    -------
+    ChannelNoise
+    """
+    _, rows, columns = noise_sd_blocks.shape
+    depth, height, width = volume_dhw.shape
+    means = np.empty(noise_sd_blocks.shape, dtype=np.float64)
+    pad = ((0, rows * BLOCK_PX - height), (0, columns * BLOCK_PX - width))
+    for index in range(depth):
+        padded = np.pad(volume_dhw[index], pad, mode="symmetric")
+        means[index] = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(1, 3))
+    present = noise_sd_blocks > 0
+    ratio = np.divide(means, noise_sd_blocks, out=np.zeros(means.shape), where=present)
+    reliable = ratio >= _RELIABLE_RATIO
+    from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
+    # Never more than the noise would allow if there were no signal: some scanners suppress the background.
+    without_signal = noise_sd_blocks / _SD[0]
+    channel = np.where(reliable, from_tissue, np.minimum(without_signal, _carried(from_tissue, reliable)))
+    smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
+    of_tissue = present & reliable
+    found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
+    in_tissue = min(_TAKEN_FOR_NOISE * float(found), 1.0)
+    return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
+
+
+def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
+    """Gaussian mean of the known values of each slice; their median far from any, infinite where there are none."""
+    if not known.any():
+        return np.full(values.shape, np.inf)
+    reach = (0.0, _REACH_BLOCKS, _REACH_BLOCKS)
+    weights = ndimage.gaussian_filter(known.astype(np.float64), reach) + 1e-6
+    sums = ndimage.gaussian_filter(np.where(known, values, 0.0), reach) + 1e-6 * np.median(values[known])
+    return np.asarray(sums / weights)
+
+
+def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array, in_tissue: float = 1.0) -> Float32Array:
+    """Return the signal of which a mean magnitude tells; 0 where it is not above that of noise alone.
+
+    Parameters
+    ----------
+    slice_hw : ndarray, shape (H, W), float32
+        Denoised magnitude.
+    channel_sd_hw : ndarray, same shape
+        Noise sd of one channel, same unit; where it is 0 nothing changes.
+    in_tissue : float
+        What part of that there is in tissue (:class:`ChannelNoise`).
+    """
+    ratio = np.divide(slice_hw, channel_sd_hw, out=np.zeros_like(slice_hw), where=channel_sd_hw > 0)
+    tissue = np.interp(ratio, _TISSUE_RATIOS, (0.0, 1.0))
+    channel_sd_hw = np.asarray(channel_sd_hw * (1 - (1 - in_tissue) * tissue), dtype=np.float32)
+    noisy = channel_sd_hw > 0
+    mean = np.divide(slice_hw, channel_sd_hw, out=np.full(slice_hw.shape, np.inf, np.float32), where=noisy)
+    near = np.interp(mean, _MEAN, _SIGNAL) * channel_sd_hw
+    # Beyond the table the mean is that of a Gaussian with the bias sd^2 / (2 signal).
+    far = np.sqrt(np.maximum(np.square(slice_hw) - np.square(channel_sd_hw), 0.0))
+    corrected = np.where(mean < _MEAN[-1], near, far)
+    return np.asarray(np.where(noisy, corrected, slice_hw), dtype=np.float32)

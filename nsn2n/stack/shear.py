@@ -1,0 +1,144 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Slices that lie displaced in their plane, as a tilted gantry leaves them, moved onto each other by whole pixels.
+
+Nothing is interpolated: each slice is put onto a larger canvas at the place where its neighbors show the same tissue,
+and taken from there again. Up to half a pixel is left between neighbors.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from nsn2n.denoising import DenoiseResult
+    from nsn2n.structure_check import StructureCheck
+
+__all__ = ["Layout", "denoise_sheared", "layout_of"]
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_CANVAS = 2.5
+"""Times the area of a slice; a stack that leans further is denoised as it lies."""
+
+
+class Layout:
+    """Where each slice of a sheared stack lies on a canvas that holds them all."""
+
+    def __init__(self, shape_dhw: tuple[int, ...], shear_px: tuple[float, float]) -> None:
+        """Place the slices.
+
+        Parameters
+        ----------
+        shape_dhw : (D, H, W)
+        shear_px : (rows, columns)
+            Displacement of each slice against the one before, along the columns and along the rows.
+        """
+        depth, height, width = shape_dhw
+        self.shear_px = shear_px
+        offsets = np.rint(np.outer(np.arange(depth), shear_px)).astype(int)
+        self._offsets = offsets - offsets.min(axis=0)
+        self._size = (height, width)
+        rows, columns = self._offsets.max(axis=0)
+        self.shape_dhw = (depth, height + int(rows), width + int(columns))
+
+    @property
+    def moves(self) -> bool:
+        """Whether any slice is moved against another."""
+        return bool(self._offsets.any())
+
+    @property
+    def area(self) -> float:
+        """Area of the canvas, in areas of a slice."""
+        return self.shape_dhw[1] * self.shape_dhw[2] / (self._size[0] * self._size[1])
+
+    def spread(self, volume_dhw: NDArray[Any], fill: Any) -> NDArray[Any]:
+        """Put slices, shape (D, H, W), onto their canvases, whose other voxels get a value."""
+        canvas = np.full(self.shape_dhw, fill, volume_dhw.dtype)
+        for place, slice_hw in zip(self._places(), volume_dhw, strict=True):
+            canvas[place] = slice_hw
+        return canvas
+
+    def gather(self, canvas_dhw: NDArray[Any]) -> NDArray[Any]:
+        """Take the slices, shape (D, H, W), from their canvases."""
+        return np.stack([canvas_dhw[place] for place in self._places()])
+
+    def overlap(self, first: int, second: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Where two slices lie on each other: the (rows, columns) of the one, and those of the other."""
+        moved = self._offsets[second] - self._offsets[first]
+        ends = [(int(shift), max(size - abs(int(shift)), 0)) for shift, size in zip(moved, self._size, strict=True)]
+        in_first, in_second = (
+            tuple(slice(max(sign * shift, 0), max(sign * shift, 0) + length) for shift, length in ends)
+            for sign in (1, -1)
+        )
+        return (in_first[0], in_first[1]), (in_second[0], in_second[1])
+
+    def moved_back(self, structure: StructureCheck) -> StructureCheck:
+        """Say of the slices what was found on the canvases."""
+        findings = []
+        for found in structure.findings:
+            index, row, column = found.index_zyx
+            top, left = self._offsets[index].tolist()
+            findings.append(replace(found, index_zyx=(index, row - top, column - left)))
+        # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
+        excess_dhw = self.gather(np.broadcast_to(structure.excess_hw, self.shape_dhw))
+        return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
+
+    def _places(self) -> list[tuple[int, slice, slice]]:
+        height, width = self._size
+        return [
+            (index, slice(row, row + height), slice(column, column + width))
+            for index, (row, column) in enumerate(self._offsets.tolist())
+        ]
+
+
+def denoise_sheared(
+    denoise: Callable[..., DenoiseResult], volume: NDArray[Any], layout: Layout, exclude: ArrayLike | None
+) -> DenoiseResult:
+    """Denoise a sheared stack with its slices moved onto each other.
+
+    Parameters
+    ----------
+    denoise : callable
+        Takes the canvases and the keyword ``exclude``.
+    volume : ndarray, shape (D, H, W)
+    layout : Layout
+    exclude : array_like, shape (D, H, W), bool, optional
+        Voxels that take no part, as of `nsn2n.denoise`; what of a canvas lies beside its slice takes none either.
+
+    Returns
+    -------
+    DenoiseResult
+        Of the stack as it was given.
+    """
+    outside = np.zeros(volume.shape, bool) if exclude is None else np.asarray(exclude, bool)
+    result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
+    # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
+    matched = min(float(result.measured["matched_fraction"]) * layout.area, 1.0)
+    valid = None if result.valid is None else layout.gather(result.valid)
+    return replace(
+        result,
+        volume=layout.gather(result.volume),
+        noise_sd=layout.gather(result.noise_sd),
+        structure=layout.moved_back(result.structure),
+        measured={**result.measured, "matched_fraction": matched},
+        valid=None if valid is None or valid.all() else valid,
+        shears_px=(layout.shear_px,),
+    )
+
+
+def layout_of(shape_dhw: tuple[int, ...], shear_px: tuple[float, float] | None) -> Layout | None:
+    """Return the layout of a sheared stack; None where nothing is to be moved, or too far."""
+    if shear_px is None or len(shape_dhw) != 3:
+        return None
+    layout = Layout(shape_dhw, shear_px)
+    if layout.area > _LARGEST_CANVAS:
+        logger.warning("the stack leans so far that its slices are not moved onto each other: less noise is removed")
+        return None
+    return layout if layout.moves else None

@@ -1,0 +1,371 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fit: one network, one volume, pairs of neighboring crops, until the steps are done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from nsn2n.errors import VolumeError
+from nsn2n.settings import FitSettings, LossSettings, Settings
+from nsn2n.training.inference import Compute, denoise_slices
+from nsn2n.training.losses import (
+    independent_noise,
+    independent_targets,
+    interslice_continuity_loss,
+    reconstruction_loss,
+    regional_consistency_loss,
+)
+from nsn2n.training.optimizer import AdamW, Rates, one_cycle
+
+__all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
+
+_WATCHED_PAIRS = 16
+"""Crops of pairs on which a fit is watched; they stay the same, so that small changes show."""
+_STEPS_BETWEEN_LOOKS = 50
+_FEWEST_STEPS = 20
+_STEPS = 400
+"""Steps at most where the settings leave them open: after these, 100 more bring less than 0.1 dB."""
+_STEPS_BEFORE_REFIT = 80
+"""The same where a second fit follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a network is fitted to."""
+
+    slices: Tensor
+    """Shape (D, H, W), float32, finite; in the unit of the volume."""
+    offset: float
+    """Subtracted from the slices before the network sees them."""
+    unit: float
+    """Divides the slices before the network sees them: the median noise sd, or the data range."""
+    error_scale: Tensor | None
+    """Shape (D, H, W), float32, > 0: local noise sd in multiples of ``unit``, by which errors are divided, and what the
+    network sees; None: 1 everywhere."""
+    matched: Tensor
+    """Shape (D - distance, H, W), bool: the weight matrices W_i."""
+    distance: int = 1
+    """Slices from a slice to its neighbor, the partner that it learns from."""
+    correlation: float = 0.0
+    """Of the noise of a slice and its neighbor."""
+    valid: Tensor | None = None
+    """Shape (D, H, W), bool: voxels that teach, where neighbors are judged again; None: all. W_i holds it already."""
+
+
+class Fitted(NamedTuple):
+    """How a fit went."""
+
+    loss: NDArray[np.float32]
+    """Shape (steps,): the loss at each step."""
+    matched_fraction: float
+    """Part of the voxels that taught, of those that were drawn since the neighbors were judged last."""
+
+
+_Weights = tuple[Tensor, ...] | list[Tensor]
+
+Judge = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
+
+
+def step_count(settings: FitSettings, pairs: int, *, first_of_two: bool = False) -> int:
+    """Return the optimizer steps, at most; an epoch sees each pair once.
+
+    Parameters
+    ----------
+    settings : FitSettings
+    pairs : int
+        Pairs of neighbors in the volume.
+    first_of_two : bool
+        Whether a second fit follows that needs little of this one.
+    """
+    if settings.steps is not None:
+        return settings.steps
+    if settings.epochs is not None:
+        return settings.epochs * math.ceil(pairs / settings.pairs_per_step)
+    return _STEPS_BEFORE_REFIT if first_of_two else _STEPS
+
+
+def fit(
+    network: nn.Module,
+    problem: Problem,
+    settings: Settings,
+    compute: Compute,
+    rematch: Callable[[nn.Module], Judge] | None = None,
+    first_of_two: bool = False,
+    deadline: float = math.inf,
+    progress: Callable[[float], None] | None = None,
+) -> Fitted:
+    """Fit a network to a volume, in place.
+
+    Parameters
+    ----------
+    network : Module
+        (B, 1, H, W) in, the same out.
+    problem : Problem
+    settings : Settings
+    compute : Compute
+        Device and precision.
+    rematch : callable, optional
+        Called once, after ``settings.match.refine_at`` of the steps, with the network as it would be returned then;
+        returns what judges the crops of neighbors from then on.
+    first_of_two : bool
+        As in :func:`step_count`.
+    deadline : float, optional
+        Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
+    progress : callable, optional
+        Called with the fraction of steps done.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    VolumeError
+        If the loss stops being finite.
+    """
+    steps = step_count(settings.fit, problem.matched.shape[0], first_of_two=first_of_two)
+    refine_step = math.ceil(settings.match.refine_at * steps) if rematch is not None else steps
+    sampler = _PairSampler(problem, settings.fit, settings.seed)
+
+    def loss(step: int, so_far: nn.Module) -> Tensor:
+        if step == refine_step and rematch is not None:
+            sampler.judge_by(rematch(so_far))
+        return _loss(network, sampler.draw(), settings.loss, compute, problem.correlation)
+
+    watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
+
+    def watched_loss(averaged: nn.Module) -> float:
+        return float(_loss(averaged, watched, settings.loss, compute, problem.correlation))
+
+    history = optimize(
+        network, loss, steps, settings.fit, watched_loss=watched_loss, deadline=deadline, progress=progress
+    )
+    return Fitted(history, sampler.matched_fraction)
+
+
+def optimize(
+    network: nn.Module,
+    loss_at: Callable[[int, nn.Module], Tensor],
+    steps: int,
+    settings: FitSettings,
+    *,
+    watched_loss: Callable[[nn.Module], float] | None = None,
+    deadline: float = math.inf,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.float32]:
+    """Take the optimizer's steps, in place.
+
+    Parameters
+    ----------
+    network : Module
+    loss_at : callable
+        Gets the step's number, from 0, and the network as it would be returned before that step; returns the loss,
+        shape ().
+    steps : int
+        At most.
+    settings : FitSettings
+        Learning rate, its schedule, weight decay, clipping, and when to stop.
+    watched_loss : callable, optional
+        Gets the network as it would be returned, and returns its loss on crops that stay the same.
+    deadline : float, optional
+        Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
+    progress : callable, optional
+        Called with the fraction of steps done.
+
+    Returns
+    -------
+    ndarray, shape (steps taken,), float32
+        The loss at each step.
+
+    Raises
+    ------
+    VolumeError
+        If the loss stops being finite.
+    """
+    optimizer = AdamW(network.parameters(), settings.weight_decay)
+    rates = Rates(settings.learning_rate)
+    averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
+    plateau = Plateau(settings.stop_gain)
+    history: list[float] = []
+    started = time.perf_counter()
+    position = 0.0
+    network.train()
+    for step in range(steps):
+        if settings.schedule == "one-cycle":
+            # A fit that the deadline will end goes through its cycle sooner.
+            position = max(position, step * (steps / _steps_in_time(steps, step, started, deadline)))
+            rates = one_cycle(min(position, steps - 1), steps, settings.learning_rate)
+        loss = loss_at(step, network if averaged is None else averaged.module)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.gradient_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+        optimizer.step(rates)
+        if averaged is not None:
+            averaged.update_parameters(network)
+        history.append(float(loss.detach()))
+        if not math.isfinite(history[-1]):
+            raise VolumeError(
+                f"The loss must stay finite; got {history[-1]} at step {step + 1} of {steps}. "
+                "Lower fit.learning_rate, or look for extreme values in the volume."
+            )
+        if progress is not None:
+            progress((step + 1) / steps)
+        if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
+            break
+        if averaged is not None and watched_loss is not None and (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
+            with torch.no_grad():
+                if plateau.reached(watched_loss(averaged)):
+                    break
+    if averaged is not None:
+        network.load_state_dict(averaged.module.state_dict())
+    return np.asarray(history, dtype=np.float32)
+
+
+def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
+    """Update the means of the weights after each step so far, which count in proportion to the number of their step.
+
+    So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
+    eta = 1; Shamir and Zhang, ICML 2013).
+    """
+    torch._foreach_lerp_(means, new, 2 / (2 + int(count)))  # As PyTorch's own averages do; a sixth of the time.
+
+
+def _steps_in_time(steps: int, taken: int, started: float, deadline: float) -> float:
+    """Return how many of the steps the deadline leaves, at the pace so far."""
+    if math.isinf(deadline) or not taken:
+        return steps
+    pace_s = (time.perf_counter() - started) / taken
+    return min(steps, max(_FEWEST_STEPS, (deadline - started) / pace_s))
+
+
+class Plateau:
+    """Says when a loss has stopped falling.
+
+    Parameters
+    ----------
+    gain : float, optional
+        Part by which the two latest losses must be lower than the lowest before them; None: never say so.
+    """
+
+    def __init__(self, gain: float | None) -> None:
+        self._gain = gain
+        self._losses: list[float] = []
+
+    def reached(self, loss: float) -> bool:
+        """Take the next loss; True if neither of the latest two is lower enough."""
+        self._losses.append(loss)
+        if self._gain is None or len(self._losses) <= 2:
+            return False
+        return min(self._losses[-2:]) >= (1 - self._gain) * min(self._losses[:-2])
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Crops of pairs, each of shape (B, 1, h, w), float32, in network units."""
+
+    noisy: Tensor
+    noisy_next: Tensor
+    matched: Tensor
+    scale: Tensor | None
+    scale_next: Tensor | None
+
+
+class _PairSampler:
+    """Draws crops of neighboring slices, uniformly over the volume, from a seeded generator of its own."""
+
+    def __init__(self, problem: Problem, settings: FitSettings, seed: int) -> None:
+        self._judge: Judge | None = None
+        self._problem = problem
+        self._batch = settings.pairs_per_step
+        _, height, width = problem.slices.shape
+        self._crop = (min(settings.crop_px, height), min(settings.crop_px, width))
+        self._flips = settings.flips
+        self._random = np.random.default_rng(seed)
+        self._fractions: list[Tensor] = []
+
+    @property
+    def matched_fraction(self) -> float:
+        """Part of the voxels that were matched, of those drawn since the neighbors were judged last."""
+        return float(torch.stack(self._fractions).mean()) if self._fractions else 0.0
+
+    def judge_by(self, judge: Judge) -> None:
+        """From now on let this say what is matched, in place of the W_i of the problem."""
+        self._judge = judge
+        self._fractions.clear()
+
+    def draw(self) -> _Batch:
+        """Return the next batch."""
+        distance = self._problem.distance
+        depth, height, width = self._problem.slices.shape
+        crop_height, crop_width = self._crop
+        corners = [
+            (
+                int(self._random.integers(depth - distance)),
+                int(self._random.integers(height - crop_height + 1)),
+                int(self._random.integers(width - crop_width + 1)),
+            )
+            for _ in range(self._batch)
+        ]
+
+        flipped = [axis for axis in (-2, -1) if self._flips and self._random.random() < 0.5]
+
+        def crops(source: Tensor, below: int = 0) -> Tensor:
+            stack = torch.stack(
+                [source[z + below, y : y + crop_height, x : x + crop_width] for z, y, x in corners]
+            ).unsqueeze(1)
+            return stack.flip(flipped) if flipped else stack
+
+        problem = self._problem
+        noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, distance))
+        scale, scale_next = (
+            None if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, distance)
+        )
+        if self._judge is None:
+            matched = crops(problem.matched)
+        else:
+            matched = self._judge(noisy, noisy_next, scale, scale_next)
+            if problem.valid is not None:
+                matched &= crops(problem.valid) & crops(problem.valid, distance)
+        weights = matched.float()
+        self._fractions.append(weights.mean())
+        return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale, scale_next=scale_next)
+
+
+def _loss(
+    network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute, correlation: float = 0.0
+) -> Tensor:
+    """The weighted sum of the paper's terms; what has no weight is not computed."""
+    inputs, scales = [batch.noisy, batch.noisy_next], [batch.scale, batch.scale_next]
+    if settings.interslice_continuity > 0:
+        inputs.append(0.5 * (batch.noisy + batch.noisy_next))
+        scales.append(batch.scale)
+    told = [scale for scale in scales if scale is not None]
+    denoised = denoise_slices(network, torch.cat(inputs), compute, torch.cat(told) if told else None)
+    outputs = torch.split(denoised, batch.noisy.shape[0])
+    scale = 1.0 if batch.scale is None else batch.scale
+    units = {"scale": scale, "huber_delta": settings.huber_delta}
+    target, target_next = independent_targets(batch.noisy, batch.noisy_next, correlation)
+    loss = reconstruction_loss(
+        outputs[0], outputs[1], target, target_next, batch.matched,
+        scale=scale * independent_noise(correlation), huber_delta=settings.huber_delta,
+    )  # fmt: skip
+    if settings.regional_consistency > 0:
+        consistency = regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)  # type: ignore[arg-type]
+        loss = loss + settings.regional_consistency * consistency
+    if settings.interslice_continuity > 0:
+        continuity = interslice_continuity_loss(outputs[2], outputs[0], outputs[1], **units)  # type: ignore[arg-type]
+        loss = loss + settings.interslice_continuity * continuity
+    return loss

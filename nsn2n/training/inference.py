@@ -1,0 +1,187 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where and in which precision a network runs, and how it is applied to a volume slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nsn2n.errors import SettingsError
+from nsn2n.runtime.cpus import usable_cpus
+
+__all__ = [
+    "Compute",
+    "choose_compute",
+    "denoise_slices",
+    "denoise_strips",
+    "denoise_turned",
+    "denoised_batches",
+    "reproducible",
+]
+
+_PIXELS_PER_BATCH = 2**17
+"""Pixels denoised at a time on a CPU. The activations of so few stay in its caches, and the C library keeps their
+memory for the next batch, where it would return larger blocks to the system and clear them anew: 3 times as fast as
+2**19."""
+
+_PIXELS_PER_BATCH_CUDA = 2**24
+
+_FEWEST_ROWS = 64
+"""Of a strip: with fewer, most of what is computed would be the rows around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Device of the tensors, and whether convolutions run in bfloat16."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def __str__(self) -> str:
+        return f"{self.device.type} {'bfloat16' if self.bfloat16 else 'float32'}"
+
+
+def choose_compute(device: str) -> Compute:
+    """Return where to run.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes CUDA where there is a usable GPU.
+
+    Raises
+    ------
+    SettingsError
+        If the name is unknown, or CUDA is asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"device must be one of auto, cpu, cuda; got {device!r}.")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise SettingsError(
+            "device must be one that PyTorch can use; got 'cuda', which is not available. Use auto or cpu."
+        )
+    if available and device != "cpu":
+        return Compute(torch.device("cuda"), torch.cuda.is_bf16_supported())
+    return Compute(torch.device("cpu"), _cpu_has_bfloat16())
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU computes with bfloat16 itself; where it is emulated, float32 is faster."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
+
+
+def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """Apply a network to slices, shape (B, slices, H, W), float32, in network units; the result is float32 too.
+
+    ``scale``, shape (B, 1, H, W), is the local noise sd in those units, for networks that are told.
+    """
+    arguments = (slices,) if scale is None else (slices, scale)
+    with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16):
+        return network(*arguments).float()  # type: ignore[no-any-return]
+
+
+def denoise_turned(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """As :func:`denoise_strips`, the mean with what comes of slices turned by 180 degrees.
+
+    What depends on the direction cancels.
+    """
+    denoised = denoise_strips(network, slices, compute, scale)
+    turned = None if scale is None else scale.flip(-2, -1)
+    denoised += denoise_strips(network, slices.flip(-2, -1), compute, turned).flip(-2, -1)
+    denoised /= 2
+    return denoised
+
+
+def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+    """As :func:`denoise_slices`, some rows at a time, with as many around them as the network sees: the same result.
+
+    A network that sees the whole slice, as the U-Net does, gets it whole.
+    """
+    batch, _, height, width = slices.shape
+    rows = max(_FEWEST_ROWS, _pixels_per_batch(compute) // (batch * width))
+    reach = getattr(network, "reach_px", None)
+    if reach is None or rows >= height:
+        return denoise_slices(network, slices, compute, scale)
+    rows -= rows % int(getattr(network, "multiple_px", 1))
+    strips = []
+    for start in range(0, height, rows):
+        end = min(start + rows, height)
+        above, below = max(0, start - reach), min(height, end + reach)
+        strip_scale = None if scale is None else scale[..., above:below, :]
+        denoised = denoise_slices(network, slices[..., above:below, :], compute, strip_scale)
+        strips.append(denoised[..., start - above : end - above, :])
+    return torch.cat(strips, dim=-2)
+
+
+def _pixels_per_batch(compute: Compute) -> int:
+    return _PIXELS_PER_BATCH_CUDA if compute.device.type == "cuda" else _PIXELS_PER_BATCH
+
+
+def denoised_batches(
+    network: nn.Module,
+    slices: Tensor,
+    offset: float,
+    unit: float,
+    compute: Compute,
+    scale: Tensor | None = None,
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Denoise a volume, a few slices at a time.
+
+    Parameters
+    ----------
+    network : Module
+    slices : Tensor, shape (D, H, W), float32
+        In the unit of the volume.
+    offset, unit : float
+        The network sees ``(slices - offset) / unit``.
+    compute : Compute
+    scale : Tensor, shape (D, H, W), float32, > 0, optional
+        Local noise sd, in multiples of ``unit``.
+
+    Yields
+    ------
+    range : slice
+        The slices of the batch.
+    removed : ndarray, shape (batch, H, W), float32
+        What the network takes away, noisy minus denoised, in network units.
+    """
+    depth, height, width = slices.shape
+    batch = max(1, _pixels_per_batch(compute) // (height * width))
+    network.eval()
+    for start in range(0, depth, batch):
+        part = slice(start, min(start + batch, depth))
+        with torch.inference_mode():
+            noisy = ((slices[part] - offset) / unit).unsqueeze(1)
+            local = None if scale is None else scale[part].unsqueeze(1)
+            removed = noisy - denoise_strips(network, noisy, compute, local)
+        # Outside: the caller's own tensors are none of this mode.
+        yield part, removed.squeeze(1).cpu().numpy()
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is given back."""
+    threads = torch.get_num_threads()
+    deterministic = torch.get_deterministic_debug_mode()
+    benchmark = torch.backends.cudnn.benchmark
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # Not use_deterministic_algorithms: for the sake of code that is compiled it loads PyTorch's whole compiler.
+        torch.set_deterministic_debug_mode("warn")
+        torch.backends.cudnn.benchmark = False
+        torch.set_num_threads(min(threads, usable_cpus()))
+        try:
+            yield
+        finally:
+            torch.set_deterministic_debug_mode(deterministic)
+            torch.backends.cudnn.benchmark = benchmark
+            torch.set_num_threads(threads)

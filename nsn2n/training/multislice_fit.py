@@ -1,0 +1,200 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The second fit: a network that sees several slices learns to find the first result again under the volume's noise.
+
+The first network sees one slice, because what it is to predict is its neighbor. Once there is a denoised volume, that
+can be the target, and then the neighbors may be seen too. The noise to remove is not modeled: it is what was removed
+from other slices at the same place, with its spectrum, its local level and its correlation between slices.
+
+What it then makes of the volume is a better target than the first result was, so the fit can go on with that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nsn2n.noise.level import NoiseMap
+from nsn2n.settings import Settings
+from nsn2n.training.fitting import optimize
+from nsn2n.training.inference import Compute, denoise_slices, denoise_strips, denoise_turned
+from nsn2n.training.losses import prediction_loss
+from nsn2n.training.networks import ResidualUNet
+from nsn2n.training.pretrained import load_start, starts_from_bundle
+
+__all__ = ["Refit"]
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+class Refit:
+    """The network of the second fit, which may go on with a better target.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noise : NoiseMap
+    settings : Settings
+    compute : Compute
+    valid : ndarray, same shape, bool, optional
+        Voxels that teach; all by default.
+
+    Raises
+    ------
+    SettingsError
+        If the weights to start from cannot be read (:func:`nsn2n.training.pretrained.load_start`).
+    """
+
+    def __init__(
+        self,
+        noisy_dhw: Float32Array,
+        noise: NoiseMap,
+        settings: Settings,
+        compute: Compute,
+        valid: BoolArray | None = None,
+    ) -> None:
+        self._noisy = noisy_dhw
+        self._noise = noise
+        self._settings = settings
+        self._compute = compute
+        self._valid = valid
+        self._random = np.random.default_rng(settings.seed)
+        shape = settings.network
+        self._network = ResidualUNet(shape.channels, shape.levels, shape.detail_px, settings.refit.slices)
+        if starts_from_bundle(settings.network, settings.refit.slices):
+            load_start(self._network, settings.refit.slices)
+        self._network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def fit(
+        self,
+        target_dhw: Float32Array,
+        steps: int,
+        *,
+        deadline: float = math.inf,
+        progress: Callable[[float], None] | None = None,
+    ) -> int:
+        """Teach the network to find a denoised volume under noise, from where it is; return the steps taken.
+
+        Parameters
+        ----------
+        target_dhw : ndarray, shape (D, H, W), float32, finite
+            What was made of the volume so far.
+        steps : int
+            Optimizer steps, at most.
+        deadline : float, optional
+            End then, in seconds of `time.perf_counter`, but not before the 20th step.
+        progress : callable, optional
+            Called with the fraction done.
+
+        Raises
+        ------
+        VolumeError
+            If the loss stops being finite.
+        """
+        settings, device = self._settings, self._compute.device
+        volume = _Volume(self._noisy, target_dhw, self._noise, self._valid)
+
+        def loss(step: int, so_far: nn.Module) -> Tensor:
+            batch = _draw(volume, settings, settings.refit.slices // 2, self._random)
+            scale = batch.scale.to(device)
+            return prediction_loss(
+                denoise_slices(self._network, batch.noised.to(device), self._compute, scale),
+                batch.target.to(device),
+                batch.weight.to(device),
+                scale=scale,
+                huber_delta=settings.loss.huber_delta,
+            )
+
+        one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
+        return len(optimize(self._network, loss, steps, one_cycle, deadline=deadline, progress=progress))
+
+    def denoise(self, *, turned: bool, progress: Callable[[float], None] | None = None) -> Float32Array:
+        """Return what the network makes of the noisy volume, shape (D, H, W), float32, in its unit.
+
+        ``turned`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
+        ``progress`` is called with the fraction done.
+        """
+        result = np.empty_like(self._noisy)
+        unit = self._noise.median
+        reach = self._settings.refit.slices // 2
+        apply = denoise_turned if turned else denoise_strips
+        self._network.eval()
+        with torch.inference_mode():
+            for index in range(len(result)):
+                window = self._noisy[_window(index, reach, len(result))] / np.float32(unit)
+                scale = self._noise.floored(index) / np.float32(unit)
+                denoised = apply(self._network, self._to_device(window), self._compute, self._to_device(scale[None]))
+                result[index] = denoised[0, 0].cpu().numpy() * unit
+                if progress is not None:
+                    progress((index + 1) / len(result))
+        return result
+
+    def _to_device(self, slices: Float32Array) -> Tensor:
+        """Return a batch of one, shape (1, slices, H, W)."""
+        return torch.from_numpy(slices).unsqueeze(0).to(self._compute.device)
+
+
+def _window(middle: int, reach: int, depth: int) -> list[int]:
+    """Indices of the slices around one; beyond the ends the last one again."""
+    return [min(max(index, 0), depth - 1) for index in range(middle - reach, middle + reach + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    noisy: Float32Array
+    target: Float32Array
+    noise: NoiseMap
+    valid: BoolArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Crops: with noise, shape (B, slices, h, w); of the middle slice, (B, 1, h, w). float32, in noise units."""
+
+    noised: Tensor
+    target: Tensor
+    scale: Tensor
+    weight: Tensor
+
+
+def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Generator) -> _Batch:
+    """Draw crops of the target, and put on them what was removed from other slices at the same place."""
+    depth, height, width = volume.noisy.shape
+    size = min(settings.fit.crop_px, height), min(settings.fit.crop_px, width)
+    unit = volume.noise.median
+    noised, targets, scales, weights = [], [], [], []
+    for _ in range(settings.refit.crops_per_step):
+        middle, other = (int(index) for index in random.integers(depth, size=2))
+        row, column = int(random.integers(height - size[0] + 1)), int(random.integers(width - size[1] + 1))
+        place = slice(row, row + size[0]), slice(column, column + size[1])
+        # One sign and one direction for all slices of a window: their noise keeps its correlation.
+        sign, step = (int(choice) for choice in random.choice((-1, 1), size=2))
+        here = (_window(middle, reach, depth)[::step], *place)
+        there = (_window(other, reach, depth), *place)
+        target, scale = volume.target[here], np.maximum(volume.noise.sd[here], volume.noise.floor)
+        removed = volume.noisy[there] - volume.target[there]
+        removed *= sign * scale / np.maximum(volume.noise.sd[there], volume.noise.floor)
+        noised.append((target + removed) / unit)
+        targets.append(target[reach] / unit)
+        scales.append(scale[reach] / unit)
+        weights.append(np.ones(size, np.float32) if volume.valid is None else volume.valid[middle][place])
+    flipped = [axis for axis in (-2, -1) if settings.fit.flips and random.random() < 0.5]
+
+    def batch(crops: list[Any]) -> Tensor:
+        stack = torch.from_numpy(np.stack(crops).astype(np.float32))
+        return stack.flip(flipped) if flipped else stack
+
+    return _Batch(
+        noised=batch(noised),
+        target=batch(targets).unsqueeze(1),
+        scale=batch(scales).unsqueeze(1),
+        weight=batch(weights).unsqueeze(1),
+    )

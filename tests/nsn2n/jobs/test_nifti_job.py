@@ -1,0 +1,85 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from functools import partial
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nsn2n import denoise
+from nsn2n.errors import NSN2NError, SettingsError, VolumeError
+from nsn2n.io.nifti import read_nifti
+from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name
+
+BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
+run = partial(denoise, config=BRIEF, device="cpu")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Slices lie along the second voxel axis, 4 mm apart."""
+    volume = np.random.default_rng(3).normal(100, 10, (20, 5, 24)).astype(np.float32)
+    volume[3, 2, 4] = np.nan
+    image = nib.Nifti1Image(volume, np.diag([1.0, 4.0, 1.5, 1.0]))
+    nib.save(image, tmp_path / "t1.nii")
+    return tmp_path / "t1.nii"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.nii", True), ("a.nii.gz", True), ("a.gz", False), ("nii", False), ("a.nii/b", False)]
+)
+def test_names_of_nifti_files(name, expected):
+    assert is_nifti_name(name) is expected
+
+
+def test_the_file_holds_what_the_method_gives(source, tmp_path):
+    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", run)
+
+    assert target == tmp_path / "new" / "out.nii.gz"
+    # Slices first: the second voxel axis; then rows before columns: the last before the first.
+    volume_dhw = nib.load(source).get_fdata(dtype=np.float32).transpose(1, 2, 0)
+    expected = run(volume_dhw, spacing_mm=(4.0, 1.5, 1.0)).volume
+    np.testing.assert_array_equal(read_nifti(target).volume_dhw, expected)
+    assert np.isnan(nib.load(target).get_fdata()[3, 2, 4])
+
+
+def test_progress_reaches_the_end(source, tmp_path):
+    seen = []
+
+    denoise_nifti(source, tmp_path / "out", run, progress=lambda fraction, seconds_left: seen.append(fraction))
+
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "error"),
+    [
+        (partial(denoise, config={"fit": {"steps": 0}}), SettingsError),
+        (partial(denoise, device="abacus"), NSN2NError),
+    ],
+)
+def test_a_failure_leaves_no_folder(source, tmp_path, denoiser, error):
+    with pytest.raises(error):
+        denoise_nifti(source, tmp_path / "new" / "out.nii", denoiser)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["t1.nii"]
+
+
+def test_output_below_a_file(source, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NSN2NError, match="is a file"):
+        denoise_nifti(source, tmp_path / "file" / "out.nii", run)
+
+
+def test_the_input_by_another_name(source, tmp_path):
+    (tmp_path / "link.nii").symlink_to(source)
+    before = source.read_bytes()
+
+    with pytest.raises(VolumeError, match="the input itself"):
+        denoise_nifti(source, tmp_path / "link.nii", run)
+
+    assert source.read_bytes() == before

@@ -1,0 +1,30 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from nsn2n.errors import NSN2NError
+from nsn2n.runtime.paths import require_writable_folder
+
+
+def test_a_folder_that_can_be_made_is_accepted_and_not_made(tmp_path):
+    require_writable_folder(tmp_path)
+    require_writable_folder(tmp_path / "a" / "b")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+def test_a_file_is_refused(tmp_path, below):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NSN2NError, match="file is a file"):
+        require_writable_folder(tmp_path / "file" / below)
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, bound_by_permissions):
+    (tmp_path / "closed").mkdir(mode=0o500)
+
+    with bound_by_permissions(), pytest.raises(NSN2NError, match="closed cannot be written to"):
+        require_writable_folder(tmp_path / "closed" / "new")
