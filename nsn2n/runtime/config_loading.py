@@ -1,20 +1,133 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values, as a YAML or JSON file holds them, made into settings."""
+"""Fields that describe themselves, and plain values, as a YAML or JSON file holds them, made into such dataclasses.
+
+A field made by :func:`option` carries its help, unit and bounds. Checks, command-line options and the tables of the
+documentation all read them from there.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nsn2n.errors import SettingsError
 
-__all__ = ["updated_from"]
+__all__ = ["Option", "check_bounds", "known_key", "option", "option_of", "read_yaml", "updated_from"]
 
 _Settings = TypeVar("_Settings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """What a field says of itself."""
+
+    help: str
+    """One or more sentences for a user."""
+    unit: str = ""
+    """Of a number: px, sd, s, slices; empty if it has none."""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: tuple[str | int, ...] = ()
+    """The only values that are allowed; empty: any."""
+    group: str = ""
+    """Heading under which ``nsn2n denoise --help`` and the documentation list it."""
+    flag: str = ""
+    """Name on the command line, such as ``--compress``; empty: it is no option of the command line."""
+    metavar: str | None = None
+    """What stands for the value in the help."""
+    in_app_yaml: bool = True
+    """Whether it is a key of ``app.yaml``."""
+    inputs: tuple[str, ...] = ("DICOM", "NIfTI")
+    """Kinds of input for which it means something."""
+
+    @property
+    def bounds(self) -> str:
+        """The bounds as text: ``>= 0``, ``in 0..1``, ``in (0, 64]``; empty if there are none."""
+        low = self.at_least if self.above is None else self.above
+        high = self.at_most if self.below is None else self.below
+        if low is None and high is None:
+            return ""
+        if high is None:
+            return f"{'>=' if self.above is None else '>'} {low:g}"
+        if low is None:
+            return f"{'<=' if self.below is None else '<'} {high:g}"
+        if self.above is None and self.below is None:
+            return f"in {low:.16g}..{high:.16g}"
+        return f"in {'[' if self.above is None else '('}{low:g}, {high:g}{']' if self.below is None else ')'}"
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def option(
+    default: Any = MISSING, help: str = "", *, default_factory: Callable[[], Any] | None = None, **more: Any
+) -> Any:
+    """Return a dataclass field that carries an :class:`Option`; further keywords are those of its fields."""
+    metadata = {"option": Option(help=help, **more)}
+    if default_factory is not None:
+        return field(default_factory=default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def option_of(entry: Field[Any]) -> Option | None:
+    """Return what a dataclass field says of itself; None if it was not made by :func:`option`."""
+    found = entry.metadata.get("option")
+    return found if isinstance(found, Option) else None
+
+
+def check_bounds(settings: Any, prefix: str = "") -> None:
+    """Check each field of a dataclass against its bounds and choices; None is always within them.
+
+    Raises
+    ------
+    SettingsError
+        Naming the first field that breaks a rule, with ``prefix`` before its name.
+    """
+    for entry in fields(settings):
+        told, value = option_of(entry), getattr(settings, entry.name)
+        if told is None or value is None:
+            continue
+        if told.choices and value not in told.choices:
+            raise SettingsError(
+                f"{prefix}{entry.name} must be one of {', '.join(map(str, told.choices))}; got {value!r}. "
+                "Correct it in the configuration."
+            )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if told.bounds and not (number and told.allows(value)):
+            raise SettingsError(
+                f"{prefix}{entry.name} must be {told.bounds}; got {value!r}. Correct it in the configuration."
+            )
+
+
+def known_key(key: object, known: Sequence[str], what: str, prefix: str = "") -> str:
+    """Return a key of a configuration, which must be one of those known.
+
+    Raises
+    ------
+    SettingsError
+        Naming the nearest known one.
+    """
+    if key in known:
+        return str(key)
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+    raise SettingsError(
+        f"{what} {prefix + str(key)!r} is unknown. Did you mean {prefix + near!r}? Known: {', '.join(known)}."
+    )
 
 
 def updated_from(settings: _Settings, mapping: Mapping[str, Any], prefix: str = "") -> _Settings:
@@ -37,13 +150,9 @@ def updated_from(settings: _Settings, mapping: Mapping[str, Any], prefix: str = 
     types = get_type_hints(type(settings))
     known = [item.name for item in fields(settings)]  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
-    for key, value in mapping.items():
+    for given, value in mapping.items():
+        key = known_key(given, known, "Setting", prefix)
         name = f"{prefix}{key}"
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise SettingsError(
-                f"Setting {name!r} is unknown. Did you mean {prefix + near!r}? Known: {', '.join(known)}."
-            )
         current = getattr(settings, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):
@@ -61,14 +170,50 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         if value not in choices:
             raise SettingsError(f"Setting {name!r} must be one of {', '.join(map(str, choices))}; got {value!r}.")
         return value
-    allowed = get_args(kind) or (kind,)
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    allowed = tuple(get_origin(one) or one for one in options)
     if value is None and type(None) in allowed:
         return None
+    if Path in allowed and isinstance(value, str):
+        return Path(value)
+    if tuple in allowed and isinstance(value, (list, tuple)):
+        if not all(isinstance(entry, str) for entry in value):
+            raise SettingsError(f"Setting {name!r} must be a list of texts, in quotes; got {value!r}.")
+        return tuple(value)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
-        wanted = " or ".join("null" if option is type(None) else option.__name__ for option in allowed)
+        wanted = " or ".join(_NAMES.get(one, one.__name__) for one in allowed)
         raise SettingsError(f"Setting {name!r} must be of type {wanted}; got {value!r}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingsError(f"Setting {name!r} must be finite; got {value!r}.")
     return value
+
+
+_NAMES = {type(None): "null", tuple: "list", Path: "str"}
+"""Types by the names that YAML has for them."""
+
+
+def read_yaml(file: str | os.PathLike[str], what: str) -> Any:
+    """Read a YAML or JSON file; None if it is empty.
+
+    Parameters
+    ----------
+    file : path
+    what : str
+        Names the file in messages: ``app.yaml``, ``--config``.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, or is not YAML.
+    """
+    import yaml  # here: the settings of the method need none
+
+    try:
+        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))  # JSON is YAML too
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"{what} must be a readable YAML or JSON file; got {reason} at {file}. Correct it."
+        ) from error
