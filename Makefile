@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench bench-long bench-peers map map-official clean
+.PHONY: help setup test lint types options demo bench bench-long bench-peers map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +46,25 @@ $(STAMP): pyproject.toml nsn2n/_version.py
 	$(PY) -c 'from nsn2n._version import __version__; print("nsn2n", __version__, "is ready in $(VENV)")'
 	@touch $@
 
-test: setup ## the whole test suite
-	$(PY) -m pytest $(PYTEST_ARGS)
+# Tests of one file share fixtures: they stay on one process.
+test: setup ## the whole test suite, on all cores
+	$(PY) -m pytest --numprocesses logical --dist loadfile $(PYTEST_ARGS)
 
-lint: setup ## ruff (rules and format) and mypy
+lint: setup types ## ruff (rules and format) and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy nsn2n operators app
+
+# Operators and application import each other by the names under which they are installed. mypy does not follow
+# setuptools' package-dir, so it sees the packages as links in the places that they are installed in.
+TYPED := build/typed
+types: setup ## mypy, strict, on all packages
+	@rm -rf $(TYPED) && mkdir -p $(TYPED)/nsn2n/bundle
+	@ln -s $(CURDIR)/nsn2n/* $(CURDIR)/operators $(CURDIR)/app $(TYPED)/nsn2n/
+	@ln -s $(CURDIR)/models/nsn2n/__init__.py $(TYPED)/nsn2n/bundle/
+	cd $(TYPED) && $(CURDIR)/$(PY) -m mypy --config-file $(CURDIR)/pyproject.toml -p nsn2n
+
+options: setup ## docs/options.md, from the fields of options and settings
+	$(PY) -m nsn2n.jobs.options_table > docs/options.md
 
 demo: setup ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from nsn2n.app.arguments import Arguments, parse_arguments
-from nsn2n.app.report import ProgressLog, RunReport
-from nsn2n.app.settings import AppSettings, selection_rules_file
+from nsn2n.app.settings import selection_rules_file
+from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.outcomes import JobOutcomes, conclude
 from nsn2n.operators import (
     DICOMSeriesSelectionOperator,
     DICOMSeriesWriterOperator,
@@ -16,6 +17,7 @@ from nsn2n.operators import (
     QualityReportOperator,
     VolumeLoaderOperator,
 )
+from nsn2n.runtime.logs import ProgressLog
 
 # isort: split
 # After the operators, which make Holoscan importable.
@@ -31,7 +33,7 @@ class NSN2NApp(Application):
         self,
         *args: Any,
         arguments: Arguments | None = None,
-        settings: AppSettings | None = None,
+        job_options: JobOptions | None = None,
         **kwargs: Any,
     ) -> None:
         """Store what the graph is made from.
@@ -40,43 +42,40 @@ class NSN2NApp(Application):
         ----------
         arguments : Arguments, optional
             Folders; by default those that command line and environment name.
-        settings : AppSettings, optional
+        job_options : JobOptions, optional
+            (``options`` is Holoscan's own word for the command line.)
         """
         self.arguments = arguments
-        self.settings = settings or AppSettings()
-        self.report = RunReport()
+        self.job_options = job_options or JobOptions()
+        self.outcomes = JobOutcomes(strict=self.job_options.strict)
         super().__init__(*args, **kwargs)
 
     def compose(self) -> None:
         """Connect the operators."""
         arguments = self.arguments or parse_arguments(self.argv[1:])
-        settings, on_error = self.settings, self.report.failed
+        options, on_error = self.job_options, self.outcomes.failed
         self.selection_operator = DICOMSeriesSelectionOperator(
             self,
             input_folder=arguments.input_folder,
-            rules=selection_rules_file(settings, arguments.model_folder),
-            series_uids=settings.series_uids,
-            go_on=(lambda: not self.report.failures) if settings.strict else None,
+            rules=selection_rules_file(options, arguments.model_folder),
+            series_uids=options.series_uids,
+            should_continue=self.outcomes.should_continue,
             on_error=on_error,
             name="dicom_series_selection",
         )
-        loader = VolumeLoaderOperator(self, refuse_gaps=settings.refuse_gaps, on_error=on_error, name="volume_loader")
+        loader = VolumeLoaderOperator(self, refuse_gaps=options.refuse_gaps, on_error=on_error, name="volume_loader")
         denoiser = NSN2NDenoiseOperator(
             self,
-            preset=settings.preset,
-            seed=settings.seed,
-            strength=settings.strength,
-            device=settings.device,
-            config=settings.config,
+            options=options,
             progress=ProgressLog(),
-            report=settings.report,
+            report=options.report,
             on_error=on_error,
             name="nsn2n_denoise",
         )
         self.writer_operator = DICOMSeriesWriterOperator(
             self,
             output_folder=arguments.output_folder,
-            options=settings.output_options(),
+            options=options,
             on_error=on_error,
             name="dicom_series_writer",
         )
@@ -91,13 +90,14 @@ class NSN2NApp(Application):
             self.writer_operator,
             {(NSN2NDenoiseOperator.OUTPUT_IMAGE, DICOMSeriesWriterOperator.INPUT_IMAGE)},
         )
-        if settings.report:
+        if options.report:
             reporter = QualityReportOperator(self, output_folder=arguments.output_folder, name="quality_report")
             written = {(DICOMSeriesWriterOperator.OUTPUT_WRITTEN, QualityReportOperator.INPUT_WRITTEN)}
             self.add_flow(self.writer_operator, reporter, written)
 
     def conclude(self) -> int:
-        """Log the outcome of a finished run and give the exit code; see `RunReport.conclude`."""
+        """Log the outcome of a finished run and give the exit code; see `nsn2n.jobs.outcomes.conclude`."""
         selection = self.selection_operator.selection
         selected = len(selection.selected) if selection else 0
-        return self.report.conclude(selected, len(self.writer_operator.written), self.selection_operator.untried)
+        written, untried = len(self.writer_operator.written), self.selection_operator.untried
+        return conclude(selected, written, self.outcomes.failures, untried)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from nsn2n._version import __version__
 from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
-from nsn2n.app.report import ALL_FAILED, configure_logging
 from nsn2n.errors import NSN2NError
+from nsn2n.jobs.outcomes import ALL_FAILED
+from nsn2n.runtime.logs import configure_logging
 from nsn2n.runtime.openmp import share_processors
 
 __all__ = ["main"]
@@ -53,12 +54,12 @@ def _run(arguments: Arguments) -> int:
     from nsn2n.app.settings import find_settings_file, load_settings
 
     settings_file = find_settings_file()
-    settings = load_settings(settings_file)
-    logger.info("nsn2n %s, settings of %s: %s", __version__, settings_file or "the program", settings)
+    options = load_settings(settings_file)
+    logger.info("nsn2n %s, settings of %s: %s", __version__, settings_file or "the program", options)
     _prepare_holoscan(arguments.log_level)
     from nsn2n.app.app import NSN2NApp
 
-    app = NSN2NApp([sys.executable, "nsn2n.app"], arguments=arguments, settings=settings)
+    app = NSN2NApp([sys.executable, "nsn2n.app"], arguments=arguments, job_options=options)
     app.run()
     return app.conclude()
 

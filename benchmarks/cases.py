@@ -319,7 +319,7 @@ def _ct_study(size: Size) -> tuple[Volume, Volume, tuple[float, float, float]]:
         raise MissingData(f"the case of the scanned phantom needs {study}")
     noisy, smooth = (read_series(slices_of(study / name)) for name in ("S2030", "S2020"))
     crop = slice(None) if size == "full" else CT_REAL_SMALL
-    arrays = (np.ascontiguousarray(series.volume_dhw[:, crop, crop]) for series in (noisy, smooth))
+    arrays = (np.ascontiguousarray(series.stack.values[:, crop, crop]) for series in (noisy, smooth))
     return next(arrays), next(arrays), noisy.geometry.parts[0].spacing_mm
 
 

@@ -78,13 +78,13 @@ def rows(table: Table, name: str, slices: int, options: argparse.Namespace) -> N
                 return rods(case, volume[: len(case.noisy)])
 
         files = write_synthetic_series(noisy, source, spacing_mm=spacing_mm, seed="long")
-        stored = read_series(files).volume_dhw
+        stored = read_series(files).stack.values
         before = quality(stored)
         for preset in options.presets:
             result = Path(folder) / preset
             words = ["-m", "nsn2n", "denoise", str(source), str(result), "--preset", preset, "--quiet"]
             used = run_job({"command": [sys.executable, *words]}, options, Path(folder))
-            after = quality(read_series(sorted(result.glob("*/IM*.dcm")), allow_own_output=True).volume_dhw)
+            after = quality(read_series(sorted(result.glob("*/IM*.dcm")), allow_own_output=True).stack.values)
             table.add_row(
                 name, str(slices), preset, used["seconds"], used["cpu_seconds"], used["peak_mb"],
                 f"{stored.nbytes / 1e6:.0f}", before, after,

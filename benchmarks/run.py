@@ -238,7 +238,7 @@ def series_rows(name: str, seed: int, methods: list[str], options: argparse.Name
             except (subprocess.SubprocessError, OSError) as error:
                 yield {**known, "failure": reason(error)}
                 continue
-            output = read_series(slices_of(next(result.glob("2.25.*"))), allow_own_output=True).volume_dhw
+            output = read_series(slices_of(next(result.glob("2.25.*"))), allow_own_output=True).stack.values
         yield {**known, **used, **{key: f"{value:.6g}" for key, value in measure(case, output).items()}}
 
 

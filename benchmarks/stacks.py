@@ -63,7 +63,7 @@ def volumes(clean: Volume, options: dict[str, Any], seed: int) -> None:
         figures = {"noisy": noisy, "a fit for each": apart.volume, "one fit": together.volume}
         shown = ", ".join(f"{name} {psnr(v[inner], truth[2:-2], tissue):.2f}" for name, v in figures.items())
         print(f"volume {index + 1} of {VOLUMES}: {shown}", flush=True)
-    print(f"seconds: a fit for each {apart.measured['seconds']}, one fit {together.measured['seconds']}")
+    print(f"seconds: a fit for each {apart.measured.seconds}, one fit {together.measured.seconds}")
 
 
 def main() -> None:

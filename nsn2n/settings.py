@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of a fit: frozen values, checked when made, and the three presets.
 
-``paper`` is NS-N2N as published, ``default`` is what users get, ``fast`` is for previews.
+``paper`` is NS-N2N as published, ``default`` is what users get, ``fast`` is for previews. A field's help and bounds are
+in its :class:`~nsn2n.runtime.config_loading.Option`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.config_loading import updated_from
+from nsn2n.runtime.config_loading import check_bounds, option, updated_from
 
 __all__ = [
     "PRESETS",
@@ -38,157 +39,197 @@ def _require(condition: bool, rule: str, got: object) -> None:
 class MatchSettings:
     """Which voxels of two neighboring slices show the same tissue, so that one may teach the other."""
 
-    rule: Literal["noise", "lowpass"] = "noise"
-    """``noise``: the difference of neighbors in units of its own noise; ``lowpass``: the paper's filter and tau."""
-    smoothing_px: float = 0.7
-    """In-plane Gaussian on the difference before it is judged (``noise``)."""
-    threshold_sd: float = 2.0
-    """Largest difference that counts as noise, in standard deviations of the smoothed difference (``noise``)."""
-    refine_at: float = 0.5
-    """Fraction of the steps after which the fitted network itself judges the neighbors again (``noise``); 1: never."""
-    refine_smoothing_px: float = 0.5
-    """In-plane Gaussian on the difference of the denoised neighbors."""
-    refine_threshold_sd: float = 1.0
-    """Largest difference of the denoised neighbors, in noise standard deviations of one slice."""
-    correlation: Literal["auto", "none"] = "auto"
-    """``auto``: how much of the noise neighbors share is measured; it is taken out of what they teach, or slices two
-    apart teach each other (``noise``); ``none``: they are taken to share none, as in the paper."""
-    tau: float = 0.015
-    """Largest difference of the filtered neighbors, in fractions of the data range (``lowpass``)."""
+    rule: Literal["noise", "lowpass"] = option(
+        "noise",
+        "How neighboring slices are compared. noise: by their difference, in units of its own noise; lowpass: with the "
+        "paper's low-pass filter and tau.",
+    )
+    smoothing_px: float = option(
+        0.7,
+        "Sd of the in-plane Gaussian that smooths the difference before it is judged (rule noise).",
+        unit="px",
+        at_least=0,
+    )
+    threshold_sd: float = option(
+        2.0,
+        "Largest difference that counts as noise, in standard deviations of the smoothed difference (rule noise).",
+        unit="sd",
+        above=0,
+    )
+    refine_at: float = option(
+        0.5,
+        "Fraction of the steps after which the network, as fitted so far, judges the neighbors again (rule noise); "
+        "1: never.",
+        at_least=0,
+        at_most=1,
+    )
+    refine_smoothing_px: float = option(
+        0.5,
+        "Sd of the in-plane Gaussian that smooths the difference of the denoised neighbors.",
+        unit="px",
+        at_least=0,
+    )
+    refine_threshold_sd: float = option(
+        1.0,
+        "Largest difference of the denoised neighbors, in noise standard deviations of one slice.",
+        unit="sd",
+        above=0,
+    )
+    correlation: Literal["auto", "none"] = option(
+        "auto",
+        "Noise that neighboring slices share. auto: its amount is measured, and either it is taken out of what the "
+        "neighbors teach, or slices two apart teach each other (rule noise); none: they are assumed to share none, as "
+        "in the paper.",
+    )
+    tau: float = option(
+        0.015,
+        "Largest difference of the filtered neighbors, as a fraction of the data range (rule lowpass).",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
-        _require(self.smoothing_px >= 0, "match.smoothing_px must be >= 0", self.smoothing_px)
-        _require(self.threshold_sd > 0, "match.threshold_sd must be > 0", self.threshold_sd)
-        _require(0 <= self.refine_at <= 1, "match.refine_at must be in 0..1", self.refine_at)
-        _require(self.refine_smoothing_px >= 0, "match.refine_smoothing_px must be >= 0", self.refine_smoothing_px)
-        _require(self.refine_threshold_sd > 0, "match.refine_threshold_sd must be > 0", self.refine_threshold_sd)
-        _require(self.tau > 0, "match.tau must be > 0", self.tau)
+        check_bounds(self, "match.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSettings:
     """The three terms of the loss and the units in which errors are counted."""
 
-    units: Literal["noise", "range"] = "noise"
-    """``noise``: errors are divided by the local noise sd; ``range``: by the data range, as in the paper."""
-    huber_delta: float | None = 2.0
-    """Errors beyond this many units count linearly; None: squared error throughout, as in the paper."""
-    regional_consistency: float = 0.0
-    """Weight of L_RC (lambda_RC)."""
-    interslice_continuity: float = 0.0
-    """Weight of L_IC (lambda_IC)."""
+    units: Literal["noise", "range"] = option(
+        "noise",
+        "What errors are divided by. noise: the local noise sd; range: the data range, as in the paper.",
+    )
+    huber_delta: float | None = option(
+        2.0,
+        "Errors beyond this many units count linearly; null: squared error throughout, as in the paper.",
+        above=0,
+    )
+    regional_consistency: float = option(0.0, "Weight of L_RC (lambda_RC).", at_least=0)
+    interslice_continuity: float = option(0.0, "Weight of L_IC (lambda_IC).", at_least=0)
 
     def __post_init__(self) -> None:
-        _require(self.huber_delta is None or self.huber_delta > 0, "loss.huber_delta must be > 0", self.huber_delta)
-        _require(
-            self.regional_consistency >= 0,
-            "loss.regional_consistency must be >= 0",
-            self.regional_consistency,
-        )
-        _require(
-            self.interslice_continuity >= 0,
-            "loss.interslice_continuity must be >= 0",
-            self.interslice_continuity,
-        )
+        check_bounds(self, "loss.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
     """The network that is fitted to the volume."""
 
-    kind: Literal["residual-unet", "unet"] = "residual-unet"
-    """``unet`` is MONAI's BasicUNet, as in the paper."""
-    channels: int = 32
-    """Feature channels at full resolution."""
-    levels: int = 3
-    """Resolutions, each half the one before (``residual-unet``; the other has five)."""
-    detail_px: float = 3.0
-    """The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere
-    (``residual-unet``)."""
-
-    start: Literal["auto", "none"] = "auto"
-    """``auto``: the fit starts from the weights of the bundle, where these are for a network of this kind and size;
-    ``none``: from random weights and the identity."""
+    kind: Literal["residual-unet", "unet"] = option(
+        "residual-unet", "Architecture of the network; unet is MONAI's BasicUNet, as in the paper."
+    )
+    channels: int = option(32, "Feature channels at full resolution.", at_least=1, at_most=512)
+    levels: int = option(
+        3,
+        "Number of resolutions, each half the one before (kind residual-unet; unet always has five).",
+        at_least=1,
+        at_most=6,
+    )
+    detail_px: float = option(
+        3.0,
+        "The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere "
+        "(kind residual-unet).",
+        unit="px",
+        above=0,
+        at_most=64,
+    )
+    start: Literal["auto", "none"] = option(
+        "auto",
+        "Where the fit starts. auto: from the bundled weights if they are for a network of this kind and size; none: "
+        "from random weights and the identity.",
+    )
 
     def __post_init__(self) -> None:
-        _require(1 <= self.channels <= 512, "network.channels must be in 1..512", self.channels)
-        _require(1 <= self.levels <= 6, "network.levels must be in 1..6", self.levels)
-        _require(0 < self.detail_px <= 64, "network.detail_px must be in (0, 64]", self.detail_px)
+        check_bounds(self, "network.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
     """How the network is fitted."""
 
-    steps: int | None = None
-    """Optimizer steps at most. None: as many as ``epochs`` makes; where that is None too, 400, or 80 where a second
-    fit (:class:`RefitSettings`) follows and both start from the bundle: it needs no better first result."""
-    epochs: int | None = None
-    """Times that each pair of neighbors is seen, in place of ``steps``."""
-    pairs_per_step: int = 2
-    """Pairs of crops in a step; each is used in both directions."""
-    crop_px: int = 64
-    """Edge of the square crops; smaller slices are used whole."""
-    learning_rate: float = 1e-3
-    schedule: Literal["averaged", "one-cycle", "constant"] = "averaged"
-    """``averaged``: constant, and the result is the mean of the weights of all steps, the later ones counting more,
-    which is good at any step; ``one-cycle``: better where a fit starts from random weights."""
-    stop_gain: float | None = 1e-3
-    """The fit ends where 100 more steps lowered the loss of some fixed crops by less than this part (``averaged``);
-    None: it takes all its steps."""
-    weight_decay: float = 1e-5
-    flips: bool = True
-    """Crops are flipped at random along both axes. Not in the paper."""
-    gradient_norm: float | None = 1.0
-    """Gradients are clipped to this norm; None: not clipped."""
+    steps: int | None = option(
+        None,
+        "Largest number of optimizer steps. null: as many as epochs makes; if that is null too, 400, or 80 if a second "
+        "fit (refit) follows and both start from the bundled weights: it needs no better first result.",
+        at_least=1,
+    )
+    epochs: int | None = option(
+        None, "How many times each pair of neighbors is seen; set it in place of steps.", at_least=1
+    )
+    pairs_per_step: int = option(2, "Pairs of crops in a step; each is used in both directions.", at_least=1)
+    crop_px: int = option(64, "Edge of the square crops; smaller slices are used whole.", unit="px", at_least=8)
+    learning_rate: float = option(
+        1e-3, "Learning rate of the optimizer; its peak if schedule is one-cycle.", above=0, below=1
+    )
+    schedule: Literal["averaged", "one-cycle", "constant"] = option(
+        "averaged",
+        "How the learning rate changes. averaged: it is constant, and the result is the mean of the weights of all "
+        "steps, later ones counting more, which is good at any step; one-cycle: it rises and falls, which is better "
+        "for a fit from random weights; constant: it is constant, and the result is the last step, as in the paper.",
+    )
+    stop_gain: float | None = option(
+        1e-3,
+        "The fit ends once 100 more steps lower the loss of some fixed crops by less than this fraction (schedule "
+        "averaged); null: it takes all its steps.",
+        at_least=0,
+        below=1,
+    )
+    weight_decay: float = option(1e-5, "Weight decay of the optimizer.", at_least=0)
+    flips: bool = option(True, "Flip crops at random along both axes. Not in the paper.")
+    gradient_norm: float | None = option(1.0, "Gradients are clipped to this norm; null: not clipped.", above=0)
 
     def __post_init__(self) -> None:
         _require(
             self.steps is None or self.epochs is None, "only one of fit.steps and fit.epochs may be set",
             (self.steps, self.epochs),
         )  # fmt: skip
-        _require(self.steps is None or self.steps >= 1, "fit.steps must be >= 1", self.steps)
-        _require(self.epochs is None or self.epochs >= 1, "fit.epochs must be >= 1", self.epochs)
-        _require(self.pairs_per_step >= 1, "fit.pairs_per_step must be >= 1", self.pairs_per_step)
-        _require(self.crop_px >= 8, "fit.crop_px must be >= 8", self.crop_px)
-        _require(self.stop_gain is None or 0 <= self.stop_gain < 1, "fit.stop_gain must be in [0, 1)", self.stop_gain)
-        _require(0 < self.learning_rate < 1, "fit.learning_rate must be in (0, 1)", self.learning_rate)
-        _require(self.weight_decay >= 0, "fit.weight_decay must be >= 0", self.weight_decay)
-        _require(
-            self.gradient_norm is None or self.gradient_norm > 0,
-            "fit.gradient_norm must be > 0",
-            self.gradient_norm,
-        )
+        check_bounds(self, "fit.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AverageSettings:
     """The nonlocal mean of the noisy slices that the fit guides. Not in the paper."""
 
-    reach: int | None = None
-    """Steps along each axis of the plane within which voxels can count; 0: no such mean is taken. None: 3, or 2 where
-    the coarse mean follows."""
-    step_px: int | None = None
-    """Pixels in a step. None: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel makes
-    it, since such neighbors tell little new; 1 elsewhere."""
-    reach_slices: int = 2
-    """Voxels up to this many slices away can count, with one step less of reach for each slice after the first."""
-    similarity_sd: float = 0.5
-    """Difference of denoised voxels, in noise sd, at which their weight begins to fall."""
-    coarse: Literal["ct", "always", "never"] = "ct"
-    """Whether that mean is averaged again in steps that double, where steps are of more than one pixel: correlated
-    noise leaves blotches that a mean over near pixels cannot lower. ``ct``: for modality CT. Filtered back projection
-    leaves little noise of low frequency, so that what is coarse stands out and is given back; blobs of noise in PET and
-    in smoothed MR look like lesions, which would lose contrast."""
-    coarse_sd: float = 0.45
-    """As ``similarity_sd``, for the voxels of that mean."""
+    reach: int | None = option(
+        None,
+        "How many steps away along each in-plane axis voxels can count; 0: no such mean is taken. null: 3, or 2 if the "
+        "coarse mean follows.",
+        at_least=0,
+        at_most=16,
+    )
+    step_px: int | None = option(
+        None,
+        "Pixels in a step. null: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel "
+        "makes it, since such neighbors add little information; 1 elsewhere.",
+        unit="px",
+        at_least=1,
+        at_most=16,
+    )
+    reach_slices: int = option(
+        2,
+        "Voxels up to this many slices away can count, with one step less of reach for each slice after the first.",
+        unit="slices",
+        at_least=0,
+        at_most=4,
+    )
+    similarity_sd: float = option(
+        0.5,
+        "Difference of denoised voxels, in noise sd, at which their weight begins to fall.",
+        unit="sd",
+        above=0,
+    )
+    coarse: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether the mean is averaged again in steps that double, if a step is more than one pixel: correlated noise "
+        "leaves blotches that a mean over near pixels cannot lower. auto: as the policy of the modality says "
+        "(nsn2n.modality). In CT, filtered back projection leaves little low-frequency noise, so coarse structure "
+        "stands out and is given back; in PET and smoothed MR, blobs of noise look like lesions, which would lose "
+        "contrast.",
+    )
+    coarse_sd: float = option(0.45, "The same as similarity_sd, for the coarse mean.", unit="sd", above=0)
 
     def __post_init__(self) -> None:
-        _require(self.reach is None or 0 <= self.reach <= 16, "average.reach must be in 0..16", self.reach)
-        _require(self.step_px is None or 1 <= self.step_px <= 16, "average.step_px must be in 1..16", self.step_px)
-        _require(0 <= self.reach_slices <= 4, "average.reach_slices must be in 0..4", self.reach_slices)
-        _require(self.similarity_sd > 0, "average.similarity_sd must be > 0", self.similarity_sd)
-        _require(self.coarse_sd > 0, "average.coarse_sd must be > 0", self.coarse_sd)
+        check_bounds(self, "average.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,20 +237,35 @@ class EdgeSettings:
     """The filter of groups of similar blocks that lowers the noise at edges (:mod:`nsn2n.filters.edge_filter`). Not in
     the paper."""
 
-    when: Literal["ct", "always", "never"] = "ct"
-    """``ct``: for modality CT. MR gains little by it."""
-    contrast_sd: float = 6.0
-    """An edge is where values within 5 x 5 pixels differ by more than this many noise sd: more than a faint spot."""
-    threshold_sd: float = 2.0
-    """What the guide holds of a frequency counts as its own noise up to this many sd of the volume's noise in it."""
-    keep_sd: float = 2.5
-    """What the filter takes out of a slice stays where its mean over a few pixels is beyond this many standard
-    deviations of such a mean at edges."""
+    when: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether noise at edges is filtered. auto: as the policy of the modality says (nsn2n.modality). CT gains by "
+        "it, MR only a little.",
+    )
+    contrast_sd: float = option(
+        6.0,
+        "An edge is where values within 5 x 5 pixels differ by more than this many noise sd: more than a faint spot "
+        "does.",
+        unit="sd",
+        above=0,
+    )
+    threshold_sd: float = option(
+        2.0,
+        "What the guide holds of a frequency counts as the guide's own noise up to this many sd of the volume's noise "
+        "at that frequency.",
+        unit="sd",
+        at_least=0,
+    )
+    keep_sd: float = option(
+        2.5,
+        "What the filter would remove from a slice stays where its mean over a few pixels exceeds this many standard "
+        "deviations of such a mean at edges.",
+        unit="sd",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
-        _require(self.contrast_sd > 0, "edges.contrast_sd must be > 0", self.contrast_sd)
-        _require(self.threshold_sd >= 0, "edges.threshold_sd must be >= 0", self.threshold_sd)
-        _require(self.keep_sd > 0, "edges.keep_sd must be > 0", self.keep_sd)
+        check_bounds(self, "edges.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,28 +273,38 @@ class RefitSettings:
     """A second network that sees several slices, fitted to the result of the first with noise added to it. Not in the
     paper."""
 
-    when: Literal["mr", "always", "never"] = "mr"
-    """``mr``: for modality MR. There it gains 0.8 dB; CT loses by it, and so do its spots of one slice."""
-    steps: int = 200
-    """Optimizer steps, together."""
-    renew_at: float = 0.25
-    """Fraction of the steps after which the target is made anew with the network as it is then; 0: never."""
-    learning_rate: float = 4e-3
-    """Its peak: before the target is renewed, and after it, it rises over a tenth of the steps and falls over the
-    rest."""
-    slices: int = 5
-    """Slices that it sees, the one to denoise in their middle."""
-    crops_per_step: int = 2
-    share: float = 0.3
-    """Weight of its result in the mean with the nonlocal mean that it guides."""
+    when: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether the second network is fitted. auto: as the policy of the modality says (nsn2n.modality). MR gains "
+        "0.8 dB by it; CT loses, and so do its spots that are in one slice only.",
+    )
+    steps: int = option(200, "Optimizer steps in total.", at_least=1)
+    renew_at: float = option(
+        0.25,
+        "Fraction of the steps after which the target is made anew with the network as it is then; 0: never.",
+        at_least=0,
+        below=1,
+    )
+    learning_rate: float = option(
+        4e-3,
+        "Peak learning rate. Both before the target is renewed and after it, the rate rises over a tenth of the steps "
+        "and falls over the rest.",
+        above=0,
+        below=1,
+    )
+    slices: int = option(
+        5, "Slices that the network sees, the one to denoise in the middle.", unit="slices", choices=(1, 3, 5, 7)
+    )
+    crops_per_step: int = option(2, "Crops in a step.", at_least=1)
+    share: float = option(
+        0.3,
+        "Weight of the network's result in its mean with the nonlocal mean that it guides.",
+        at_least=0,
+        at_most=1,
+    )
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "refit.steps must be >= 1", self.steps)
-        _require(0 <= self.renew_at < 1, "refit.renew_at must be in [0, 1)", self.renew_at)
-        _require(0 < self.learning_rate < 1, "refit.learning_rate must be in (0, 1)", self.learning_rate)
-        _require(self.slices in (1, 3, 5, 7), "refit.slices must be 1, 3, 5 or 7", self.slices)
-        _require(self.crops_per_step >= 1, "refit.crops_per_step must be >= 1", self.crops_per_step)
-        _require(0 <= self.share <= 1, "refit.share must be in 0..1", self.share)
+        check_bounds(self, "refit.")
 
     @property
     def draft_steps(self) -> int:
@@ -251,21 +317,31 @@ class StructureSettings:
     """Limits of the verdict on what was removed (:mod:`nsn2n.structure_check`): beyond the first of each pair it is
     ``review``, beyond the second ``fail``. ``benchmarks/structure.py`` measures how often each is right."""
 
-    edges_review: float = 0.1
-    """Share of the fine detail of edges that was removed."""
-    edges_fail: float = 0.2
-    excess_review: float = 6.0
-    """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
-    excess_fail: float = 8.0
-    coherence_review: float = 1.1
-    """Root mean square of the local means, over that of noise."""
-    coherence_fail: float = 1.5
+    edges_review: float = option(
+        0.1, "Fraction of the fine detail of edges that was removed, beyond which the verdict is review.", above=0
+    )
+    edges_fail: float = option(0.2, "The same fraction, beyond which the verdict is fail.", above=0)
+    excess_review: float = option(
+        6.0,
+        "Largest local mean of the removed part, in standard deviations of such a mean of noise, beyond which the "
+        "verdict is review.",
+        unit="sd",
+        above=0,
+    )
+    excess_fail: float = option(8.0, "The same mean, beyond which the verdict is fail.", unit="sd", above=0)
+    coherence_review: float = option(
+        1.1,
+        "Root mean square of the local means, relative to that of noise, beyond which the verdict is review.",
+        above=0,
+    )
+    coherence_fail: float = option(1.5, "The same ratio, beyond which the verdict is fail.", above=0)
 
     def __post_init__(self) -> None:
+        check_bounds(self, "structure.")
         for name in ("edges", "excess", "coherence"):
             review, fail = getattr(self, f"{name}_review"), getattr(self, f"{name}_fail")
             _require(
-                0 < review <= fail, f"structure.{name}_review must be > 0 and <= structure.{name}_fail", (review, fail)
+                review <= fail, f"structure.{name}_review must be > 0 and <= structure.{name}_fail", (review, fail)
             )
 
 
@@ -273,28 +349,54 @@ class StructureSettings:
 class Settings:
     """All that decides the outcome, besides the volume and the machine."""
 
-    preset: str = "default"
-    """The preset these settings started from; a name for logs and records."""
-    seed: int = 0
-    """Seed of the weights and the crops: the same volume, seed and machine give the same voxels."""
-    strength: float = 1.0
-    """Share of the change that is made, 0..1: 0 gives the source, 1 the denoised volume
-    (:mod:`nsn2n.filters.blending`)."""
-    largest_change_sd: float | None = 5.0
-    """No voxel is changed by more than this many local noise sd; None: no limit, as in the paper."""
-    mean_px: float | None = 12.0
-    """The mean of the removed part under a Gaussian of this sd in the plane is given back, so that no region's mean is
-    moved; noise has no such mean. None: not given back, as in the paper."""
-    excess_sd: float | None = 3.5
-    """What a fit removed is given back where its mean over a few pixels is beyond this many standard deviations of such
-    a mean of noise, half as many more at the end: a small structure that the fit erased. None: not given back, as in
-    the paper."""
-    excess_across_sd: float | None = 3.5
-    """The same for its mean over a few pixels and slices, at the end: a faint structure that goes through several
-    slices. None: not given back, as in the paper."""
-    budget_s: float | None = None
-    """Seconds that a volume may take: the fits end early to keep to it. Their steps then depend on the machine; to have
-    the same bytes again, set the steps that were taken. None: no limit."""
+    preset: str = option(
+        "default", "The preset that these settings started from; in Python, only a name for logs and records."
+    )
+    seed: int = option(
+        0,
+        "Seed of the weights and crops, 0 to 2**63-1: the same volume, seed and machine give the same voxels.",
+    )
+    strength: float = option(
+        1.0,
+        "Fraction of the change that is applied: 0 gives the source, 1 the denoised volume.",
+        at_least=0,
+        at_most=1,
+    )
+    largest_change_sd: float | None = option(
+        5.0,
+        "No voxel is changed by more than this many local noise sd; null: no limit, as in the paper.",
+        unit="sd",
+        above=0,
+    )
+    mean_px: float | None = option(
+        12.0,
+        "The mean of the removed part under an in-plane Gaussian of this sd is given back, so that no region's mean "
+        "shifts; noise has no such mean. null: not given back, as in the paper.",
+        unit="px",
+        above=0,
+    )
+    excess_sd: float | None = option(
+        3.5,
+        "What a fit removed is given back where its mean over a few pixels exceeds this many standard deviations of "
+        "such a mean of noise (1.5 times as many at the end): a small structure that the fit erased. null: not given "
+        "back, as in the paper.",
+        unit="sd",
+        above=0,
+    )
+    excess_across_sd: float | None = option(
+        3.5,
+        "The same for its mean over a few pixels and slices, at the end: a faint structure that runs through several "
+        "slices. null: not given back, as in the paper.",
+        unit="sd",
+        above=0,
+    )
+    budget_s: float | None = option(
+        None,
+        "Seconds that a volume may take: the fits end early to keep within it. The number of their steps then depends "
+        "on the machine; to get the same bytes again, set the steps that were taken. null: no limit.",
+        unit="s",
+        above=0,
+    )
     match: MatchSettings = field(default_factory=MatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -303,27 +405,15 @@ class Settings:
     edges: EdgeSettings = field(default_factory=EdgeSettings)
     refit: RefitSettings = field(default_factory=RefitSettings)
     structure: StructureSettings = field(default_factory=StructureSettings)
-    rician: bool = True
-    """In MR magnitudes the mean of the noise is taken away, which no fit to noisy slices can see. Not in the paper."""
+    rician: bool = option(
+        True,
+        "In MR magnitudes, subtract the mean of the noise, which no fit to noisy slices can see. Not in the paper.",
+    )
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed must be an integer in 0..2**63-1", self.seed
-        )
-        _require(0 <= self.strength <= 1, "strength must be in 0..1", self.strength)
-        _require(
-            self.largest_change_sd is None or self.largest_change_sd > 0,
-            "largest_change_sd must be > 0",
-            self.largest_change_sd,
-        )
-        _require(self.excess_sd is None or self.excess_sd > 0, "excess_sd must be > 0", self.excess_sd)
-        _require(
-            self.excess_across_sd is None or self.excess_across_sd > 0,
-            "excess_across_sd must be > 0",
-            self.excess_across_sd,
-        )
-        _require(self.budget_s is None or self.budget_s > 0, "budget_s must be > 0", self.budget_s)
-        _require(self.mean_px is None or self.mean_px > 0, "mean_px must be > 0", self.mean_px)
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        _require(whole and 0 <= self.seed < 2**63, "seed must be an integer in 0..2**63-1", self.seed)
+        check_bounds(self)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], base: Settings | None = None) -> Settings:

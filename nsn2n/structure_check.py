@@ -19,16 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import Float32Array
 from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import StructureSettings
 from nsn2n.stack.sampling import evenly_spread
+from nsn2n.stack.shear import Layout
 
-__all__ = ["Finding", "StructureCheck", "Verdict", "check_structure", "joined_structure", "require_noise"]
+__all__ = [
+    "Finding",
+    "StructureCheck",
+    "Verdict",
+    "check_structure",
+    "joined_structure",
+    "moved_to_slices",
+    "raise_on_failed_check",
+]
 
 Verdict = Literal["pass", "review", "fail"]
-Float32Array = NDArray[np.float32]
 
 SIZES_PX = (1.0, 2.0)
 """Sizes of the structures that are looked for, as sd of a Gaussian: discs of some 3 and 6 pixels."""
@@ -136,7 +145,19 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
     )
 
 
-def require_noise(record: Mapping[str, Any], *, force: bool = False) -> None:
+def moved_to_slices(structure: StructureCheck, layout: Layout) -> StructureCheck:
+    """Return what was found on the canvases of a sheared stack, said of its slices."""
+    findings = []
+    for found in structure.findings:
+        index, row, column = found.index_zyx
+        top, left = layout.offset(index)
+        findings.append(replace(found, index_zyx=(index, row - top, column - left)))
+    # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
+    excess_dhw = layout.gather(np.broadcast_to(structure.excess_hw, layout.shape_dhw))
+    return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
+
+
+def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> None:
     """Refuse a volume of which the check says ``fail``.
 
     Parameters
@@ -174,7 +195,7 @@ def check_structure(
     Parameters
     ----------
     noisy_dhw, denoised_dhw : ndarray, shape (D, H, W), float32, finite
-        Of MR magnitudes before the mean of their noise is taken away, since that mean follows the anatomy.
+        Of MR magnitudes before the mean of their noise is subtracted, since that mean follows the anatomy.
     noise_sd_dhw : ndarray, same shape
         Local noise sd, same unit.
     settings : StructureSettings, optional

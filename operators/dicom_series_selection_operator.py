@@ -20,13 +20,12 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text
-from nsn2n.dicom.select.rules import Rules, SelectedRecord, Selection, default_rules, load_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
-from nsn2n.errors import DicomError
-from nsn2n.operators.failures import ErrorHandler, series_errors
+from nsn2n.dicom.select.rules import Rules, SelectedRecord, Selection
+from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
+from nsn2n.jobs.outcomes import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES
 
-__all__ = ["DICOMSeriesSelectionOperator", "select_in_folder", "study_selected_series"]
+__all__ = ["DICOMSeriesSelectionOperator", "study_selected_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class DICOMSeriesSelectionOperator(Operator):
         input_folder: Path | str | None = None,
         rules: Rules | Path | str | None = None,
         series_uids: Sequence[str] = (),
-        go_on: Callable[[], bool] | None = None,
+        should_continue: Callable[[], bool] | None = None,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -78,7 +77,7 @@ class DICOMSeriesSelectionOperator(Operator):
             Selection rules (`nsn2n.dicom.select.rules`); by default those of the model bundle.
         series_uids : sequence of str, optional
             Exactly these series, whatever the rules say.
-        go_on : callable, optional
+        should_continue : callable, optional
             Asked before each series; once it says False, that series and those after it are not sent. What was
             sent before goes its way. `untried` then is their number.
         on_error : callable, optional
@@ -87,7 +86,7 @@ class DICOMSeriesSelectionOperator(Operator):
         self.input_folder = input_folder
         self.rules = rules
         self.series_uids = tuple(series_uids)
-        self.go_on = go_on
+        self.should_continue = should_continue
         self.on_error = on_error
         self.untried = 0
         self.selection: Selection | None = None
@@ -103,9 +102,9 @@ class DICOMSeriesSelectionOperator(Operator):
         """Emit the next series; the first call chooses them, the last one ends this operator."""
         if self.selection is None:
             folder = op_input.receive(self.INPUT_FOLDER) or self.input_folder
-            self.selection = select_in_folder(folder, self.rules, self.series_uids)
+            self.selection = choose_series(folder, self.rules, self.series_uids)
             self._pending.extend(self.selection.selected)
-        if self.go_on is not None and not self.go_on():
+        if self.should_continue is not None and not self.should_continue():
             self.untried = len(self._pending)
             self._pending.clear()
             self.stop_execution()
@@ -120,38 +119,6 @@ class DICOMSeriesSelectionOperator(Operator):
         """Say so if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
         if self._pending:
             logger.error("the graph ended before %d of the selected series were sent", len(self._pending))
-
-
-def select_in_folder(
-    folder: Path | str | None, rules: Rules | Path | str | None = None, series_uids: Sequence[str] = ()
-) -> Selection:
-    """Choose the series of a folder that are to be processed, and log why the others are not.
-
-    Parameters and errors are those of `DICOMSeriesSelectionOperator`.
-
-    Raises
-    ------
-    DicomError
-        If there is no folder or no DICOM in it, a named series is not there, or no series is selected.
-    SettingsError
-        If the rules make no sense.
-    """
-    if folder is None:
-        raise DicomError("the selection needs a folder; got none. Pass input_folder, or connect that port.")
-    if rules is None:
-        rules = default_rules()
-    elif not isinstance(rules, Rules):
-        rules = load_rules(rules)
-    selection = select_series(scan_folder(folder), rules, series_uids)
-    for alone in selection.left_alone:
-        logger.info("%s", alone.reason)
-    if not selection.selected:
-        reasons = "; ".join(alone.reason for alone in selection.left_alone)
-        raise DicomError(
-            f"at least one series in {folder} must match the selection rules; none of"
-            f" {len(selection.left_alone)} does ({reasons}). Adapt the rules, or name a series by its UID."
-        )
-    return selection
 
 
 def study_selected_series(selected: SelectedRecord, selection: Selection) -> StudySelectedSeries:
@@ -180,7 +147,7 @@ def study_selected_series(selected: SelectedRecord, selection: Selection) -> Stu
     study.add_series(series)
     metadata = {
         SOURCE_FILES: [str(path) for path in record.files],
-        SERIES_NUMBERS: _series_numbers(selection, record.StudyInstanceUID),
+        SERIES_NUMBERS: sorted(series_numbers_by_study(selection)[record.StudyInstanceUID]),
     }
     message = StudySelectedSeries(study)
     message.add_selected_series(SelectedSeries(selected.name, series, metadata=metadata))
@@ -194,10 +161,3 @@ def _read_without_pixels(path: Path) -> Dataset:
         raise refusal(
             f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path
         ) from error
-
-
-def _series_numbers(selection: Selection, study_uid: str) -> list[int]:
-    records = [selected.record for selected in selection.selected]
-    records += [alone.record for alone in selection.left_alone]
-    of_study = [record.SeriesNumber for record in records if record.StudyInstanceUID == study_uid]
-    return sorted({number for number in of_study if number is not None})

@@ -4,24 +4,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from monai.deploy.core import ConditionType, Fragment, Image, Operator, OperatorSpec
 
-from nsn2n.dicom.write.series_writer import WrittenSeries, write_series
+from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.errors import DicomError
-from nsn2n.jobs.companions import write_companions
-from nsn2n.jobs.options import OutputOptions
-from nsn2n.operators.failures import ErrorHandler, series_errors
+from nsn2n.jobs.dicom_job import write_denoised
+from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.outcomes import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import RECORD, SERIES_NUMBERS, SOURCE_FILES, series_label
-from nsn2n.structure_check import require_noise
 
 __all__ = ["DICOMSeriesWriterOperator", "write_image"]
-
-logger = logging.getLogger(__name__)
 
 
 class DICOMSeriesWriterOperator(Operator):
@@ -49,7 +44,7 @@ class DICOMSeriesWriterOperator(Operator):
         fragment: Fragment,
         *args: Any,
         output_folder: Path | str,
-        options: OutputOptions | None = None,
+        options: JobOptions | None = None,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -60,17 +55,17 @@ class DICOMSeriesWriterOperator(Operator):
         fragment : Fragment
         output_folder : path
             Gets a subfolder for each series, named by its new SeriesInstanceUID.
-        options : OutputOptions, optional
-            Names and encoding of the new series.
+        options : JobOptions, optional
+            Those of the output and of what is written beside it count.
         on_error : callable, optional
             Called with the label of a series that cannot be written and the error, instead of ending the
             graph.
         """
         self.output_folder = Path(output_folder)
-        self.options = options or OutputOptions()
+        self.options = options or JobOptions()
         self.on_error = on_error
         self.written: list[WrittenSeries] = []
-        self._new_numbers: dict[str, set[int]] = {}
+        self._series_numbers: dict[str, set[int]] = {}
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -82,27 +77,21 @@ class DICOMSeriesWriterOperator(Operator):
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Receive an image, write it, emit the folder."""
         image = op_input.receive(self.INPUT_IMAGE)
-        new_numbers = self._new_numbers.setdefault(str(image.metadata().get("StudyInstanceUID")), set())
-        with series_errors(series_label(image.metadata()), self.on_error):
-            series = write_image(image, self.output_folder, options=self.options, taken_series_numbers=new_numbers)
-            new_numbers.add(series.SeriesNumber)
+        metadata = image.metadata()
+        numbers = self._series_numbers.setdefault(str(metadata.get("StudyInstanceUID")), set())
+        with series_errors(series_label(metadata), self.on_error):
+            series = write_image(image, self.output_folder, self.options, series_numbers=numbers)
             self.written.append(series)
-            metadata = image.metadata()
-            taken = {*metadata.get(SERIES_NUMBERS, ()), *new_numbers}
-            beside = write_companions(
-                self.output_folder, series, metadata[SOURCE_FILES], metadata[RECORD], self.options, taken
-            )
-            new_numbers.update(companion.SeriesNumber for companion in beside)
             op_output.emit(series.folder, self.OUTPUT_FOLDER)
-            op_output.emit((series, image.metadata()), self.OUTPUT_WRITTEN)
+            op_output.emit((series, metadata), self.OUTPUT_WRITTEN)
 
 
 def write_image(
     image: Image,
     output_folder: Path | str,
+    options: JobOptions | None = None,
     *,
-    options: OutputOptions | None = None,
-    taken_series_numbers: Collection[int] = (),
+    series_numbers: set[int] | None = None,
 ) -> WrittenSeries:
     """Write an image as `DICOMSeriesWriterOperator` does.
 
@@ -110,15 +99,14 @@ def write_image(
     ----------
     image : Image
     output_folder : path
-    options : OutputOptions, optional
-        Names and encoding of the new series.
-    taken_series_numbers : collection of int
-        Numbers in use beside those that the image names.
+    options : JobOptions, optional
+    series_numbers : set of int, optional
+        Numbers in use beside those that the image names; all that are in use afterwards are added.
 
     Raises
     ------
     DicomError, VolumeError, SettingsError
-        If the metadata lacks a key; otherwise those of `nsn2n.dicom.write.series_writer.write_series`.
+        If the metadata lacks a key; otherwise those of `nsn2n.jobs.dicom_job.write_denoised`.
     """
     metadata = image.metadata()
     source_files, record = metadata.get(SOURCE_FILES), metadata.get(RECORD)
@@ -128,21 +116,14 @@ def write_image(
             f" {', '.join(sorted(map(str, metadata))) or 'none'} [{series_label(metadata)}]. Read it with"
             " VolumeLoaderOperator and denoise it with NSN2NDenoiseOperator."
         )
-    options = options or OutputOptions()
-    require_noise(record.get("structure", {}), force=options.force)
-    written = write_series(
+    numbers = set() if series_numbers is None else series_numbers
+    numbers.update(metadata.get(SERIES_NUMBERS, ()))
+    return write_denoised(
         image.asnumpy(),
+        record,
         source_files,
-        output_folder,
-        options.derivation(record["summary"]),
-        options=options.write_options({*metadata.get(SERIES_NUMBERS, ()), *taken_series_numbers}),
-    )
-    logger.info(
-        "%s: written as series %d, %d files in %s: %s",
+        Path(output_folder),
+        options or JobOptions(),
+        numbers,
         series_label(metadata),
-        written.SeriesNumber,
-        len(written.files),
-        written.folder,
-        record["summary"],
     )
-    return written

@@ -1,43 +1,40 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of an SDK ``Image`` that the operators share: names of keys, and values read with care."""
+"""The metadata of an SDK ``Image``: keys that the operators share, and the way from a series to an image and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, cast, get_args
+from typing import Any
+
+import numpy as np
+from monai.deploy.core import Image
+
+from nsn2n._typing import Spacing
+from nsn2n.dicom.attributes import series_number, text
+from nsn2n.dicom.read.series_reader import SeriesVolume
+from nsn2n.modality import Modality
+from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = [
-    "PADDING_MASK",
-    "PARTS",
-    "PART_SHEARS",
-    "PART_SPACINGS",
     "RECORD",
     "REPORT",
     "SERIES_NUMBERS",
     "SOURCE_FILES",
+    "STACK",
     "known_modality",
-    "part_spacings_mm",
+    "sdk_metadata",
     "series_label",
     "spacing_mm",
+    "stack_of",
 ]
 
 SOURCE_FILES = "source_files"
 """List of str: the DICOM file of each slice, in slice order."""
 
-PADDING_MASK = "padding_mask_dhw"
-"""bool array of the shape of the image, True where a pixel is padding; absent if none is."""
-
-PARTS = "parts"
-"""List of int: slices of each part, where the image is not one stack of neighboring slices; absent if it is."""
-
-PART_SPACINGS = "part_spacings_mm"
-"""List of [dz, dy, dx] in mm, one for each part; there where ``parts`` is."""
-
-PART_SHEARS = "part_shears_px"
-"""List of [rows, columns] in pixels, one for each part: how far each slice lies displaced against the one before;
-absent if none does."""
+STACK = "slice_stack"
+"""`SliceStack`: padding, parts and tilt of the volume, beside its values; absent in images of other operators."""
 
 SERIES_NUMBERS = "series_numbers_in_study"
 """Sorted list of int: series numbers of the study that are in use, which a new series must not get."""
@@ -48,10 +45,75 @@ RECORD = "nsn2n"
 REPORT = "nsn2n_report"
 """`nsn2n.report.ReportData`: what a quality report shows; absent unless it was asked for."""
 
-Modality = Literal["CT", "MR", "PT"]
+_KEYWORDS = (
+    *("SeriesDate", "SeriesTime", "Modality", "SeriesDescription", "BodyPartExamined", "PatientPosition"),
+    *("Laterality", "StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber"),
+    *("SeriesInstanceUID", "StudyInstanceUID"),
+)
 
 
-def spacing_mm(metadata: Mapping[str, Any]) -> tuple[float, float, float] | None:
+def stack_of(image: Image) -> SliceStack:
+    """Return the volume of an image: its values, with what its metadata says of them.
+
+    Raises
+    ------
+    VolumeError
+        If the image is no volume, or was cropped or resampled since its stack was made.
+    """
+    metadata = image.metadata()
+    carried = metadata.get(STACK)
+    if isinstance(carried, SliceStack):
+        return carried.with_values(image.asnumpy())
+    return SliceStack.of(image.asnumpy(), spacing_mm=spacing_mm(metadata), modality=known_modality(metadata))
+
+
+def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str, Any]:
+    """Return metadata as the MONAI Deploy SDK's ``DICOMSeriesToVolumeOperator`` gives it to an ``Image``.
+
+    Same keys and types, but right geometry: the SDK swaps the two values of PixelSpacing in its affines and
+    takes BodyPartExamined from another tag. Two keys more: ``source_files``, the file of each slice in order, and
+    ``slice_stack``. A series of several parts has no ``depth_pixel_spacing`` and no affines, since no one is right for
+    all of it.
+
+    Parameters
+    ----------
+    series : SeriesVolume
+    selection_name : str
+        Name of the rule that took the series.
+
+    Returns
+    -------
+    dict
+        ``affine`` is that of RAS (key ``space``), from (column, row, slice) indices to mm.
+    """
+    header, (grid, *others) = series.headers[0], series.geometry.parts
+    metadata: dict[str, Any] = {keyword: text(header, keyword) for keyword in _KEYWORDS if keyword in header}
+    number = series_number(header)
+    if number is not None:
+        metadata["SeriesNumber"] = number
+    depth_mm, between_rows_mm, between_columns_mm = grid.spacing_mm
+    metadata |= {
+        "row_pixel_spacing": between_rows_mm,
+        "col_pixel_spacing": between_columns_mm,
+        "row_direction_cosine": list(grid.row_direction),
+        "col_direction_cosine": list(grid.column_direction),
+        "depth_direction_cosine": [float(value) for value in np.cross(grid.row_direction, grid.column_direction)],
+        "selection_name": selection_name,
+        SOURCE_FILES: [str(path) for path in series.files],
+        STACK: series.stack,
+    }
+    if others:
+        return metadata
+    return metadata | {
+        "depth_pixel_spacing": depth_mm,
+        "dicom_affine_transform": grid.affine_lps,
+        "nifti_affine_transform": grid.affine_ras,
+        "affine": grid.affine_ras,
+        "space": "RAS",
+    }
+
+
+def spacing_mm(metadata: Mapping[str, Any]) -> Spacing | None:
     """Distances (dz, dy, dx) between slices, rows and columns in mm; None unless all are positive numbers.
 
     The SDK's names mislead: ``row_pixel_spacing`` is the first value of PixelSpacing, from row to row.
@@ -64,16 +126,10 @@ def spacing_mm(metadata: Mapping[str, Any]) -> tuple[float, float, float] | None
     return (depth, row, column) if valid else None
 
 
-def part_spacings_mm(metadata: Mapping[str, Any]) -> list[tuple[float, float, float]] | None:
-    """Distances (dz, dy, dx) in mm of each part of an image in parts; None if it does not name them."""
-    found = metadata.get(PART_SPACINGS)
-    return None if found is None else [(float(dz), float(dy), float(dx)) for dz, dy, dx in found]
-
-
 def known_modality(metadata: Mapping[str, Any]) -> Modality | None:
-    """CT, MR or PT; None if the image is of another kind or does not say."""
+    """Return the modality that an image names; None if it is none that can be denoised, or is not named."""
     modality = str(metadata.get("Modality") or "").strip().upper()
-    return cast(Modality, modality) if modality in get_args(Modality) else None
+    return Modality(modality) if modality in set(Modality) else None
 
 
 def series_label(metadata: Mapping[str, Any]) -> str:

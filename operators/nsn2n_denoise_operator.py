@@ -4,28 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
 from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
 
-from nsn2n import denoise
-from nsn2n.operators.failures import ErrorHandler, series_errors
-from nsn2n.operators.image_metadata import (
-    PADDING_MASK,
-    PART_SHEARS,
-    PARTS,
-    RECORD,
-    REPORT,
-    known_modality,
-    part_spacings_mm,
-    series_label,
-    spacing_mm,
-)
-from nsn2n.report import collect_report
+from nsn2n._typing import Progress
+from nsn2n.jobs.dicom_job import denoise_series
+from nsn2n.jobs.options import METHOD, JobOptions
+from nsn2n.jobs.outcomes import ErrorHandler, series_errors
+from nsn2n.operators.image_metadata import RECORD, REPORT, STACK, series_label, stack_of
+from nsn2n.runtime.config_loading import option_of
 
 __all__ = ["NSN2NDenoiseOperator", "denoise_image"]
+
+_METHOD_OPTIONS = tuple(
+    entry.name for entry in fields(JobOptions) if (told := option_of(entry)) is not None and told.group == METHOD
+)
 
 
 class NSN2NDenoiseOperator(Operator):
@@ -35,15 +30,13 @@ class NSN2NDenoiseOperator(Operator):
 
     Named input:
         image: Image, shape (D, H, W), any real type, in units of the modality. Of its metadata these are
-            used, all optional: ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm),
-            ``Modality``, ``padding_mask_dhw`` (bool array: True takes no part and stays as it is), and, where
-            not all slices are neighbors, ``parts`` (list of int: slices of each part, which are denoised apart)
-            with ``part_spacings_mm``; where slices lie displaced, ``part_shears_px``.
+            used, all optional: ``slice_stack`` (`nsn2n.SliceStack`, as `VolumeLoaderOperator` gives it: padding, parts
+            and tilt), else ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm) and ``Modality``.
 
     Named output:
-        image: Image, float32, same shape and units. Metadata: that of the input, and ``nsn2n``, a dict of
-            plain values: settings, seed, measurements, verdict, and the line ``summary``. If asked for,
-            ``nsn2n_report``, the `nsn2n.report.ReportData`.
+        image: Image, float32, same shape and units. Metadata: that of the input, with the ``slice_stack`` of the new
+            values, and ``nsn2n``, a dict of plain values: settings, seed, measurements, verdict, and the line
+            ``summary``. If asked for, ``nsn2n_report``, the `nsn2n.report.ReportData`.
     """
 
     INPUT_IMAGE = "image"
@@ -53,29 +46,19 @@ class NSN2NDenoiseOperator(Operator):
         self,
         fragment: Fragment,
         *args: Any,
-        preset: str = "default",
-        seed: int | None = None,
-        strength: float | None = None,
-        device: str = "auto",
-        config: Mapping[str, Any] | None = None,
-        progress: Callable[[float, float], None] | None = None,
+        options: JobOptions | None = None,
+        progress: Progress | None = None,
         report: bool = False,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
-        """Store the settings, which are those of `nsn2n.denoise`.
+        """Store the settings.
 
         Parameters
         ----------
         fragment : Fragment
-        preset : str
-        seed : int, optional
-            In place of that of the settings.
-        strength : float, optional
-            How much of the noise to remove, 0..1; in place of that of the settings.
-        device : str
-        config : mapping, optional
-            Settings that differ from those of the preset.
+        options : JobOptions, optional
+            Those of the method count.
         progress : callable, optional
             Called with the fraction done and the seconds left.
         report : bool
@@ -83,12 +66,12 @@ class NSN2NDenoiseOperator(Operator):
         on_error : callable, optional
             Called with the label of an image that cannot be denoised and the error, instead of ending the
             graph.
+        **kwargs
+            Options of the method by their names, in place of those of ``options``: ``preset``, ``seed``, ``strength``
+            and so on; the rest is for Holoscan.
         """
-        self.preset = preset
-        self.seed = seed
-        self.strength = strength
-        self.device = device
-        self.config = dict(config or {})
+        named = {name: kwargs.pop(name) for name in _METHOD_OPTIONS if name in kwargs}
+        self.options = replace(options or JobOptions(), **named)
         self.progress = progress
         self.report = report
         self.on_error = on_error
@@ -103,54 +86,22 @@ class NSN2NDenoiseOperator(Operator):
         """Receive an image, emit it denoised."""
         image = op_input.receive(self.INPUT_IMAGE)
         with series_errors(series_label(image.metadata()), self.on_error):
-            denoised = denoise_image(
-                image,
-                preset=self.preset,
-                seed=self.seed,
-                strength=self.strength,
-                device=self.device,
-                config=self.config,
-                progress=self.progress,
-                report=self.report,
-            )
+            denoised = denoise_image(image, self.options, report=self.report, progress=self.progress)
             op_output.emit(denoised, self.OUTPUT_IMAGE)
 
 
 def denoise_image(
-    image: Image,
-    *,
-    preset: str = "default",
-    seed: int | None = None,
-    strength: float | None = None,
-    device: str = "auto",
-    config: Mapping[str, Any] | None = None,
-    progress: Callable[[float, float], None] | None = None,
-    report: bool = False,
+    image: Image, options: JobOptions | None = None, *, report: bool = False, progress: Progress | None = None
 ) -> Image:
-    """Denoise an SDK image; parameters and errors are those of `nsn2n.denoise` and `NSN2NDenoiseOperator`.
+    """Denoise an SDK image; parameters are those of `NSN2NDenoiseOperator`, errors those of `nsn2n.denoise`.
 
     Returns
     -------
     Image
         A new one, as `NSN2NDenoiseOperator` emits it; the input is not changed.
     """
-    metadata = image.metadata()
-    volume, spacing = np.asarray(image.asnumpy(), dtype=np.float32), spacing_mm(metadata)
-    result = denoise(
-        volume,
-        spacing_mm=part_spacings_mm(metadata) or spacing,
-        modality=known_modality(metadata),
-        preset=preset,
-        seed=seed,
-        strength=strength,
-        device=device,
-        config=config,
-        progress=progress,
-        exclude=metadata.get(PADDING_MASK),
-        parts=metadata.get(PARTS),
-        shear_px=metadata.get(PART_SHEARS),
-    )
-    added: dict[str, Any] = {RECORD: {**result.record, "summary": result.summary()}}
-    if report:
-        added[REPORT] = collect_report(volume, result, spacing_mm=spacing)
-    return Image(result.volume, {**metadata, **added})
+    metadata, stack = image.metadata(), stack_of(image)
+    denoise = (options or JobOptions()).denoise
+    made = denoise_series(stack, denoise, series_label(metadata), report=report, progress=progress)
+    added = {RECORD: made.record, STACK: stack.with_values(made.values)}
+    return Image(made.values, {**metadata, **added, **({REPORT: made.report} if report else {})})

@@ -13,11 +13,11 @@ from monai.deploy.core.domain.dicom_series import DICOMSeries
 from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
 
 from nsn2n.dicom.attributes import refusal, text
-from nsn2n.dicom.read.series_reader import read_series, sdk_metadata
 from nsn2n.dicom.select.scan import read_header, scan_folder
 from nsn2n.errors import DicomError
-from nsn2n.operators.failures import ErrorHandler, series_errors
-from nsn2n.operators.image_metadata import PADDING_MASK, SERIES_NUMBERS, SOURCE_FILES, series_label
+from nsn2n.jobs.dicom_job import load_series
+from nsn2n.jobs.outcomes import ErrorHandler, series_errors
+from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES, sdk_metadata, series_label
 
 __all__ = ["VolumeLoaderOperator", "load_image"]
 
@@ -37,9 +37,9 @@ class VolumeLoaderOperator(Operator):
     Named output:
         image: Image, float32, shape (D, H, W), slices in geometric order, in units of the modality (HU in
             CT). Metadata: the keys of the SDK's operator (spacings in mm, affine in RAS, ...), and
-            ``source_files``, ``series_numbers_in_study`` and, where pixels are padding,
-            ``padding_mask_dhw`` (`nsn2n.operators.image_metadata`). A series with gaps, or of several volumes,
-            has ``parts`` and ``part_spacings_mm`` in place of ``depth_pixel_spacing`` and the affines.
+            ``source_files``, ``series_numbers_in_study`` and ``slice_stack``, the `nsn2n.SliceStack` with padding,
+            parts and tilt (`nsn2n.operators.image_metadata`). A series with gaps, or of several volumes, has no
+            ``depth_pixel_spacing`` and no affines.
     """
 
     INPUT_SERIES = "study_selected_series_list"
@@ -80,7 +80,7 @@ class VolumeLoaderOperator(Operator):
 
 
 def load_image(study_selected_series_list: Sequence[StudySelectedSeries], *, refuse_gaps: bool = False) -> Image:
-    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.dicom.read.series_reader.read_series`.
+    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.jobs.dicom_job.load_series`.
 
     Raises
     ------
@@ -95,16 +95,14 @@ def load_image(study_selected_series_list: Sequence[StudySelectedSeries], *, ref
             " choose exactly one, or use DICOMSeriesSelectionOperator, which sends them one by one."
         )
     files = selected[0].metadata().get(SOURCE_FILES) or _files_of_datasets(selected[0].series)
-    series = read_series([Path(file) for file in files], refuse_gaps=refuse_gaps)
+    series = load_series(files, refuse_gaps=refuse_gaps)
     metadata = sdk_metadata(series, selection_name=selected[0].selection_name)
     metadata[SERIES_NUMBERS] = selected[0].metadata().get(SERIES_NUMBERS) or sorted(
         other.SeriesNumber
         for other in study_selected_series_list[0].study.get_all_series()
         if other.SeriesNumber is not None
     )
-    if series.padding_mask_dhw is not None:
-        metadata[PADDING_MASK] = series.padding_mask_dhw
-    return Image(series.volume_dhw, metadata)
+    return Image(series.stack.values, metadata)
 
 
 def _selected_series(message: Sequence[StudySelectedSeries]) -> list[SelectedSeries]:

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before anything loads PyTorch, also in the programs that tests start. Tests run beside each other, one on each core,
+# and perhaps beside other programs: threads of one fit that wait for each other would make it many times as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on each run, so a failure is one of the change at hand; and no limit on an example's time,
 # which says more about the machine than about the code.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

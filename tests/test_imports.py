@@ -1,10 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part may import which: app -> operators -> nsn2n.dicom -> the method, never back.
+"""Which part may import which: downward only, without circles. And each module has its tests.
 
-And each module has its tests, in a tree that mirrors the code.
-
-The command line and the demonstration stand with the application on top: they connect everything.
+The tree of the tests mirrors that of the code.
 """
 
 from __future__ import annotations
@@ -13,83 +11,118 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Folders from the top down, with the name that each is installed under.
-PACKAGES = {
-    "app": "nsn2n.app",
-    "operators": "nsn2n.operators",
-    "nsn2n/cli": "nsn2n.cli",
-    "nsn2n/jobs": "nsn2n.jobs",
-    "nsn2n/synthetic": "nsn2n.synthetic",
-    "nsn2n/dicom": "nsn2n.dicom",
-    "nsn2n": "nsn2n",
-}
-LAYERS = list(PACKAGES.values())
-# What the lower layers must not touch, wherever in a file the import stands.
+# Folders, with the name that each is installed under; the longest first.
+PACKAGES = {"app": "nsn2n.app", "operators": "nsn2n.operators", "nsn2n": "nsn2n"}
+
+# From the top down. A part imports parts of the layers below it, and itself.
+LAYERS = (
+    ("nsn2n.__main__",),
+    ("nsn2n.app", "nsn2n.cli"),
+    ("nsn2n.operators",),
+    ("nsn2n.jobs",),
+    ("nsn2n.dicom", "nsn2n.io", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
+    ("nsn2n.denoising",),
+    ("nsn2n.pipeline", "nsn2n.result"),
+    ("nsn2n.stages",),
+    ("nsn2n.training", "nsn2n.filters", "nsn2n.structure_check"),
+    ("nsn2n.noise",),
+    ("nsn2n.stack", "nsn2n.measurements"),
+    ("nsn2n.settings", "nsn2n.modality"),
+    ("nsn2n.runtime",),
+    ("nsn2n.errors", "nsn2n._typing", "nsn2n._version"),
+)
+
+# What parts must not touch, wherever in a file the import stands. The rest of the method and its files: METHOD.
+METHOD = ("pydicom", "highdicom", "monai.deploy", "holoscan")
+FILES = ("torch", "monai", "holoscan")
 FORBIDDEN = {
-    "nsn2n.jobs": ("torch", "monai", "holoscan"),
-    "nsn2n.dicom": ("torch", "monai", "holoscan"),
-    "nsn2n": ("pydicom", "highdicom", "monai.deploy", "holoscan"),
+    **{part: METHOD for layer in LAYERS[4:] for part in layer},
+    "nsn2n.dicom": FILES,
+    "nsn2n.jobs": FILES,
+    "nsn2n.synthetic": FILES,
 }
 
 
-def _modules() -> Iterator[tuple[Path, str]]:
-    """Yield each shipped source file and its installed module name."""
+def _modules() -> dict[str, Path]:
+    """Return each shipped source file by its installed name; a package's own file ends in ``__init__``."""
+    found = {}
     for folder, package in PACKAGES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
-            parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            if package == "nsn2n" and f"nsn2n/{parts[0]}" in PACKAGES:
-                continue
-            name = ".".join((package, *parts)).removesuffix(".__init__")
-            yield path, name
+            found[".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts))] = path
+    return found
 
 
-def _layer(module: str) -> int:
-    """Return the place of a module among the layers; 0 is the top."""
-    if module.startswith(("nsn2n.cli.main", "nsn2n.cli.demo", "nsn2n.__main__")):
-        return 0
-    for place, package in enumerate(LAYERS):
-        if module == package or module.startswith(f"{package}."):
-            return place
-    raise ValueError(module)
+MODULES = _modules()
 
 
-def _imports(path: Path, module: str) -> Iterator[str]:
+def _part(module: str) -> str:
+    """Return the part of the house that a module belongs to."""
+    parts = [part for layer in LAYERS for part in layer if module == part or module.startswith(f"{part}.")]
+    assert len(parts) == 1, f"{module} belongs to {parts or 'no part'}: give it a place in LAYERS"
+    return parts[0]
+
+
+def _layer(part: str) -> int:
+    return next(index for index, layer in enumerate(LAYERS) if part in layer)
+
+
+def _imports(path: Path) -> Iterator[str]:
     """Yield the absolute names that a file imports, also inside functions and for type checkers."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = package.split(".")
-                base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
-            # `from nsn2n import dicom` imports nsn2n.dicom.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            assert not node.level, f"{path} imports by a relative name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-MODULES = list(_modules())
+def _own(name: str) -> str | None:
+    """Return the module of this project that an imported name is, or is in; None if it is another's."""
+    if name.split(".")[0] != "nsn2n" or name.startswith("nsn2n.bundle"):
+        return None
+    pieces = name.split(".")
+    for end in range(len(pieces), 0, -1):
+        module = ".".join(pieces[:end])
+        if module in MODULES:
+            return module
+        if f"{module}.__init__" in MODULES:
+            return f"{module}.__init__"
+    raise AssertionError(f"nothing is called {name}")
 
 
-@pytest.mark.parametrize(("path", "module"), MODULES, ids=[module for _, module in MODULES])
-def test_imports_point_down(path, module):
-    own = _layer(module)
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    own = _part(module)
     wrong = []
-    for name in _imports(path, module):
-        first = name.split(".")[0]
-        forbidden = FORBIDDEN.get(LAYERS[own], ())
-        upward = first == "nsn2n" and not name.startswith("nsn2n.bundle") and _layer(name) < own
-        by_folder = first in ("app", "operators", "models", "tests", "benchmarks")
-        if upward or by_folder or any(name == f or name.startswith(f"{f}.") for f in forbidden):
+    for name in _imports(MODULES[module]):
+        other = _own(name)
+        by_folder = name.split(".")[0] in ("app", "operators", "models", "tests", "benchmarks")
+        forbidden = any(name == f or name.startswith(f"{f}.") for f in FORBIDDEN.get(own, ()))
+        upward = other is not None and _part(other) != own and _layer(_part(other)) <= _layer(own)
+        if upward or by_folder or forbidden:
             wrong.append(name)
 
-    assert not wrong, f"{path.relative_to(ROOT)} imports {wrong} from a layer above it"
+    assert not wrong, f"{MODULES[module].relative_to(ROOT)} imports {wrong}, which is not below it"
+
+
+def test_there_is_no_circle():
+    """Neither when a module is imported, nor inside of functions, nor for type checkers."""
+    graph = {}
+    for module, path in MODULES.items():
+        # What a package re-exports is looked for in the module that it comes from.
+        graph[module] = {other for name in _imports(path) if (other := _own(name)) not in (None, module)}
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
 def _import_with_blocked(modules: list[str], blocked: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -110,25 +143,43 @@ for module in {modules!r}:
     )
 
 
-@pytest.mark.parametrize("layer", ["nsn2n", "nsn2n.dicom", "nsn2n.jobs"])
-def test_lower_layers_work_without_the_libraries_of_the_upper_ones(layer):
-    own = LAYERS.index(layer)
-    modules = [module for _, module in MODULES if _layer(module) == own and not module.endswith("__main__")]
-    assert layer in modules
+@pytest.mark.parametrize("blocked", [METHOD, FILES], ids=["the method", "files and jobs"])
+def test_lower_layers_work_without_the_libraries_of_the_upper_ones(blocked):
+    modules = [module.removesuffix(".__init__") for module in MODULES if FORBIDDEN.get(_part(module)) == blocked]
+    assert len(modules) > 20
 
-    result = _import_with_blocked(modules, FORBIDDEN[layer])
+    result = _import_with_blocked(modules, blocked)
 
     assert result.returncode == 0, result.stderr
 
 
 def test_every_module_has_its_tests():
     missing = []
-    for path, _ in MODULES:
-        # A package's __init__ and __main__ only connect; the version is a constant, the errors are names.
-        if path.stem in ("__init__", "__main__", "_version", "errors"):
+    for path in MODULES.values():
+        # A package's __init__ and __main__ only connect; version, types and errors are names.
+        if path.stem in ("__init__", "__main__", "_version", "_typing", "errors"):
             continue
-        test = ROOT / "tests" / path.relative_to(ROOT).parent / f"test_{path.stem.lstrip('_')}.py"
+        test = ROOT / "tests" / path.relative_to(ROOT).parent / f"test_{path.stem}.py"
         if not test.is_file():
             missing.append(str(test.relative_to(ROOT)))
 
     assert not missing, f"modules without tests of their own: {missing}"
+
+
+def test_every_test_of_a_module_has_its_module():
+    """A module that moves takes its tests along. Tests of several modules stand in a folder, or are named below."""
+    together = {
+        "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
+        "nsn2n/stages": {"stages"},
+        "nsn2n/jobs": {"both_ways"},
+    }
+    lost = []
+    for folder in PACKAGES:
+        for path in (ROOT / "tests" / folder).rglob("test_*.py"):
+            place = path.relative_to(ROOT / "tests").parent
+            name = path.stem.removeprefix("test_")
+            alone = name in together.get(place.as_posix(), ())
+            if not alone and not (ROOT / place / f"{name}.py").is_file():
+                lost.append(str(path.relative_to(ROOT)))
+
+    assert not lost, f"tests without a module of their name: {lost}"

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import yaml
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from nsn2n._typing import Float32Array
 from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
 from nsn2n.dicom.select.scan import scan_folder
 from nsn2n.errors import NSN2NError
@@ -32,7 +32,6 @@ __all__ = ["DemoResult", "Quality", "compare", "run_demo"]
 
 logger = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
 
 WINDOW_HU = (-160.0, 240.0)
 """Soft tissue window (center 40, width 400): PSNR and SSIM are those of values clipped to it."""
@@ -133,18 +132,18 @@ def run_demo(
     before, after = _read(folder / INPUT), _read(folder / DENOISED)
     if after.geometry != before.geometry:
         raise NSN2NError(f"the denoised series must lie on the grid of its source; {folder / DENOISED} does not.")
-    _save_picture(folder / PICTURE, before.volume_dhw, after.volume_dhw, phantom)
+    _save_picture(folder / PICTURE, before.stack.values, after.stack.values, phantom)
     return DemoResult(
         shape_dhw=shape_dhw,
-        before=compare(before.volume_dhw, phantom),
-        after=compare(after.volume_dhw, phantom),
+        before=compare(before.stack.values, phantom),
+        after=compare(after.stack.values, phantom),
         seconds=seconds,
         peak_memory_mib=peak_memory_mib,
         picture=folder / PICTURE,
     )
 
 
-def compare(volume_dhw: FloatArray, phantom: PhantomStudy) -> Quality:
+def compare(volume_dhw: Float32Array, phantom: PhantomStudy) -> Quality:
     """Measure a volume, in HU, against the truth of a phantom."""
     low, high = WINDOW_HU
     truth, shown = (np.clip(volume, low, high) for volume in (phantom.truth_dhw, volume_dhw))
@@ -195,7 +194,7 @@ def _read(folder: Path) -> SeriesVolume:
     return read_series(record.files, allow_own_output=True)
 
 
-def _save_picture(file: Path, before_dhw: FloatArray, after_dhw: FloatArray, phantom: PhantomStudy) -> None:
+def _save_picture(file: Path, before_dhw: Float32Array, after_dhw: Float32Array, phantom: PhantomStudy) -> None:
     """Draw the middle slice: before, after, what was removed, and the truth."""
     middle = len(before_dhw) // 2
     before, after, truth = (volume[middle] for volume in (before_dhw, after_dhw, phantom.truth_dhw))

@@ -18,24 +18,16 @@ from nsn2n.dicom.write.derive import new_series, series_description
 from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
 from nsn2n.io.nifti import read_nifti
-from nsn2n.jobs.dicom_job import select_in, series_numbers_by_study
+from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.nifti_job import new_file
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.settings import Settings
 
 __all__ = ["plan_file", "plan_folder"]
 
 
-def plan_folder(
-    source: Path,
-    target: Path,
-    settings: Settings,
-    options: OutputOptions,
-    series_uids: tuple[str, ...] = (),
-    *,
-    refuse_gaps: bool = False,
-) -> int:
+def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
     """Print each series of a folder that would be denoised: its size, and where the new one goes by which name.
 
     Returns
@@ -48,7 +40,7 @@ def plan_folder(
     NSN2NError
         If there is no series to denoise, or the output cannot be written to.
     """
-    selection = select_in(source, series_uids=series_uids)
+    selection = choose_series(source, options.selection_rules, options.series_uids)
     require_writable_folder(target)
     taken = series_numbers_by_study(selection)
     for study_uid, numbers in taken.items():
@@ -56,18 +48,16 @@ def plan_folder(
     ready = 0
     for _, record in selection.selected:
         try:
-            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID], refuse_gaps))
+            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID]))
             ready += 1
         except NSN2NError as error:
             typer.echo(f"{record.label}\n  refused: {error}")
-    _print_settings(settings)
+    _print_settings(options.settings())
     return 0 if ready else 1
 
 
-def _plan(
-    record: SeriesRecord, target: Path, options: OutputOptions, taken_series_numbers: set[int], refuse_gaps: bool
-) -> str:
-    geometry = inspect_series(record.files, refuse_gaps=refuse_gaps)
+def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_numbers: set[int]) -> str:
+    geometry = inspect_series(record.files, refuse_gaps=options.refuse_gaps)
     derivation = options.derivation("-")
     series = new_series(record.header, derivation, taken_series_numbers)
     taken_series_numbers.add(series.SeriesNumber)
@@ -88,7 +78,7 @@ def _shown(element: DataElement) -> str:
     return "".join(char if char.isprintable() else " " for char in str(element.value))
 
 
-def plan_file(source: Path, target: Path, settings: Settings) -> int:
+def plan_file(source: Path, target: Path, options: JobOptions) -> int:
     """Print which file a NIfTI file would become.
 
     Raises
@@ -99,9 +89,9 @@ def plan_file(source: Path, target: Path, settings: Settings) -> int:
     written = new_file(source, target)
     volume = read_nifti(source)
     require_writable_folder(written.parent)
-    typer.echo(f"{source}\n  {' x '.join(map(str, volume.volume_dhw.shape))} voxels (slices, rows, columns)")
+    typer.echo(f"{source}\n  {' x '.join(map(str, volume.stack.shape_dhw))} voxels (slices, rows, columns)")
     typer.echo(f"  to {written}")
-    _print_settings(settings)
+    _print_settings(options.settings())
     return 0
 
 

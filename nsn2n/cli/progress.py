@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from nsn2n.app.report import ProgressLog, configure_logging
+from nsn2n.runtime.logs import ProgressLog, configure_logging
 
 __all__ = ["ShowProgress", "show_progress"]
 

@@ -8,19 +8,14 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import (
     UID,
-    CTImageStorage,
-    EnhancedCTImageStorage,
     EnhancedMRColorImageStorage,
-    EnhancedMRImageStorage,
-    EnhancedPETImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
     LegacyConvertedEnhancedPETImageStorage,
-    MRImageStorage,
-    PositronEmissionTomographyImageStorage,
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, tag_text, text, values
+from nsn2n.modality import Modality, policy_of
 
 __all__ = [
     "ENHANCED_CLASSES",
@@ -36,10 +31,10 @@ OWN_MODEL_NAME = "nsn2n"
 """Manufacturer and ManufacturerModelName of every series that we write: the mark by which we know our own
 output. (A private derivation code would tell the same but costs two validator warnings per file.)"""
 
-SINGLE_FRAME_CLASSES = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
+SINGLE_FRAME_CLASSES = frozenset(UID(uid) for row in map(policy_of, Modality) for uid in row.sop_classes)
 """SOP classes of single slices that the reader takes."""
 
-ENHANCED_CLASSES = frozenset({EnhancedCTImageStorage, EnhancedMRImageStorage, EnhancedPETImageStorage})
+ENHANCED_CLASSES = frozenset(UID(uid) for row in map(policy_of, Modality) for uid in row.enhanced_sop_classes)
 """SOP classes of multi-frame images that the reader takes."""
 
 LATER_CLASSES = frozenset(

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from scipy import fft
 from torch import Tensor
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["BLOCK_PX", "REACH_SLICES", "Groups", "noise_spectrum"]
 
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 BLOCK_PX = 8
 """Edge of the square blocks."""

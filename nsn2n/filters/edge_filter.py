@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.level import MAD_TO_SD
@@ -25,9 +26,7 @@ from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["edge_share", "filter_edges"]
 
-Float32Array = NDArray[np.float32]
 Float16Array = NDArray[np.float16]
-BoolArray = NDArray[np.bool_]
 NoiseOf = Callable[[int], Float32Array]
 
 _EDGE_PX = 5

@@ -21,15 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.settings import AverageSettings
 
 __all__ = ["coarse_mean", "guided_mean", "step_for"]
 
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import Float32Array
 from nsn2n.filters.removed_structure import (
     coherent_excess,
     excess_noise,
@@ -22,9 +22,8 @@ from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import Settings
 from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["Restorer"]
+__all__ = ["StructureRecovery"]
 
-Float32Array = NDArray[np.float32]
 
 _SMALL_PX = (2.0, 1.0)
 """Sizes of the structures of one slice that are looked for in what was removed, as sd of a Gaussian."""
@@ -43,7 +42,7 @@ _SAMPLE_SLICES = 16
 """Slices on which the noise of a local mean is measured."""
 
 
-class Restorer:
+class StructureRecovery:
     """Gives back to denoised volumes, in place, what is too coherent in the removed part to be noise.
 
     Parameters

@@ -23,15 +23,16 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
+from nsn2n._typing import Float32Array
 from nsn2n.errors import VolumeError
+from nsn2n.io import NIFTI_SUFFIXES
+from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["NiftiVolume", "read_nifti", "write_nifti"]
 
 logger = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
 
-_SUFFIXES = (".nii", ".nii.gz")
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -39,10 +40,8 @@ _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 class NiftiVolume:
     """A volume read from a NIfTI file, and what is needed to write another one like it."""
 
-    volume_dhw: FloatArray
-    """Values after the file's scaling, shape (d, h, w), float32; d is the slice axis."""
-    spacing_mm: tuple[float, float, float]
-    """Of (d, h, w)."""
+    stack: SliceStack
+    """Values after the file's scaling; of a modality that is not known, since the file does not say it."""
     axes: tuple[int, int, int]
     """The file's voxel axes (0, 1 or 2) that are d, h and w."""
     image: nib.Nifti1Image
@@ -86,10 +85,14 @@ def read_nifti(path: str | os.PathLike[str]) -> NiftiVolume:
     volume_dhw = np.empty(stored_dhw.shape, np.float32)
     for index, plane in enumerate(stored_dhw):
         volume_dhw[index] = _scaled(plane, image)
-    return NiftiVolume(volume_dhw, spacing_mm, axes, image)
+    try:
+        stack = SliceStack.of(volume_dhw, spacing_mm=spacing_mm)
+    except VolumeError as error:
+        raise VolumeError(f"{path} cannot be taken as a volume: {error}") from error
+    return NiftiVolume(stack, axes, image)
 
 
-def write_nifti(path: str | os.PathLike[str], volume_dhw: FloatArray, like: NiftiVolume) -> None:
+def write_nifti(path: str | os.PathLike[str], volume_dhw: Float32Array, like: NiftiVolume) -> None:
     """Write a file like the one that was read, with other values.
 
     Everything but the values is kept: axes, affines and their codes, units, header texts, extensions, data
@@ -101,7 +104,7 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: FloatArray, like: Nift
     ----------
     path : path
         A ``.nii`` or ``.nii.gz`` file in an existing folder. It appears when it is complete.
-    volume_dhw : ndarray, shape of ``like.volume_dhw``
+    volume_dhw : ndarray, shape of ``like.stack.values``
         New values, in the unit of the file that was read.
     like : NiftiVolume
         What :func:`read_nifti` returned.
@@ -114,10 +117,10 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: FloatArray, like: Nift
     path = _checked_path(path)
     if not path.parent.is_dir():
         raise VolumeError(f"The folder of {path} must exist. Create it first.")
-    if volume_dhw.shape != like.volume_dhw.shape:
+    if volume_dhw.shape != like.stack.values.shape:
         raise VolumeError(
             f"The volume to write to {path} must have the shape of the one that was read, "
-            f"{like.volume_dhw.shape} (slices, rows, columns); got {volume_dhw.shape}. "
+            f"{like.stack.values.shape} (slices, rows, columns); got {volume_dhw.shape}. "
             "Do not crop or transpose it."
         )
     stored = np.array(like.image.dataobj)
@@ -141,8 +144,8 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: FloatArray, like: Nift
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    if not path.name.endswith(_SUFFIXES):
-        raise VolumeError(f"The name of a NIfTI file must end in {' or '.join(_SUFFIXES)}; got {path}.")
+    if not path.name.endswith(NIFTI_SUFFIXES):
+        raise VolumeError(f"The name of a NIfTI file must end in {' or '.join(NIFTI_SUFFIXES)}; got {path}.")
     return path
 
 
@@ -185,13 +188,13 @@ def _slope_inter(image: nib.Nifti1Image) -> tuple[float, float]:
     return (1.0 if slope is None else slope), (0.0 if inter is None else inter)
 
 
-def _scaled(stored: NDArray[Any], image: nib.Nifti1Image) -> FloatArray:
+def _scaled(stored: NDArray[Any], image: nib.Nifti1Image) -> Float32Array:
     slope, inter = _slope_inter(image)
-    scaled: FloatArray = (stored.astype(np.float64) * slope + inter).astype(np.float32)
+    scaled: Float32Array = (stored.astype(np.float64) * slope + inter).astype(np.float32)
     return scaled
 
 
-def _unscaled(values: FloatArray, image: nib.Nifti1Image) -> tuple[NDArray[Any], int]:
+def _unscaled(values: Float32Array, image: nib.Nifti1Image) -> tuple[NDArray[Any], int]:
     """Return what is to be stored for values, and how many of them had to be clipped."""
     slope, inter = _slope_inter(image)
     dtype = image.get_data_dtype()

@@ -17,11 +17,12 @@ from pydicom.dataset import Dataset
 
 from nsn2n._version import __version__
 from nsn2n.dicom.attributes import PARSE_ERRORS, series_number
-from nsn2n.dicom.write.derive import Derivation, DerivedSeries
+from nsn2n.dicom.write.derivation import Derivation
+from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.dicom.write.numbering import claimed_series
 from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.errors import DicomError
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.options import JobOptions
 
 __all__ = ["write_companions"]
 
@@ -33,7 +34,7 @@ def write_companions(
     written: WrittenSeries,
     source_files: Sequence[Path | str],
     record: Mapping[str, Any],
-    options: OutputOptions,
+    options: JobOptions,
     taken_series_numbers: Collection[int] = (),
 ) -> tuple[WrittenSeries, ...]:
     """Write the objects that the options ask for, each into a subfolder named by its SeriesInstanceUID.
@@ -47,7 +48,7 @@ def write_companions(
         The source of each of its slices.
     record : mapping
         As `nsn2n.DenoiseResult.record` gives it.
-    options : OutputOptions
+    options : JobOptions
     taken_series_numbers : collection of int
         Numbers in use in the study, besides those in the output folder.
 

@@ -1,40 +1,68 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole folder: choose series, read, denoise and write each, and go on where one fails."""
+"""The steps by which series of a folder become denoised ones, and the run that takes them all.
+
+Each step is written here, once: the command line takes them one after the other in :func:`denoise_folder`, and each
+operator of the application takes one.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import Rules, Selection, default_rules, select_series
+from nsn2n._typing import Float32Array, Progress
+from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
+from nsn2n.dicom.select.rules import Rules, Selection, default_rules, load_rules, select_series
 from nsn2n.dicom.select.scan import SeriesRecord, scan_folder
 from nsn2n.dicom.write.series_writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError, NSN2NError
 from nsn2n.jobs.companions import write_companions
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.outcomes import JobOutcomes, series_errors
 from nsn2n.jobs.report_output import write_quality_report
-from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.paths import require_writable_folder
-from nsn2n.structure_check import require_noise
+from nsn2n.stack.slice_stack import SliceStack
+from nsn2n.structure_check import raise_on_failed_check
 
 if TYPE_CHECKING:
-    from nsn2n.denoising import DenoiseResult
+    from nsn2n.report import ReportData
+    from nsn2n.result import DenoiseResult
 
-__all__ = ["Outcome", "denoise_folder", "select_in", "series_numbers_by_study"]
+__all__ = [
+    "DenoisedSeries",
+    "Outcome",
+    "choose_series",
+    "denoise_folder",
+    "denoise_series",
+    "load_series",
+    "series_numbers_by_study",
+    "write_denoised",
+]
 
 logger = logging.getLogger(__name__)
 
 Denoise = Callable[..., "DenoiseResult"]
-"""Takes the volume and the keywords `spacing_mm`, `parts`, `shear_px`, `modality`, `exclude` and `progress` of
-`nsn2n.denoise`."""
+"""Takes a `SliceStack` and the keyword ``progress``; `JobOptions.denoise`, or `nsn2n.denoise` with its settings."""
 
 SeriesProgress = Callable[[SeriesRecord, float, float], None]
 """Takes the series in work, the fraction of it that is done, and the seconds left."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisedSeries:
+    """What became of the volume of a series, before it is written."""
+
+    values: Float32Array
+    """Shape (D, H, W), in the unit of the source."""
+    record: Mapping[str, Any]
+    """`DenoiseResult.record` and its ``summary``: plain values."""
+    report: ReportData | None
+    """What a quality report shows; None unless it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +74,148 @@ class Outcome:
     error: NSN2NError | None = None
 
 
+def choose_series(
+    folder: Path | str | None, rules: Rules | Path | str | None = None, series_uids: Sequence[str] = ()
+) -> Selection:
+    """Choose the series of a folder that are to be denoised, and log why the others are not.
+
+    Parameters
+    ----------
+    folder : path
+        Searched with all its subfolders.
+    rules : Rules, path of a JSON file or JSON text, optional
+        By default those of the model bundle.
+    series_uids : sequence of str, optional
+        Exactly these series, in place of rules.
+
+    Raises
+    ------
+    DicomError
+        If there is no folder or no DICOM in it, a named series is not there, or no series is selected.
+    SettingsError
+        If the rules make no sense.
+    """
+    if folder is None:
+        raise DicomError("the selection needs a folder; got none. Pass input_folder, or connect that port.")
+    if not isinstance(rules, Rules):
+        rules = default_rules() if rules is None else load_rules(rules)
+    selection = select_series(scan_folder(folder), rules, series_uids)
+    for alone in selection.left_alone:
+        logger.info("%s", alone.reason)
+    if not selection.selected:
+        reasons = "; ".join(alone.reason for alone in selection.left_alone)
+        raise DicomError(
+            f"at least one series of {folder} must be one to denoise; none of {len(selection.left_alone)} is"
+            f" ({reasons}). Name one by its UID, or adapt the rules."
+        )
+    return selection
+
+
+def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
+    """Return the series numbers in use, which no derived series of the study may get."""
+    records = [record for _, record in selection.selected] + [record for record, _ in selection.left_alone]
+    numbers: dict[str, set[int]] = {}
+    for record in records:
+        of_study = numbers.setdefault(record.StudyInstanceUID, set())
+        if record.SeriesNumber is not None:
+            of_study.add(record.SeriesNumber)
+    return numbers
+
+
+def load_series(files: Sequence[Path | str], *, refuse_gaps: bool = False) -> SeriesVolume:
+    """Read the files of a series as a volume; errors as of `nsn2n.dicom.read.series_reader.read_series`."""
+    return read_series([Path(file) for file in files], refuse_gaps=refuse_gaps)
+
+
+def denoise_series(
+    stack: SliceStack, denoise: Denoise, label: str, *, report: bool, progress: Progress | None = None
+) -> DenoisedSeries:
+    """Denoise the volume of a series.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    denoise : callable
+    label : str
+        How messages name the series.
+    report : bool
+        Collect what a quality report shows.
+    progress : callable, optional
+        Called with the fraction done and the seconds left.
+
+    Raises
+    ------
+    VolumeError, SettingsError
+        As of `nsn2n.denoise`.
+    """
+    result = denoise(stack, progress=progress)
+    summary = result.summary()
+    logger.info("%s: %s", label, summary)
+    data = None
+    if report:
+        from nsn2n.report import collect_report  # with what draws
+
+        data = collect_report(stack, result)
+    return DenoisedSeries(result.volume, {**result.record, "summary": summary}, data)
+
+
+def write_denoised(
+    values_dhw: Float32Array,
+    record: Mapping[str, Any],
+    source_files: Sequence[Path | str],
+    output_folder: Path,
+    options: JobOptions,
+    series_numbers: set[int],
+    label: str,
+) -> WrittenSeries:
+    """Write a volume as a series derived from its source, and the objects that the options ask for beside it.
+
+    Parameters
+    ----------
+    values_dhw : ndarray, shape (D, H, W)
+    record : mapping
+        As `DenoisedSeries` has it; ``summary`` is what the new series says of itself.
+    source_files : sequence of path
+        The source of each slice, in order.
+    output_folder : path
+        Made if absent.
+    options : JobOptions
+    series_numbers : set of int
+        Numbers in use in the study; those of the new series are added.
+    label : str
+        How messages name the series.
+
+    Raises
+    ------
+    VolumeError
+        If the structure check says that anatomy was removed, or the values do not fit the source.
+    DicomError
+        As of `nsn2n.dicom.write.series_writer.write_series`.
+    """
+    raise_on_failed_check(record.get("structure", {}), force=options.force)
+    written = write_series(
+        values_dhw,
+        source_files,
+        output_folder,
+        options.derivation(record["summary"]),
+        options=options.write_options(series_numbers),
+    )
+    logger.info(
+        "%s: written as series %d, %d files in %s", label, written.SeriesNumber, len(written.files), written.folder
+    )
+    series_numbers.add(written.SeriesNumber)
+    beside = write_companions(output_folder, written, source_files, record, options, series_numbers)
+    series_numbers.update(companion.SeriesNumber for companion in beside)
+    return written
+
+
 def denoise_folder(
     input_folder: Path | str,
     output_folder: Path | str,
-    denoise: Denoise,
+    options: JobOptions | None = None,
     *,
-    rules: Rules | None = None,
-    series_uids: Sequence[str] = (),
-    options: OutputOptions | None = None,
-    strict: bool = False,
-    refuse_gaps: bool = False,
+    denoise: Denoise | None = None,
+    rules: Rules | Path | str | None = None,
     progress: SeriesProgress | None = None,
 ) -> list[Outcome]:
     """Denoise every selected series of a folder and write the derived ones.
@@ -66,19 +226,11 @@ def denoise_folder(
         Searched with all its subfolders.
     output_folder : path
         Made if absent; each derived series goes into a subfolder named by its UID.
-    denoise : callable
-        `nsn2n.denoise` with its settings filled in; a parameter, so that headers can be judged before
-        PyTorch is loaded.
-    rules : Rules, optional
-        By default those of the model bundle.
-    series_uids : sequence of str, optional
-        Exactly these series, in place of rules.
-    options : OutputOptions, optional
-        Names and encoding of the new series.
-    strict : bool
-        Stop at the first series that fails; otherwise the others go on.
-    refuse_gaps : bool
-        Refuse a series of which slices are missing or unevenly spaced, in place of denoising its even runs apart.
+    options : JobOptions, optional
+    denoise : callable, optional
+        In place of `JobOptions.denoise`.
+    rules : Rules, path of a JSON file or JSON text, optional
+        By default those that the options name, else those of the model bundle.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
 
@@ -95,96 +247,43 @@ def denoise_folder(
     NSN2NError
         If the output cannot be a folder.
     """
-    output = Path(output_folder)
-    selection = select_in(input_folder, rules, series_uids)
+    output, options = Path(output_folder), options or JobOptions()
+    selection = choose_series(input_folder, rules or options.selection_rules, options.series_uids)
     require_writable_folder(output)
-    options = options or OutputOptions()
-    taken = series_numbers_by_study(selection)
+    numbers = series_numbers_by_study(selection)
+    job = JobOutcomes(strict=options.strict)
     outcomes: list[Outcome] = []
     for _, record in selection.selected:
-        if strict and outcomes and outcomes[-1].written is None:
+        if not job.should_continue():
             outcomes.append(Outcome(record))
             continue
         logger.info("%s: %d files", record.label, len(record.files))
-        numbers = taken[record.StudyInstanceUID]
-        try:
-            with memory_errors(record.label):
-                written = _denoise_series(record, output, denoise, options, numbers, refuse_gaps, progress)
-        except NSN2NError as error:
-            details = error if logger.isEnabledFor(logging.DEBUG) else None
-            logger.error("%s: %s", record.label, error, exc_info=details)
-            outcomes.append(Outcome(record, error=error))
-        else:
-            numbers.add(written.SeriesNumber)
-            outcomes.append(Outcome(record, written=written))
+        errors: list[NSN2NError] = []
+
+        def note(label: str, error: NSN2NError, errors: list[NSN2NError] = errors) -> None:
+            errors.append(error)
+            job.failed(label, error)
+
+        written = None
+        with series_errors(record.label, note):
+            of_study = numbers[record.StudyInstanceUID]
+            written = _denoise_one(record, output, options, denoise or options.denoise, of_study, progress)
+        outcomes.append(Outcome(record, written, errors[0] if errors else None))
     return outcomes
 
 
-def select_in(input_folder: Path | str, rules: Rules | None = None, series_uids: Sequence[str] = ()) -> Selection:
-    """Choose the series of a folder as `denoise_folder` does, and log why the others are not.
-
-    Raises
-    ------
-    DicomError
-        If there is none to denoise, or a named series is not there.
-    """
-    selection = select_series(scan_folder(input_folder), rules or default_rules(), series_uids)
-    for alone in selection.left_alone:
-        logger.info("%s", alone.reason)
-    if not selection.selected:
-        raise DicomError(
-            f"at least one series of {input_folder} must be one to denoise; none of {len(selection.left_alone)} is. "
-            "Name one by its UID, or see `nsn2n info` for the reasons."
-        )
-    return selection
-
-
-def _denoise_series(
+def _denoise_one(
     record: SeriesRecord,
     output: Path,
+    options: JobOptions,
     denoise: Denoise,
-    options: OutputOptions,
-    taken_series_numbers: Collection[int],
-    refuse_gaps: bool,
+    series_numbers: set[int],
     progress: SeriesProgress | None,
 ) -> WrittenSeries:
-    series = read_series(record.files, refuse_gaps=refuse_gaps)
-    keywords: dict[str, Any] = {}
-    if progress is not None:
-        keywords["progress"] = lambda fraction, seconds_left: progress(record, fraction, seconds_left)
-    result = denoise(
-        series.volume_dhw,
-        spacing_mm=series.geometry.spacings_mm,
-        parts=series.parts,
-        shear_px=series.geometry.shears_px,
-        modality=series.modality,
-        exclude=series.padding_mask_dhw,
-        **keywords,
-    )
-    logger.info("%s: %s", record.label, result.summary())
-    require_noise(result.structure.record, force=options.force)
-    written = write_series(
-        result.volume,
-        series.files,
-        output,
-        options.derivation(result.summary()),
-        options=options.write_options(taken_series_numbers),
-    )
-    write_companions(output, written, series.files, result.record, options, taken_series_numbers)
-    if options.report:
-        from nsn2n.report import collect_report  # with PyTorch and what draws
-
-        data = collect_report(series.volume_dhw, result, spacing_mm=series.geometry.spacings_mm[0])
-        write_quality_report(output, data, written, record.SeriesInstanceUID)
+    series = load_series(record.files, refuse_gaps=options.refuse_gaps)
+    tell = partial(progress, record) if progress is not None else None
+    made = denoise_series(series.stack, denoise, record.label, report=options.report, progress=tell)
+    written = write_denoised(made.values, made.record, series.files, output, options, series_numbers, record.label)
+    if made.report is not None:
+        write_quality_report(output, made.report, written, record.SeriesInstanceUID)
     return written
-
-
-def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
-    """Numbers in use, which no derived series of the study may get."""
-    records = [record for _, record in selection.selected] + [record for record, _ in selection.left_alone]
-    numbers: dict[str, set[int]] = {}
-    for record in records:
-        of_study = numbers.setdefault(record.StudyInstanceUID, set())
-        if record.SeriesNumber is not None:
-            of_study.add(record.SeriesNumber)
-    return numbers

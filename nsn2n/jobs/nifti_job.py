@@ -6,28 +6,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nsn2n._typing import Progress
 from nsn2n.errors import VolumeError
+from nsn2n.io import NIFTI_SUFFIXES
 from nsn2n.io.nifti import read_nifti, write_nifti
+from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.paths import require_writable_folder
-from nsn2n.structure_check import require_noise
+from nsn2n.structure_check import raise_on_failed_check
 
 if TYPE_CHECKING:
-    from nsn2n.denoising import DenoiseResult
+    from nsn2n.result import DenoiseResult
 
 __all__ = ["denoise_nifti", "is_nifti_name", "new_file"]
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".nii", ".nii.gz")
-
 
 def is_nifti_name(path: Path | str) -> bool:
     """Tell whether a path ends as the name of a NIfTI file does."""
-    return str(path).endswith(SUFFIXES)
+    return str(path).endswith(NIFTI_SUFFIXES)
 
 
 def new_file(input_file: Path | str, output: Path | str) -> Path:
@@ -44,10 +46,10 @@ def new_file(input_file: Path | str, output: Path | str) -> Path:
 def denoise_nifti(
     input_file: Path | str,
     output: Path | str,
-    denoise: Callable[..., DenoiseResult],
+    options: JobOptions | None = None,
     *,
-    force: bool = False,
-    progress: Callable[[float, float], None] | None = None,
+    denoise: Callable[..., DenoiseResult] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Denoise the volume of a NIfTI file; the new file differs from it in the values alone.
 
@@ -58,10 +60,10 @@ def denoise_nifti(
     output : path
         A file name that ends in ``.nii`` or ``.nii.gz``, or a folder, made if absent, that gets a file of the
         same name as the input.
-    denoise : callable
-        `nsn2n.denoise` with its settings filled in; a parameter, so that PyTorch is loaded after the checks.
-    force : bool
-        Write the file although the structure check says that anatomy was removed.
+    options : JobOptions, optional
+        Those that are for NIfTI files.
+    denoise : callable, optional
+        In place of `JobOptions.denoise`.
     progress : callable, optional
         Called with the fraction that is done and the seconds left.
 
@@ -78,13 +80,14 @@ def denoise_nifti(
     NSN2NError
         If the output cannot be written to.
     """
-    source, target = Path(input_file), new_file(input_file, output)
+    source, target, options = Path(input_file), new_file(input_file, output), options or JobOptions()
     volume = read_nifti(source)
     require_writable_folder(target.parent)
+    stack = replace(volume.stack, modality=options.modality)
     with memory_errors(source.name):
-        result = denoise(volume.volume_dhw, spacing_mm=volume.spacing_mm, progress=progress)
+        result = (denoise or options.denoise)(stack, progress=progress)
     logger.info("%s: %s", source.name, result.summary())
-    require_noise(result.structure.record, force=force)
+    raise_on_failed_check(result.structure.record, force=options.force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_nifti(target, result.volume, volume)

@@ -16,17 +16,15 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.noise.level import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["Partner", "SliceCorrelation", "choose_partner", "slice_correlation"]
 
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 _SAMPLE_SLICES = 12
 _KEPT_SHARE = 0.8

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import Float32Array
 from nsn2n.runtime.cpus import for_each_slice
 
 __all__ = [
@@ -51,8 +52,6 @@ _LARGEST_GAIN = 1000.0
 
 _FLOOR = 0.25
 """Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
-
-Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
+from nsn2n._typing import Float32Array
 from nsn2n.noise.level import BLOCK_PX
 
 __all__ = ["ChannelNoise", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
 
-Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 _LARGEST_RATIO = 12.0

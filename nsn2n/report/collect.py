@@ -7,32 +7,29 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nsn2n._typing import Float32Array, Spacing
 from nsn2n._version import __version__
+from nsn2n.modality import Modality, policy_of
 from nsn2n.report.neighbors import Neighbors, Pair
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
+from nsn2n.result import DenoiseResult
 from nsn2n.stack.sampling import evenly_spread
-
-if TYPE_CHECKING:
-    from nsn2n.denoising import DenoiseResult
+from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["REMOVED_SD", "ReportData", "ShownSlice", "Spectrum", "collect_report"]
-
-Float32Array = NDArray[np.float32]
 
 SHOWN = 3
 """Slices that are shown, and one more where the structure check found something."""
 REMOVED_SD = 4.0
 """What was removed is shown from minus to plus this many noise sd."""
-CT_WINDOW_HU = (-160.0, 240.0)
-"""Soft tissue: center 40, width 400."""
 PERCENTILES = (1.0, 99.7)
-"""Of the values of MR and PET, for their window."""
+"""Of the values, for the window of a modality that has none of its own."""
 LOSS_POINTS = 200
 _SMALLEST = np.float32(1e-30)
 """In place of a noise of 0, by which nothing can be divided."""
@@ -55,6 +52,7 @@ class Spectrum:
     """Noise power spectra, all of shape (n,)."""
 
     frequency_per_mm: NDArray[np.float64]
+    """Per pixel where the spacing is not known."""
     before: NDArray[np.float64]
     removed: NDArray[np.float64]
     after: NDArray[np.float64]
@@ -65,8 +63,11 @@ class ReportData:
     """All that a report shows of the voxels; a few slices and some curves."""
 
     shape_dhw: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    """(slice, row, column); 1 where it is not known."""
+    parts: tuple[int, ...]
+    """Slices of each part, in order."""
+    spacings_mm: tuple[Spacing | None, ...]
+    """(slice, row, column) spacing of each part; None where it is not known."""
+    modality: Modality | None
     record: dict[str, Any]
     """As `nsn2n.DenoiseResult.record` gives it."""
     versions: dict[str, str]
@@ -90,12 +91,7 @@ class ReportData:
     """As `nsn2n.structure_check.StructureCheck` has it."""
 
 
-def collect_report(
-    volume: NDArray[Any],
-    result: DenoiseResult,
-    *,
-    spacing_mm: tuple[float, float, float] | None = None,
-) -> ReportData:
+def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
     """Reduce a volume and what `nsn2n.denoise` made of it.
 
     Of a volume in parts only slices within one part are compared with each other, of a sheared one the slices as they
@@ -103,32 +99,30 @@ def collect_report(
 
     Parameters
     ----------
-    volume : array, shape (D, H, W)
-        The input of `nsn2n.denoise`.
+    stack : SliceStack
+        The input of `nsn2n.denoise`; `SliceStack.of` makes one of an array.
     result : DenoiseResult
-    spacing_mm : tuple of 3 floats, optional
-        (slice, row, column); 1 mm by default.
     """
-    noisy = np.asarray(volume, dtype=np.float32)
-    denoised, depth = result.volume, len(result.volume)
-    spacing = spacing_mm or (1.0, 1.0, 1.0)
-    neighbors = Neighbors(result)
+    noisy, denoised, depth = stack.values, result.volume, len(stack.values)
+    neighbors = Neighbors(stack, result.shears_px)
     middle = min(neighbors.pairs, key=lambda pair: abs(pair.first - (depth - 1) // 2))
     matched_hw, compared_hw = _matched(result, neighbors, middle)
     shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
     return ReportData(
-        shape_dhw=(depth, *denoised.shape[1:]),
-        spacing_mm=spacing,
+        shape_dhw=stack.shape_dhw,
+        parts=stack.parts,
+        spacings_mm=stack.spacings_mm,
+        modality=stack.modality,
         record=result.record,
         versions=_versions(),
-        window=_window(result, shown),
+        window=_window(stack, shown),
         slices=shown,
         noise_before=neighbors.noise(noisy),
         noise_after=neighbors.noise(denoised),
         middle=middle.first,
         matched_hw=matched_hw,
         compared_hw=compared_hw,
-        spectrum=_spectrum(noisy, result, neighbors, (spacing[1], spacing[2])),
+        spectrum=_spectrum(noisy, result, neighbors, stack.pixel_spacing_mm or (1.0, 1.0)),
         loss=_thinned(result.loss),
         steps=len(result.loss),
         excess_hw=result.structure.excess_hw,
@@ -168,14 +162,12 @@ def _matched(result: DenoiseResult, neighbors: Neighbors, pair: Pair) -> tuple[N
     return matched & compared, compared
 
 
-def _window(result: DenoiseResult, slices: Sequence[ShownSlice]) -> tuple[float, float]:
-    if result.measured["modality"] == "CT":
-        return CT_WINDOW_HU
-    present = [
-        shown.before[np.isfinite(shown.before) if result.valid is None else result.valid[shown.index]]
-        for shown in slices
-    ]
-    values = np.concatenate(present)
+def _window(stack: SliceStack, slices: Sequence[ShownSlice]) -> tuple[float, float]:
+    window = policy_of(stack.modality).window
+    if window is not None:
+        return window
+    present = [shown.before if stack.mask is None else shown.before[stack.mask[shown.index]] for shown in slices]
+    values = np.concatenate([image.ravel() for image in present])
     low, high = (float(value) for value in np.percentile(values, PERCENTILES)) if values.size else (0.0, 1.0)
     return low, max(high, low + 1e-6)
 

@@ -8,24 +8,20 @@ different parts never.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nsn2n._typing import BoolArray, Float32Array, Shear
 from nsn2n.noise.level import BLOCK_PX, estimate_noise, noise_sd_slice
-from nsn2n.stack.parts import places_of
 from nsn2n.stack.shear import Layout
+from nsn2n.stack.slice_stack import SliceStack
 from nsn2n.stack.validation import fill_invalid
 
-if TYPE_CHECKING:
-    from nsn2n.denoising import DenoiseResult
-
 __all__ = ["Neighbors", "Pair"]
-
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,20 +44,22 @@ class Pair:
 
 
 class Neighbors:
-    """The neighboring slices of a result.
+    """The neighboring slices of a stack.
 
     Parameters
     ----------
-    result : DenoiseResult
+    stack : SliceStack
+    shears_px : sequence of (rows, columns)
+        Of each part, as far as its slices were moved onto each other (`DenoiseResult.shears_px`).
     """
 
-    def __init__(self, result: DenoiseResult) -> None:
-        depth, *shape_hw = result.volume.shape
-        self._valid = result.valid
+    def __init__(self, stack: SliceStack, shears_px: Sequence[Shear]) -> None:
+        _, *shape_hw = stack.shape_dhw
+        self._valid = stack.mask
         self._parts: list[tuple[slice, Layout]] = []
         self.pairs: list[Pair] = []
         """All, in order."""
-        for place, shear_px in zip(places_of(result.part_slices or (depth,)), result.shears_px, strict=True):
+        for place, shear_px in zip(stack.places, shears_px, strict=True):
             slices = place.stop - place.start
             layout = Layout((slices, *shape_hw), shear_px)
             self._parts.append((place, layout))

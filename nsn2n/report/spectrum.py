@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from nsn2n._typing import Float32Array
+
 __all__ = ["TILE_PX", "radial_spectrum", "tiles_with_least_structure"]
 
-Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 TILE_PX = 32

@@ -16,14 +16,17 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
+from nsn2n._typing import Spacing
 from nsn2n._version import __version__
 from nsn2n.errors import NSN2NError
+from nsn2n.modality import policy_of
 from nsn2n.report.collect import REMOVED_SD, ReportData
 from nsn2n.report.pictures import COLORS, Curve, colored, gray, line_chart
+from nsn2n.stack.parts import places_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 """Of report.json: the first number changes when a reader of the old form would fail."""
 
 BEFORE, AFTER, REMOVED = "#7a828c", "#0b63b8", "#c8502b"
@@ -86,7 +89,11 @@ def report_json(
         "source": dict(source or {}),
         "derived": dict(derived or {}),
         "shape_dhw": list(data.shape_dhw),
-        "spacing_mm": list(data.spacing_mm),
+        "spacing_mm": _common_spacing(data),
+        "parts": [
+            {"slices": slices, "spacing_mm": None if spacing is None else list(spacing)}
+            for slices, spacing in zip(data.parts, data.spacings_mm, strict=True)
+        ],
         "seed": made["settings"]["seed"],
         "settings": made["settings"],
         "measured": made["measured"],
@@ -103,6 +110,12 @@ def report_json(
         },
         "loss": _numbers(data.loss),
     }
+
+
+def _common_spacing(data: ReportData) -> list[float] | None:
+    """Spacing of all parts; None where they differ, or it is not known."""
+    spacing, *others = dict.fromkeys(data.spacings_mm)
+    return None if others or spacing is None else list(spacing)
 
 
 def by_slice(blocks_dhw: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -125,21 +138,34 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
     )
     environment.filters["median"] = np.median
     limits = data.record["settings"]["structure"]
-    unit = "HU" if data.record["measured"]["modality"] == "CT" else "signal"
+    unit = policy_of(data.modality).unit
+    row_mm, column_mm = pixel_spacing_mm(data) or (1.0, 1.0)
+    places = zip(places_of(data.parts), data.spacings_mm, strict=True)
     return environment.get_template("report.html.j2").render(
         record=record,
         window=data.window,
         unit=unit,
-        spacing=" x ".join(f"{step:.4g}" for step in data.spacing_mm),
+        spacing="; ".join(dict.fromkeys(map(_spacing_text, data.spacings_mm))),
+        parts=[(place.start + 1, place.stop, _spacing_text(spacing)) for place, spacing in places],
         removed_sd=REMOVED_SD,
         slices=_slices(data),
-        aspect=data.shape_dhw[2] * data.spacing_mm[2] / (data.shape_dhw[1] * data.spacing_mm[1]),
+        aspect=data.shape_dhw[2] * column_mm / (data.shape_dhw[1] * row_mm),
         maps=_maps(data),
         charts=_charts(data, unit),
         checks=_checks(data.record["structure"], limits),
         colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),
         settings=list(_flat(data.record["settings"])),
     )
+
+
+def pixel_spacing_mm(data: ReportData) -> tuple[float, float] | None:
+    """(row, column) spacing, which all parts share; None where it is not known."""
+    known = next((spacing for spacing in data.spacings_mm if spacing is not None), None)
+    return None if known is None else known[1:]
+
+
+def _spacing_text(spacing: Spacing | None) -> str:
+    return "unknown spacing" if spacing is None else f"{' x '.join(f'{step:.4g}' for step in spacing)} mm"
 
 
 def _slices(data: ReportData) -> list[dict[str, Any]]:
@@ -187,6 +213,7 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
 
 def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
     spectrum, numbers = data.spectrum, range(1, data.shape_dhw[0] + 1)
+    pixel = "px" if pixel_spacing_mm(data) is None else "mm"
     frequency = spectrum.frequency_per_mm.tolist()
     before, after = by_slice(data.noise_before).tolist(), by_slice(data.noise_after).tolist()
     steps = [(index + 0.5) * data.steps / max(len(data.loss), 1) for index in range(len(data.loss))]
@@ -206,7 +233,7 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
                     Curve("removed", frequency, spectrum.removed.tolist(), REMOVED),
                     Curve("after", frequency, spectrum.after.tolist(), AFTER),
                 ],
-                x_label="spatial frequency, 1/mm", y_label=f"power, {unit}² mm²",
+                x_label=f"spatial frequency, 1/{pixel}", y_label=f"power, {unit}² {pixel}²",
             ),
         },
         {

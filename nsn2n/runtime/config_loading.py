@@ -8,7 +8,9 @@ documentation all read them from there.
 
 from __future__ import annotations
 
+import collections.abc
 import difflib
+import enum
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -174,6 +176,12 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     allowed = tuple(get_origin(one) or one for one in options)
     if value is None and type(None) in allowed:
         return None
+    for one in allowed:
+        if isinstance(one, type) and issubclass(one, enum.Enum) and isinstance(value, str):
+            known = {str(member.value): member for member in one}
+            if value not in known:
+                raise SettingsError(f"Setting {name!r} must be one of {', '.join(known)}; got {value!r}.")
+            return known[value]
     if Path in allowed and isinstance(value, str):
         return Path(value)
     if tuple in allowed and isinstance(value, (list, tuple)):
@@ -190,7 +198,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-_NAMES = {type(None): "null", tuple: "list", Path: "str"}
+_NAMES: Mapping[Any, str] = {type(None): "null", tuple: "list", Path: "str", collections.abc.Mapping: "mapping"}
 """Types by the names that YAML has for them."""
 
 

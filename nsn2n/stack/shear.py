@@ -9,18 +9,14 @@ and taken from there again. Up to half a pixel is left between neighbors.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from nsn2n.denoising import DenoiseResult
-    from nsn2n.structure_check import StructureCheck
+from nsn2n._typing import Shear
 
-__all__ = ["Layout", "denoise_sheared", "layout_of"]
+__all__ = ["Layout", "layout_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +27,7 @@ _LARGEST_CANVAS = 2.5
 class Layout:
     """Where each slice of a sheared stack lies on a canvas that holds them all."""
 
-    def __init__(self, shape_dhw: tuple[int, ...], shear_px: tuple[float, float]) -> None:
+    def __init__(self, shape_dhw: tuple[int, ...], shear_px: Shear) -> None:
         """Place the slices.
 
         Parameters
@@ -79,16 +75,10 @@ class Layout:
         )
         return (in_first[0], in_first[1]), (in_second[0], in_second[1])
 
-    def moved_back(self, structure: StructureCheck) -> StructureCheck:
-        """Say of the slices what was found on the canvases."""
-        findings = []
-        for found in structure.findings:
-            index, row, column = found.index_zyx
-            top, left = self._offsets[index].tolist()
-            findings.append(replace(found, index_zyx=(index, row - top, column - left)))
-        # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
-        excess_dhw = self.gather(np.broadcast_to(structure.excess_hw, self.shape_dhw))
-        return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
+    def offset(self, index: int) -> tuple[int, int]:
+        """Return the first (row, column) of a slice on its canvas."""
+        row, column = self._offsets[index].tolist()
+        return row, column
 
     def _places(self) -> list[tuple[int, slice, slice]]:
         height, width = self._size
@@ -98,45 +88,8 @@ class Layout:
         ]
 
 
-def denoise_sheared(
-    denoise: Callable[..., DenoiseResult], volume: NDArray[Any], layout: Layout, exclude: ArrayLike | None
-) -> DenoiseResult:
-    """Denoise a sheared stack with its slices moved onto each other.
-
-    Parameters
-    ----------
-    denoise : callable
-        Takes the canvases and the keyword ``exclude``.
-    volume : ndarray, shape (D, H, W)
-    layout : Layout
-    exclude : array_like, shape (D, H, W), bool, optional
-        Voxels that take no part, as of `nsn2n.denoise`; what of a canvas lies beside its slice takes none either.
-
-    Returns
-    -------
-    DenoiseResult
-        Of the stack as it was given.
-    """
-    outside = np.zeros(volume.shape, bool) if exclude is None else np.asarray(exclude, bool)
-    result = denoise(layout.spread(volume, 0), exclude=layout.spread(outside, True))
-    # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
-    matched = min(float(result.measured["matched_fraction"]) * layout.area, 1.0)
-    valid = None if result.valid is None else layout.gather(result.valid)
-    return replace(
-        result,
-        volume=layout.gather(result.volume),
-        noise_sd=layout.gather(result.noise_sd),
-        structure=layout.moved_back(result.structure),
-        measured={**result.measured, "matched_fraction": matched},
-        valid=None if valid is None or valid.all() else valid,
-        shears_px=(layout.shear_px,),
-    )
-
-
-def layout_of(shape_dhw: tuple[int, ...], shear_px: tuple[float, float] | None) -> Layout | None:
+def layout_of(shape_dhw: tuple[int, ...], shear_px: Shear) -> Layout | None:
     """Return the layout of a sheared stack; None where nothing is to be moved, or too far."""
-    if shear_px is None or len(shape_dhw) != 3:
-        return None
     layout = Layout(shape_dhw, shear_px)
     if layout.area > _LARGEST_CANVAS:
         logger.warning("the stack leans so far that its slices are not moved onto each other: less noise is removed")

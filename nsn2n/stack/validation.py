@@ -4,42 +4,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
 
-__all__ = ["checked_volume", "fill_invalid"]
+__all__ = ["checked_mask", "checked_values", "fill_invalid"]
 
 
-def checked_volume(
-    volume: ArrayLike, exclude: ArrayLike | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return a volume as float32 and the voxels that take part.
+def checked_values(values: ArrayLike) -> Float32Array:
+    """Return the values of a volume as float32.
 
     Parameters
     ----------
-    volume : array_like, shape (D, H, W), real numbers
-    exclude : array_like, shape (D, H, W), bool, optional
-        Voxels that take no part, such as padding.
+    values : array_like, shape (D, H, W), real numbers
 
     Returns
     -------
-    volume_dhw : ndarray, shape (D, H, W), float32
+    ndarray, shape (D, H, W), float32
         C-contiguous; the same memory where it already is that, and writable, which tensors over it must be.
-    valid : ndarray, shape (D, H, W), bool, or None
-        Voxels that are finite and not excluded; None: all.
 
     Raises
     ------
     VolumeError
-        If the array is not three-dimensional, holds no real numbers, has fewer than two slices or an empty axis, if
-        ``exclude`` has another shape, or a value does not fit float32.
+        If the array is not three-dimensional, holds no real numbers, has fewer than two slices or an empty axis, or a
+        value does not fit float32.
     """
-    array = np.asarray(volume)
+    array = np.asarray(values)
     if array.ndim != 3:
         raise VolumeError(f"volume must have the axes (D, H, W); got shape {array.shape}. Pass one volume at a time.")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
@@ -51,18 +44,40 @@ def checked_volume(
         )
     with np.errstate(over="ignore"):
         result = np.require(array, np.float32, ["C", "W"])
-    valid = np.isfinite(result)
-    if not np.issubdtype(array.dtype, np.float32) and int(valid.sum()) != int(np.isfinite(array).sum()):
+    if not np.issubdtype(array.dtype, np.float32) and int(np.isfinite(result).sum()) != int(np.isfinite(array).sum()):
         raise VolumeError(f"volume must fit float32; got magnitudes beyond {np.finfo(np.float32).max:.3g}. Rescale it.")
-    if exclude is not None:
-        mask: NDArray[Any] = np.asarray(exclude, dtype=bool)
-        if mask.shape != array.shape:
-            raise VolumeError(f"exclude must have the volume's shape {array.shape}; got {mask.shape}.")
-        valid &= ~mask
-    return result, None if bool(valid.all()) else valid
+    return result
 
 
-def fill_invalid(volume_dhw: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def checked_mask(values_dhw: Float32Array, mask: ArrayLike | None) -> BoolArray | None:
+    """Return the voxels that hold a measurement: those of the mask whose value is finite.
+
+    Parameters
+    ----------
+    values_dhw : ndarray, shape (D, H, W), float32
+    mask : array_like, same shape, bool, optional
+        All by default.
+
+    Returns
+    -------
+    ndarray, shape (D, H, W), bool, or None
+        None: all voxels.
+
+    Raises
+    ------
+    VolumeError
+        If the mask has another shape.
+    """
+    valid = np.isfinite(values_dhw)
+    if mask is not None:
+        given = np.asarray(mask, dtype=bool)
+        if given.shape != values_dhw.shape:
+            raise VolumeError(f"mask must have the volume's shape {values_dhw.shape}; got {given.shape}.")
+        valid &= given
+    return None if bool(valid.all()) else valid
+
+
+def fill_invalid(volume_dhw: Float32Array, valid: BoolArray) -> Float32Array:
     """Return a copy in which each invalid voxel has the value of the nearest valid one of its slice.
 
     So no edge arises at the border of the padding and no NaN spreads. A slice without a valid voxel becomes 0.
@@ -76,7 +91,7 @@ def fill_invalid(volume_dhw: NDArray[np.float32], valid: NDArray[np.bool_]) -> N
     -------
     ndarray, shape (D, H, W), float32, finite
     """
-    filled: NDArray[np.float32] = volume_dhw.copy()
+    filled: Float32Array = volume_dhw.copy()
     for slice_hw, valid_hw in zip(filled, valid, strict=True):
         if not valid_hw.any():
             slice_hw[:] = 0.0

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from nsn2n.errors import VolumeError
+from nsn2n.runtime.compute import Compute
 from nsn2n.settings import FitSettings, LossSettings, Settings
-from nsn2n.training.inference import Compute, denoise_slices
+from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import (
     independent_noise,
     independent_targets,
@@ -28,7 +29,7 @@ from nsn2n.training.losses import (
 )
 from nsn2n.training.optimizer import AdamW, Rates, one_cycle
 
-__all__ = ["Fitted", "Judge", "Plateau", "Problem", "fit", "optimize", "step_count"]
+__all__ = ["Fitted", "MatchFunction", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
 _WATCHED_PAIRS = 16
 """Crops of pairs on which a fit is watched; they stay the same, so that small changes show."""
@@ -74,7 +75,7 @@ class Fitted(NamedTuple):
 
 _Weights = tuple[Tensor, ...] | list[Tensor]
 
-Judge = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+MatchFunction = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 """Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
 
 
@@ -101,7 +102,7 @@ def fit(
     problem: Problem,
     settings: Settings,
     compute: Compute,
-    rematch: Callable[[nn.Module], Judge] | None = None,
+    refine_matches: Callable[[nn.Module], MatchFunction] | None = None,
     first_of_two: bool = False,
     deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
@@ -116,7 +117,7 @@ def fit(
     settings : Settings
     compute : Compute
         Device and precision.
-    rematch : callable, optional
+    refine_matches : callable, optional
         Called once, after ``settings.match.refine_at`` of the steps, with the network as it would be returned then;
         returns what judges the crops of neighbors from then on.
     first_of_two : bool
@@ -136,12 +137,12 @@ def fit(
         If the loss stops being finite.
     """
     steps = step_count(settings.fit, problem.matched.shape[0], first_of_two=first_of_two)
-    refine_step = math.ceil(settings.match.refine_at * steps) if rematch is not None else steps
+    refine_step = math.ceil(settings.match.refine_at * steps) if refine_matches is not None else steps
     sampler = _PairSampler(problem, settings.fit, settings.seed)
 
     def loss(step: int, so_far: nn.Module) -> Tensor:
-        if step == refine_step and rematch is not None:
-            sampler.judge_by(rematch(so_far))
+        if step == refine_step and refine_matches is not None:
+            sampler.judge_by(refine_matches(so_far))
         return _loss(network, sampler.draw(), settings.loss, compute, problem.correlation)
 
     watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
@@ -287,7 +288,7 @@ class _PairSampler:
     """Draws crops of neighboring slices, uniformly over the volume, from a seeded generator of its own."""
 
     def __init__(self, problem: Problem, settings: FitSettings, seed: int) -> None:
-        self._judge: Judge | None = None
+        self._judge: MatchFunction | None = None
         self._problem = problem
         self._batch = settings.pairs_per_step
         _, height, width = problem.slices.shape
@@ -301,7 +302,7 @@ class _PairSampler:
         """Part of the voxels that were matched, of those drawn since the neighbors were judged last."""
         return float(torch.stack(self._fractions).mean()) if self._fractions else 0.0
 
-    def judge_by(self, judge: Judge) -> None:
+    def judge_by(self, judge: MatchFunction) -> None:
         """From now on let this say what is matched, in place of the W_i of the problem."""
         self._judge = judge
         self._fractions.clear()
@@ -362,10 +363,25 @@ def _loss(
         outputs[0], outputs[1], target, target_next, batch.matched,
         scale=scale * independent_noise(correlation), huber_delta=settings.huber_delta,
     )  # fmt: skip
-    if settings.regional_consistency > 0:
-        consistency = regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)  # type: ignore[arg-type]
-        loss = loss + settings.regional_consistency * consistency
-    if settings.interslice_continuity > 0:
-        continuity = interslice_continuity_loss(outputs[2], outputs[0], outputs[1], **units)  # type: ignore[arg-type]
-        loss = loss + settings.interslice_continuity * continuity
+    for name, term in _TERMS.items():
+        weight = getattr(settings, name)
+        if weight > 0:
+            loss = loss + weight * term(outputs, batch, units)
     return loss
+
+
+def _regional_consistency(outputs: Sequence[Tensor], batch: _Batch, units: Mapping[str, Any]) -> Tensor:
+    return regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)
+
+
+def _interslice_continuity(outputs: Sequence[Tensor], batch: _Batch, units: Mapping[str, Any]) -> Tensor:
+    return interslice_continuity_loss(outputs[2], outputs[0], outputs[1], **units)
+
+
+_TERMS: Mapping[str, Callable[[Sequence[Tensor], _Batch, Mapping[str, Any]], Tensor]] = {
+    "regional_consistency": _regional_consistency,
+    "interslice_continuity": _interslice_continuity,
+}
+"""Terms beside the reconstruction, by the field of `LossSettings` that holds their weight. Each takes what the network
+made of the slice, of its neighbor and, where ``interslice_continuity`` counts, of their mean; the batch; and the units
+in which errors are counted."""

@@ -1,30 +1,19 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where and in which precision a network runs, and how it is applied to a volume slice by slice."""
+"""How a network is applied to a volume, slice by slice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nsn2n.errors import SettingsError
-from nsn2n.runtime.cpus import usable_cpus
+from nsn2n.runtime.compute import Compute
 
-__all__ = [
-    "Compute",
-    "choose_compute",
-    "denoise_slices",
-    "denoise_strips",
-    "denoise_turned",
-    "denoised_batches",
-    "reproducible",
-]
+__all__ = ["denoise_slices", "denoise_strips", "denoise_with_rotation", "denoised_batches"]
 
 _PIXELS_PER_BATCH = 2**17
 """Pixels denoised at a time on a CPU. The activations of so few stay in its caches, and the C library keeps their
@@ -37,48 +26,6 @@ _FEWEST_ROWS = 64
 """Of a strip: with fewer, most of what is computed would be the rows around it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """Device of the tensors, and whether convolutions run in bfloat16."""
-
-    device: torch.device
-    bfloat16: bool
-
-    def __str__(self) -> str:
-        return f"{self.device.type} {'bfloat16' if self.bfloat16 else 'float32'}"
-
-
-def choose_compute(device: str) -> Compute:
-    """Return where to run.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda"}
-        ``auto`` takes CUDA where there is a usable GPU.
-
-    Raises
-    ------
-    SettingsError
-        If the name is unknown, or CUDA is asked for and there is none.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"device must be one of auto, cpu, cuda; got {device!r}.")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise SettingsError(
-            "device must be one that PyTorch can use; got 'cuda', which is not available. Use auto or cpu."
-        )
-    if available and device != "cpu":
-        return Compute(torch.device("cuda"), torch.cuda.is_bf16_supported())
-    return Compute(torch.device("cpu"), _cpu_has_bfloat16())
-
-
-def _cpu_has_bfloat16() -> bool:
-    """Whether the CPU computes with bfloat16 itself; where it is emulated, float32 is faster."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
-
-
 def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
     """Apply a network to slices, shape (B, slices, H, W), float32, in network units; the result is float32 too.
 
@@ -89,7 +36,7 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: 
         return network(*arguments).float()  # type: ignore[no-any-return]
 
 
-def denoise_turned(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
+def denoise_with_rotation(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
     """As :func:`denoise_strips`, the mean with what comes of slices turned by 180 degrees.
 
     What depends on the direction cancels.
@@ -165,23 +112,3 @@ def denoised_batches(
             removed = noisy - denoise_strips(network, noisy, compute, local)
         # Outside: the caller's own tensors are none of this mode.
         yield part, removed.squeeze(1).cpu().numpy()
-
-
-@contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is given back."""
-    threads = torch.get_num_threads()
-    deterministic = torch.get_deterministic_debug_mode()
-    benchmark = torch.backends.cudnn.benchmark
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        # Not use_deterministic_algorithms: for the sake of code that is compiled it loads PyTorch's whole compiler.
-        torch.set_deterministic_debug_mode("warn")
-        torch.backends.cudnn.benchmark = False
-        torch.set_num_threads(min(threads, usable_cpus()))
-        try:
-            yield
-        finally:
-            torch.set_deterministic_debug_mode(deterministic)
-            torch.backends.cudnn.benchmark = benchmark
-            torch.set_num_threads(threads)

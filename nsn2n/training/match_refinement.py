@@ -13,14 +13,15 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from nsn2n.runtime.compute import Compute
 from nsn2n.settings import MatchSettings
-from nsn2n.training.inference import Compute, denoise_slices
+from nsn2n.training.inference import denoise_slices
 from nsn2n.training.networks import gaussian_kernel, gaussian_mean
 
-__all__ = ["Rematch"]
+__all__ = ["MatchRefinement"]
 
 
-class Rematch:
+class MatchRefinement:
     """Judges crops of neighbors by a network as it is now, which it copies.
 
     It judges what is drawn, when it is drawn: a fit sees a small part of a large volume.

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.noise.level import MAD_TO_SD, second_difference
 
 __all__ = ["low_pass", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
 
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 _NLM_PATCH_PX = 5
 _NLM_DISTANCE_PX = 6

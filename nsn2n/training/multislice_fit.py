@@ -18,24 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.noise.level import NoiseMap
+from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings
 from nsn2n.training.fitting import optimize
-from nsn2n.training.inference import Compute, denoise_slices, denoise_strips, denoise_turned
+from nsn2n.training.inference import denoise_slices, denoise_strips, denoise_with_rotation
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
 from nsn2n.training.pretrained import load_start, starts_from_bundle
 
-__all__ = ["Refit"]
-
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+__all__ = ["MultisliceFit"]
 
 
-class Refit:
+class MultisliceFit:
     """The network of the second fit, which may go on with a better target.
 
     Parameters
@@ -116,16 +114,16 @@ class Refit:
         one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
         return len(optimize(self._network, loss, steps, one_cycle, deadline=deadline, progress=progress))
 
-    def denoise(self, *, turned: bool, progress: Callable[[float], None] | None = None) -> Float32Array:
+    def denoise(self, *, with_rotation: bool, progress: Callable[[float], None] | None = None) -> Float32Array:
         """Return what the network makes of the noisy volume, shape (D, H, W), float32, in its unit.
 
-        ``turned`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
+        ``with_rotation`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
         ``progress`` is called with the fraction done.
         """
         result = np.empty_like(self._noisy)
         unit = self._noise.median
         reach = self._settings.refit.slices // 2
-        apply = denoise_turned if turned else denoise_strips
+        apply = denoise_with_rotation if with_rotation else denoise_strips
         self._network.eval()
         with torch.inference_mode():
             for index in range(len(result)):

@@ -7,8 +7,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nsn2n._typing import BoolArray, Float32Array
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import MatchSettings
@@ -17,8 +17,6 @@ from nsn2n.training.matching import low_pass, match_low_passed, match_noisy, smo
 
 __all__ = ["pairs_by_low_pass", "pairs_by_noise"]
 
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 _GAIN_PAIRS = 16
 """Pairs on which the gain of the smoothing is measured."""

@@ -12,13 +12,14 @@ import SimpleITK
 
 from nsn2n.app.app import NSN2NApp
 from nsn2n.app.arguments import parse_arguments
-from nsn2n.app.report import SOME_FAILED
-from nsn2n.app.settings import AppSettings, load_settings
+from nsn2n.app.settings import load_settings
+from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.outcomes import SOME_FAILED
 
 
-def _run(study, output, settings):
+def _run(study, output, options):
     arguments = parse_arguments(["-i", str(study), "-o", str(output), "-l", "ERROR"])
-    app = NSN2NApp([sys.executable, "test"], arguments=arguments, settings=settings)
+    app = NSN2NApp([sys.executable, "test"], arguments=arguments, job_options=options)
     app.run()
     return app
 
@@ -29,12 +30,12 @@ def _read(folder):
 
 def test_new_series_lie_on_the_grid_of_their_sources(study, tmp_path, monkeypatch):
     monkeypatch.setenv("HOLOSCAN_LOG_LEVEL", "CRITICAL")
-    settings = load_settings(tmp_path / "settings" / "app.yaml")
+    options = load_settings(tmp_path / "settings" / "app.yaml")
 
-    app = _run(study, tmp_path / "out", settings)
+    app = _run(study, tmp_path / "out", options)
 
     assert app.conclude() == SOME_FAILED
-    assert len(app.report.failures) == 1
+    assert len(app.outcomes.failures) == 1
     written = app.writer_operator.written
     assert [series.SeriesNumber for series in written] == [1002, 1003]
     for series, number in zip(written, (2, 3), strict=True):
@@ -53,7 +54,7 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
     monkeypatch.setenv("HOLOSCAN_LOG_LEVEL", "CRITICAL")
     base = load_settings(tmp_path / "settings" / "app.yaml")
     uid = next(iter(_uids(study, 3)))
-    settings = AppSettings(
+    options = JobOptions(
         preset=base.preset,
         config=base.config,
         seed=11,
@@ -66,7 +67,7 @@ def test_settings_reach_the_operators(study, tmp_path, monkeypatch):
         report=False,
     )
 
-    app = _run(study, tmp_path / "out", settings)
+    app = _run(study, tmp_path / "out", options)
 
     assert app.conclude() == 0
     (series,) = app.writer_operator.written

@@ -59,7 +59,11 @@ def test_checkout_runs_and_one_bad_series_does_not_stop_the_others(study, tmp_pa
     for line, series in zip(written, (2, 3), strict=True):
         assert f'CT series {series} "number {series}"' in line
         assert str(output) in line
-        assert "noise" in line
+    summaries = [line for line in lines if "NS-N2N denoising" in line]
+    assert len(summaries) == 2
+    for line, series in zip(summaries, (2, 3), strict=True):
+        assert line.startswith(f'CT series {series} "number {series}" (')
+        assert "median noise sd" in line
     assert not [secret for secret in SECRETS if secret in result.stdout + result.stderr]
     assert "Traceback" not in result.stderr
     assert "[warning]" not in result.stderr + result.stdout  # Holoscan's
@@ -180,7 +184,7 @@ def test_nothing_selected_is_one_line(localizer_study, tmp_path, capsys):
 
     assert code == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: at least one series in ")
+    assert line.startswith("error: at least one series of ")
     assert "a localizer" in line
     assert not (tmp_path / "out").exists()
 
@@ -206,5 +210,5 @@ def test_wrong_settings_are_one_line_and_debugging_shows_where(study, tmp_path, 
 
     lines = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert lines[0].startswith("error: nsn2n.presett in app.yaml is unknown")
+    assert lines[0].startswith("error: Setting 'nsn2n.presett' is unknown. Did you mean 'nsn2n.preset'?")
     assert (len(lines) > 1) == (level == "DEBUG")

@@ -23,7 +23,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 from tests.nsn2n.dicom.enhanced import EditFrame, enhance
 

@@ -153,7 +153,7 @@ def test_the_noise_level_of_the_volume_is_reported(denoised):
     assert denoised.noise_sd.shape == SHAPE
     assert denoised.noise_sd.dtype == np.float32
     assert np.median(denoised.noise_sd) == pytest.approx(SD, rel=0.15)
-    assert denoised.measured["noise_sd_median"] == pytest.approx(SD, rel=0.15)
+    assert denoised.measured.noise_sd_median == pytest.approx(SD, rel=0.15)
 
 
 def test_what_comes_back(noisy, denoised):
@@ -163,11 +163,11 @@ def test_what_comes_back(noisy, denoised):
     assert denoised.loss.dtype == np.float32
     assert denoised.settings == Settings.from_mapping({"preset": "fast", **FAST})
     assert denoised.seed == denoised.settings.seed == 0
-    assert 0.5 < denoised.measured["matched_fraction"] <= 1
-    assert denoised.measured["steps"] == 150
-    assert denoised.measured["rms_change"] == pytest.approx(_rms(denoised.volume - noisy), rel=1e-6)
-    assert denoised.measured["final_loss"] == pytest.approx(denoised.loss[-50:].mean(), rel=1e-5)
-    assert denoised.measured["compute"] in ("cpu float32", "cpu bfloat16")
+    assert 0.5 < denoised.measured.matched_fraction <= 1
+    assert denoised.measured.steps == 150
+    assert denoised.measured.rms_change == pytest.approx(_rms(denoised.volume - noisy), rel=1e-6)
+    assert denoised.measured.final_loss == pytest.approx(denoised.loss[-50:].mean(), rel=1e-5)
+    assert denoised.measured.compute in ("cpu float32", "cpu bfloat16")
 
 
 def test_the_record_makes_the_round_trip_through_json(denoised):
@@ -295,7 +295,7 @@ def test_pairs_with_an_excluded_voxel_are_not_matched():
 
     # Of three pairs one is left, of that three quarters; it is measured on what 60 steps drew.
     config = {**BRIEF, "fit": {"steps": 60, "crop_px": 40}}
-    assert 0.1 < _brief(volume, exclude=exclude, config=config).measured["matched_fraction"] <= 0.25
+    assert 0.1 < _brief(volume, exclude=exclude, config=config).measured.matched_fraction <= 0.25
 
 
 def test_the_local_mean_of_what_is_removed_is_given_back(noisy):
@@ -410,7 +410,7 @@ def test_far_slices_are_remarked_on_and_near_ones_are_not(caplog):
 
     result = _brief(_noise((2, 16, 16)), spacing_mm=(5.0, 0.5, 0.5), modality="MR")
     assert "slices are 5 mm apart" in caplog.text
-    assert result.measured["modality"] == "MR"
+    assert result.measured.modality == "MR"
 
 
 def test_the_preset_may_stand_in_the_configuration():
@@ -448,7 +448,7 @@ def test_the_paper_preset_from_end_to_end(shape):
 
     assert np.isfinite(result.volume).all()
     assert not np.array_equal(result.volume, volume)
-    assert result.measured["steps"] == 1
+    assert result.measured.steps == 1
     assert np.isfinite(result.loss).all()
 
 
@@ -488,13 +488,13 @@ def test_memory_of_a_large_volume():
 
 
 @pytest.mark.parametrize(("modality", "when", "steps"), [
-    ("MR", "mr", 3), ("CT", "mr", 0), (None, "mr", 0), ("CT", "always", 3), ("MR", "never", 0),
+    ("MR", "auto", 3), ("CT", "auto", 0), (None, "auto", 0), ("CT", "always", 3), ("MR", "never", 0),
 ])  # fmt: skip
 def test_when_there_is_a_second_fit(modality, when, steps):
     volume = np.random.default_rng(0).normal(100, 5, (4, 24, 24))
     config = {"fit": {"steps": 3}, "network": {"channels": 4, "levels": 2}, "refit": {"when": when, "steps": 3}}
     result = denoise(volume, modality=modality, config=config)
-    assert result.measured["refit_steps"] == steps
+    assert result.measured.refit_steps == steps
 
 
 def test_the_mean_of_noise_is_taken_out_of_mr_magnitudes_only():
@@ -505,7 +505,7 @@ def test_the_mean_of_noise_is_taken_out_of_mr_magnitudes_only():
     means = {modality: float(result.volume.mean()) for modality, result in results.items()}
     assert means["CT"] == pytest.approx(5 * np.sqrt(np.pi / 2), rel=0.03)
     assert means["MR"] < 0.5 * means["CT"]
-    assert results["MR"].summary().endswith("mean of Rician noise taken away")
+    assert results["MR"].summary().endswith("mean of Rician noise subtracted")
     assert "Rician" not in results["CT"].summary()
 
 
@@ -546,7 +546,7 @@ def test_strength_mixes_the_result_with_the_source(modality):
     assert half.summary().endswith("; blended, 0.5 denoised + 0.5 source")
     assert "blended" not in whole.summary()
     assert half.record["settings"]["strength"] == 0.5
-    assert half.measured["rms_change"] == pytest.approx(whole.measured["rms_change"] / 2, rel=1e-4)
+    assert half.measured.rms_change == pytest.approx(whole.measured.rms_change / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("strength", [-0.5, 2, float("nan")])
@@ -563,8 +563,8 @@ def test_a_budget_ends_all_fits_early():
         denoise(volume, modality="MR", config={**config, **budget}).measured for budget in ({}, {"budget_s": 1e-3})
     )
 
-    assert (whole["steps"], whole["refit_steps"]) == (60, 120)
-    assert (brief["steps"], brief["refit_steps"]) == (20, 20 + 20)
+    assert (whole.steps, whole.refit_steps) == (60, 120)
+    assert (brief.steps, brief.refit_steps) == (20, 20 + 20)
 
 
 def test_parts_share_a_budget_and_the_result_tells_the_whole():
@@ -572,7 +572,7 @@ def test_parts_share_a_budget_and_the_result_tells_the_whole():
 
     result = denoise(volume, parts=(2, 3), config={"fit": {"steps": 60, "crop_px": 16}, "budget_s": 1e-3})
 
-    assert [part["steps"] for part in result.parts] == [20, 20]
+    assert [measured.steps for _, measured in result.parts] == [20, 20]
     assert result.settings.budget_s == 1e-3
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.pipeline import Run
+from nsn2n.modality import Modality
+from nsn2n.pipeline import run_pipeline
+from nsn2n.runtime.compute import choose_compute
 from nsn2n.settings import (
     AverageSettings,
     EdgeSettings,
@@ -20,9 +22,7 @@ from nsn2n.settings import (
     RefitSettings,
     Settings,
 )
-from nsn2n.stages import Clock, stages_of
 from nsn2n.training.fitting import step_count
-from nsn2n.training.inference import choose_compute
 
 BRIEF = Settings(fit=FitSettings(steps=3, crop_px=16), refit=RefitSettings(steps=2))
 SD = 5.0
@@ -32,31 +32,30 @@ def _noisy(shape=(6, 40, 40), level=100.0):
     return (level + SD * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
 
 
-def _run(volume, settings=BRIEF, modality=None, valid=None, budget_s=None):
-    stages = stages_of(settings, modality)
-    run = Run(volume, valid, settings, choose_compute("cpu"), Clock(stages, budget_s=budget_s))
-    return run, *run.denoise(stages, modality)
+def _run(volume, settings=BRIEF, modality=None, valid=None):
+    return run_pipeline(volume, valid, modality and Modality(modality), settings, choose_compute("cpu"))
 
 
 def test_a_volume_without_noise_comes_back_as_it_is():
     volume = np.full((4, 20, 20), 7.0, np.float32)
 
-    run, denoised, loss = _run(volume)
+    state = _run(volume)
 
-    np.testing.assert_array_equal(denoised, volume)
-    assert denoised is not volume
-    assert len(loss) == 0
-    assert run.structure.verdict == "pass"
+    np.testing.assert_array_equal(state.denoised, volume)
+    assert not np.shares_memory(state.denoised, volume)
+    assert len(state.loss) == 0
+    assert state.structure.verdict == "pass"
 
 
 def test_noise_and_steps_are_told():
-    run, denoised, loss = _run(_noisy(), modality="MR")
+    state = _run(_noisy(), modality="MR")
 
-    assert run.noise.median == pytest.approx(SD, rel=0.1)
-    assert (len(loss), run.refit_steps) == (3, 2)
-    assert 0 < run.matched_fraction <= 1
-    assert run.bias_taken
-    assert np.std(denoised) < 0.6 * SD
+    assert state.noise.median == state.measured.noise_sd_median == pytest.approx(SD, rel=0.1)
+    assert (len(state.loss), state.measured.steps, state.measured.refit_steps) == (3, 3, 2)
+    assert 0 < state.measured.matched_fraction <= 1
+    assert state.measured.rician_bias_taken
+    assert state.measured.modality == "MR"
+    assert np.std(state.denoised) < 0.6 * SD
 
 
 @pytest.mark.parametrize(("start", "shorter"), [("auto", True), ("none", False)])
@@ -64,22 +63,20 @@ def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(star
     fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
     settings = replace(BRIEF, fit=fit, network=NetworkSettings(start=start))
 
-    _, _, loss = _run(_noisy((4, 16, 16)), settings, modality="MR")
+    state = _run(_noisy((4, 16, 16)), settings, modality="MR")
 
-    assert len(loss) == step_count(fit, 3, first_of_two=shorter)
+    assert len(state.loss) == step_count(fit, 3, first_of_two=shorter)
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():
-    run, _, _ = _run(_noisy(), modality="CT")
+    measured = _run(_noisy(), modality="CT").measured
 
-    assert run.refit_steps == 0
-    assert not run.bias_taken
+    assert measured.refit_steps == 0
+    assert not measured.rician_bias_taken
 
 
 def test_a_volume_with_negative_values_is_no_magnitude():
-    run, _, _ = _run(_noisy(level=0.0), modality="MR")
-
-    assert not run.bias_taken
+    assert not _run(_noisy(level=0.0), modality="MR").measured.rician_bias_taken
 
 
 def test_invalid_voxels_come_back_as_they_are():
@@ -87,7 +84,7 @@ def test_invalid_voxels_come_back_as_they_are():
     volume[2, :8] = np.nan
     valid[2, :8] = False
 
-    _, denoised, _ = _run(volume, valid=valid)
+    denoised = _run(volume, valid=valid).denoised
 
     assert np.isnan(denoised[2, :8]).all()
     assert np.isfinite(denoised[valid]).all()
@@ -96,23 +93,28 @@ def test_invalid_voxels_come_back_as_they_are():
 def test_no_voxel_changes_by_more_than_the_bound():
     volume = _noisy()
 
-    run, denoised, _ = _run(volume, replace(BRIEF, largest_change_sd=0.5))
+    state = _run(volume, replace(BRIEF, largest_change_sd=0.5))
 
-    assert (np.abs(denoised - volume) <= 0.5 * run.noise.sd + 1e-4).all()
-    assert (np.abs(denoised - volume) > 0.49 * run.noise.sd).any()
+    assert (np.abs(state.denoised - volume) <= 0.5 * state.noise.sd + 1e-4).all()
+    assert (np.abs(state.denoised - volume) > 0.49 * state.noise.sd).any()
 
 
 @pytest.mark.parametrize(
     ("blur_px", "modality", "coarse", "taken"),
-    [(0.0, "CT", "ct", False), (0.8, "CT", "ct", True), (0.8, "PT", "ct", False), (0.8, None, "ct", False),
+    [(0.0, "CT", "auto", False), (0.8, "CT", "auto", True), (0.8, "PT", "auto", False), (0.8, None, "auto", False),
      (0.8, "PT", "always", True), (0.0, "PT", "always", False)],
 )  # fmt: skip
 def test_the_coarse_mean_is_taken_in_ct_where_neighboring_pixels_share_noise(blur_px, modality, coarse, taken):
     noise = ndimage.gaussian_filter(_noisy((6, 64, 64), level=0.0), (0, blur_px, blur_px))
     volume = (100 + noise * SD / noise.std()).astype(np.float32)
 
-    _, denoised, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse=coarse)), modality)
-    _, without, _ = _run(volume, replace(BRIEF, average=AverageSettings(coarse="never")), modality)
+    denoised, without = (
+        state.denoised
+        for state in (
+            _run(volume, replace(BRIEF, average=AverageSettings(coarse=coarse)), modality),
+            _run(volume, replace(BRIEF, average=AverageSettings(coarse="never")), modality),
+        )
+    )
 
     assert np.array_equal(denoised, without) != taken
     if taken:
@@ -121,7 +123,7 @@ def test_the_coarse_mean_is_taken_in_ct_where_neighboring_pixels_share_noise(blu
 
 @pytest.mark.parametrize(
     ("modality", "when", "taken"),
-    [("CT", "ct", True), ("PT", "ct", False), (None, "ct", False), ("PT", "always", True)],
+    [("CT", "auto", True), ("PT", "auto", False), (None, "auto", False), ("PT", "always", True)],
 )
 def test_the_noise_of_edges_is_lowered_in_ct(modality, when, taken):
     rows, columns = (np.arange(64) - 31.7 for _ in range(2))
@@ -129,8 +131,13 @@ def test_the_noise_of_edges_is_lowered_in_ct(modality, when, taken):
     at_edge = np.abs(truth) < 20 * SD
     volume = (truth + _noisy((8, 64, 64), level=0.0)).astype(np.float32)
 
-    _, denoised, _ = _run(volume, replace(BRIEF, edges=EdgeSettings(when=when)), modality)
-    _, without, _ = _run(volume, replace(BRIEF, edges=EdgeSettings(when="never")), modality)
+    denoised, without = (
+        state.denoised
+        for state in (
+            _run(volume, replace(BRIEF, edges=EdgeSettings(when=when)), modality),
+            _run(volume, replace(BRIEF, edges=EdgeSettings(when="never")), modality),
+        )
+    )
 
     assert np.array_equal(denoised, without) != taken
     if taken:
@@ -144,21 +151,20 @@ def test_noise_that_slices_share_is_found_and_removed():
     settings = replace(BRIEF, fit=FitSettings(steps=60, crop_px=32, stop_gain=None))
     unaware = replace(settings, match=MatchSettings(correlation="none"))
 
-    run, denoised, _ = _run(volume, settings)
-    other, kept, _ = _run(volume, unaware)
+    state, other = _run(volume, settings), _run(volume, unaware)
 
-    assert run.slice_correlation == pytest.approx(0.5, abs=0.08)
-    assert run.partner == (2, 0.0)
-    assert run.noise.median == pytest.approx(SD, rel=0.1)
+    assert state.measured.slice_correlation == pytest.approx(0.5, abs=0.08)
+    assert state.partner == (2, 0.0)
+    assert state.noise.median == pytest.approx(SD, rel=0.1)
     assert other.noise.median == pytest.approx(SD / np.sqrt(2), rel=0.1)
-    assert np.std(denoised) < 0.5 * np.std(kept)
+    assert np.std(state.denoised) < 0.5 * np.std(other.denoised)
 
 
 def test_the_papers_rule_knows_neighbors_only():
     thin = np.random.default_rng(0).standard_normal((13, 96, 96))
     volume = (100 + SD * (thin[1:] + thin[:-1]) / np.sqrt(2)).astype(np.float32)
 
-    run, _, _ = _run(volume, replace(BRIEF, match=MatchSettings(rule="lowpass")))
+    state = _run(volume, replace(BRIEF, match=MatchSettings(rule="lowpass")))
 
-    assert run.partner == (1, 0.0)
-    assert run.slice_correlation == 0
+    assert state.partner == (1, 0.0)
+    assert state.measured.slice_correlation == 0

@@ -13,7 +13,15 @@ from scipy import ndimage
 from nsn2n.errors import SettingsError, VolumeError
 from nsn2n.noise.level import measure_noise
 from nsn2n.settings import StructureSettings
-from nsn2n.structure_check import Finding, StructureCheck, check_structure, joined_structure, require_noise
+from nsn2n.stack.shear import Layout
+from nsn2n.structure_check import (
+    Finding,
+    StructureCheck,
+    check_structure,
+    joined_structure,
+    moved_to_slices,
+    raise_on_failed_check,
+)
 
 SD = 20.0
 
@@ -149,12 +157,12 @@ def test_limits_decide(anatomy):
 def test_a_failure_is_refused_unless_forced():
     failed = {"verdict": "fail", "excess": 9.0, "coherence": 1.0}
     with pytest.raises(VolumeError, match="structure check says fail") as caught:
-        require_noise(failed)
+        raise_on_failed_check(failed)
 
     assert "\n" not in str(caught.value)
-    require_noise(failed, force=True)
-    require_noise({**failed, "verdict": "review"})
-    require_noise({})
+    raise_on_failed_check(failed, force=True)
+    raise_on_failed_check({**failed, "verdict": "review"})
+    raise_on_failed_check({})
 
 
 def test_parts_are_as_bad_as_the_worst_of_them():
@@ -176,3 +184,23 @@ def test_parts_are_as_bad_as_the_worst_of_them():
     assert [finding.index_zyx for finding in joined.findings] == [(6, 0, 1), (9, 1, 1)]
     assert (joined.excess_hw == 9).all()
     assert joined_structure(parts[:1]).edges is None
+
+
+def test_what_was_found_on_the_canvas_is_said_of_the_slices():
+    layout = Layout((3, 6, 8), (2.0, -1.0))  # slice z lies 2 z rows down and 2 - z columns to the right
+    excess_hw = np.zeros(layout.shape_dhw[1:], np.float32)
+    excess_hw[5, 4] = 9.0
+    found = StructureCheck(
+        verdict="review",
+        edges=None,
+        excess=9.0,
+        coherence=0.5,
+        findings=(Finding((1, 5, 4), 9.0, 2.0),),
+        excess_hw=excess_hw,
+    )
+
+    moved = moved_to_slices(found, layout)
+
+    assert [finding.index_zyx for finding in moved.findings] == [(1, 3, 3)]
+    assert np.argwhere(moved.excess_hw == 9.0).tolist() == [[1, 4], [3, 3], [5, 2]]
+    assert moved.excess_hw.shape == (6, 8)

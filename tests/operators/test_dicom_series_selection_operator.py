@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nsn2n.errors import DicomError, SettingsError
+from nsn2n.errors import DicomError
+from nsn2n.jobs.dicom_job import choose_series
 from nsn2n.operators import DICOMSeriesSelectionOperator
-from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
+from nsn2n.operators.dicom_series_selection_operator import study_selected_series
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 # isort: split
@@ -27,59 +27,8 @@ from monai.deploy.operators.dicom_series_to_volume_operator import DICOMSeriesTo
 SELECTION_PORT = DICOMSeriesSelectionOperator.OUTPUT_SERIES
 
 
-def _numbers(selection):
-    return [selected.record.SeriesNumber for selected in selection.selected]
-
-
-def test_others_are_left_alone_with_one_line_each(study, caplog):
-    caplog.set_level(logging.INFO, logger="nsn2n.operators")
-
-    selection = select_in_folder(study)
-
-    assert _numbers(selection) == [2, 3, 5]
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 2
-    assert "CT series 1" in lines[0]
-    assert "localizer" in lines[0]
-    assert "OT series 4" in lines[1]
-    assert "NSN2N^PHANTOM" not in caplog.text
-
-
-def test_rules_may_be_text_or_a_file(study, tmp_path):
-    rules = '{"selections": [{"name": "third", "conditions": {"SeriesNumber": 3}}]}'
-    file = tmp_path / "rules.json"
-    file.write_text(rules)
-
-    assert _numbers(select_in_folder(study, rules)) == [3]
-    assert _numbers(select_in_folder(study, file)) == [3]
-
-
-def test_named_series_are_taken_in_place_of_rules(study):
-    uid = select_in_folder(study).selected[1].record.SeriesInstanceUID
-
-    assert _numbers(select_in_folder(study, series_uids=[uid])) == [3]
-
-
-def test_nothing_selected_says_what_was_found_and_why(study):
-    rules = '{"selections": [{"name": "PET", "conditions": {"Modality": "^PT$"}}]}'
-
-    with pytest.raises(DicomError, match=r"none of 5 does \(.*CT series 2 .*Adapt the rules") as caught:
-        select_in_folder(study, rules)
-
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_folder_and_bad_rules_are_refused(study, tmp_path):
-    with pytest.raises(DicomError, match="does not exist"):
-        select_in_folder(tmp_path / "none")
-    with pytest.raises(DicomError, match="needs a folder"):
-        select_in_folder(None)
-    with pytest.raises(SettingsError, match="must be JSON"):
-        select_in_folder(study, "{")
-
-
 def test_message_describes_the_series_as_the_sdk_loader_does(study):
-    selection = select_in_folder(study)
+    selection = choose_series(study)
     (ours,) = [s for s in selection.selected if s.record.SeriesNumber == 2]
     message = study_selected_series(ours, selection)
     (theirs,) = DICOMDataLoaderOperator(Fragment()).load_data_to_studies(study / "b")
@@ -103,7 +52,7 @@ def test_message_describes_the_series_as_the_sdk_loader_does(study):
 
 def test_pixels_are_read_on_access_only(tmp_path):
     path = write_synthetic_series(np.zeros((2, 64, 64)), tmp_path)[0]
-    selection = select_in_folder(tmp_path)
+    selection = choose_series(tmp_path)
     (selected,) = study_selected_series(selection.selected[0], selection).selected_series
     (sop,) = [s for s in selected.series.get_sop_instances() if s["InstanceNumber"].value == 1]
     stamp = path.stat()
@@ -118,7 +67,7 @@ def test_pixels_are_read_on_access_only(tmp_path):
 
 
 def test_sdk_volume_operator_follows_and_gets_one_series_at_a_time(study, volumes, run_graph, collect):
-    uids = [s.record.SeriesInstanceUID for s in select_in_folder(study).selected][:2]
+    uids = [s.record.SeriesInstanceUID for s in choose_series(study).selected][:2]
     sinks = []
 
     def build(app):
@@ -138,13 +87,13 @@ def test_sdk_volume_operator_follows_and_gets_one_series_at_a_time(study, volume
         np.testing.assert_array_equal(image.asnumpy(), SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(names)))
 
 
-def test_nothing_more_is_sent_once_it_shall_not_go_on(study, run_graph, collect, caplog):
+def test_nothing_more_is_sent_once_it_should_not_continue(study, run_graph, collect, caplog):
     made = []
 
     def build(app):
         sink = collect(app, name="sink")
         selection = DICOMSeriesSelectionOperator(
-            app, input_folder=study, go_on=lambda: len(sink.received) < 2, name="selection"
+            app, input_folder=study, should_continue=lambda: len(sink.received) < 2, name="selection"
         )
         made.extend((selection, sink))
         app.add_flow(selection, sink, {(SELECTION_PORT, "message")})
@@ -192,12 +141,25 @@ def test_error_leaves_run_as_it_is(tmp_path, run_graph, collect):
         run_graph(build)
 
 
-def test_real_study_gives_its_three_volumes():
-    folder = Path(os.environ.get("NSN2N_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not (folder / "ct-phantom-study").is_dir():
-        pytest.skip(f"no test data in {folder}; NSN2N_TEST_DATA names the folder")
+def test_rules_are_those_that_were_given(study, run_graph, collect):
+    sinks = []
 
-    selection = select_in_folder(folder / "ct-phantom-study")
+    def build(app):
+        rules = '{"selections": [{"name": "third", "conditions": {"SeriesNumber": 3}}]}'
+        selection = DICOMSeriesSelectionOperator(app, input_folder=study, rules=rules, name="selection")
+        sinks.append(collect(app, name="sink"))
+        app.add_flow(selection, sinks[0], {(SELECTION_PORT, "message")})
 
-    found = {s.record.files[0].relative_to(folder).parts[1]: len(s.record.files) for s in selection.selected}
-    assert found == {"S2010": 28, "S2020": 40, "S2030": 40}
+    run_graph(build)
+
+    ((message,),) = sinks[0].received
+    assert [(one.selection_name, one.series.SeriesNumber) for one in message.selected_series] == [("third", 3)]
+
+
+def test_neither_argument_nor_port_names_a_folder(run_graph, collect):
+    def build(app):
+        selection = DICOMSeriesSelectionOperator(app, name="selection")
+        app.add_flow(selection, collect(app, name="sink"), {(SELECTION_PORT, "message")})
+
+    with pytest.raises(DicomError, match="needs a folder; got none"):
+        run_graph(build)

@@ -10,9 +10,10 @@ import pytest
 
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.errors import DicomError, VolumeError
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.dicom_job import choose_series
+from nsn2n.jobs.options import JobOptions
 from nsn2n.operators import DICOMSeriesSelectionOperator, DICOMSeriesWriterOperator, VolumeLoaderOperator
-from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
+from nsn2n.operators.dicom_series_selection_operator import study_selected_series
 from nsn2n.operators.dicom_series_writer_operator import write_image
 from nsn2n.operators.volume_loader_operator import load_image
 
@@ -26,7 +27,7 @@ RECORD = {"nsn2n": {"summary": "doubled, for a test"}}
 @pytest.fixture
 def images(study):
     """The two volumes of the study, ready to be written."""
-    selection = select_in_folder(study)
+    selection = choose_series(study)
     loaded = [load_image([study_selected_series(s, selection)]) for s in selection.selected[:2]]
     return [Image(image.asnumpy(), {**image.metadata(), **RECORD}) for image in loaded]
 
@@ -36,7 +37,7 @@ def test_written_series_holds_the_image_and_what_was_done(images, tmp_path):
 
     written = write_image(Image(changed, images[0].metadata()), tmp_path / "out")
 
-    np.testing.assert_array_equal(read_series(written.files, allow_own_output=True).volume_dhw, changed)
+    np.testing.assert_array_equal(read_series(written.files, allow_own_output=True).stack.values, changed)
     dataset = pydicom.dcmread(written.files[0])
     assert dataset.DerivationDescription == "doubled, for a test"
     assert dataset.SeriesNumber == written.SeriesNumber == 1002
@@ -44,13 +45,15 @@ def test_written_series_holds_the_image_and_what_was_done(images, tmp_path):
 
 
 def test_series_number_is_in_use_nowhere(images, tmp_path):
-    offset = {"options": OutputOptions(series_number_offset=1)}
+    options, numbers = JobOptions(series_number_offset=1), {8}
 
     # 2 + 1 is the other volume, 4 and 5 are there too; 6 is free, and then it is not.
-    first = write_image(images[0], tmp_path, **offset)
-    second = write_image(images[1], tmp_path, **offset, taken_series_numbers={first.SeriesNumber})
+    first = write_image(images[0], tmp_path / "first", options, series_numbers=numbers)
+    second = write_image(images[1], tmp_path / "second", options, series_numbers=numbers)
+    third = write_image(images[1], tmp_path / "third", options, series_numbers=numbers)
 
-    assert (first.SeriesNumber, second.SeriesNumber) == (6, 7)
+    assert (first.SeriesNumber, second.SeriesNumber, third.SeriesNumber) == (6, 7, 9)
+    assert numbers == set(range(1, 10))
 
 
 def test_removed_anatomy_is_not_written_unless_forced(images, tmp_path):
@@ -62,7 +65,17 @@ def test_removed_anatomy_is_not_written_unless_forced(images, tmp_path):
         write_image(image, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
-    assert write_image(image, tmp_path / "out", options=OutputOptions(force=True)).SeriesNumber == 1002
+    assert write_image(image, tmp_path / "out", JobOptions(force=True)).SeriesNumber == 1002
+
+
+def test_numbers_of_what_lies_beside_a_series_are_in_use_too(images, tmp_path):
+    numbers = set()
+
+    written = write_image(images[0], tmp_path, JobOptions(parametric_map=True), series_numbers=numbers)
+
+    there = sorted(pydicom.dcmread(next(folder.iterdir())).SeriesNumber for folder in tmp_path.glob("2.25.*"))
+    assert there == [written.SeriesNumber, written.SeriesNumber + 1] == [1002, 1003]
+    assert numbers == {1, 2, 3, 4, 5, 1002, 1003}
 
 
 @pytest.mark.parametrize("key", ["source_files", "nsn2n"])
@@ -101,7 +114,7 @@ def test_graph_writes_each_series_from_its_own_source(study, volumes, run_graph,
         loader = VolumeLoaderOperator(app, on_error=lambda *_: None, name="loader")
         add_ten = AddTen(app, name="add_ten")
         writer = DICOMSeriesWriterOperator(
-            app, output_folder=tmp_path / "out", options=OutputOptions(series_number_offset=1), name="writer"
+            app, output_folder=tmp_path / "out", options=JobOptions(series_number_offset=1), name="writer"
         )
         operators.update(writer=writer, sink=collect(app, name="sink"))
         app.add_flow(selection, loader, {(DICOMSeriesSelectionOperator.OUTPUT_SERIES,) * 2})
@@ -116,7 +129,7 @@ def test_graph_writes_each_series_from_its_own_source(study, volumes, run_graph,
     assert [series.SeriesNumber for series in written] == [6, 7]
     for series, number in zip(written, (2, 3), strict=True):
         read = read_series(series.files, allow_own_output=True)
-        np.testing.assert_array_equal(read.volume_dhw, volumes[number] + 10)
+        np.testing.assert_array_equal(read.stack.values, volumes[number] + 10)
         source = pydicom.dcmread(sorted((study / {2: "b", 3: "c"}[number]).iterdir())[0])
         reference = read.headers[0].SourceImageSequence[0]
         assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID

@@ -13,8 +13,10 @@ import pytest
 import SimpleITK
 
 from nsn2n.errors import DicomError
+from nsn2n.jobs.dicom_job import choose_series
+from nsn2n.jobs.options import JobOptions
 from nsn2n.operators import DICOMSeriesSelectionOperator, NSN2NDenoiseOperator, VolumeLoaderOperator
-from nsn2n.operators.dicom_series_selection_operator import select_in_folder, study_selected_series
+from nsn2n.operators.dicom_series_selection_operator import study_selected_series
 from nsn2n.operators.nsn2n_denoise_operator import denoise_image
 from nsn2n.operators.volume_loader_operator import load_image
 from nsn2n.synthetic.dicom_series import write_synthetic_series
@@ -38,7 +40,7 @@ def _from_sdk(folder, *, rules=None, all_matched=False):
 
 
 def _from_us(folder):
-    selection = select_in_folder(folder)
+    selection = choose_series(folder)
     return [study_selected_series(selection.selected[0], selection)]
 
 
@@ -63,7 +65,7 @@ def test_values_and_geometry_agree_with_simpleitk(study, volumes, message):
 
 
 def test_series_numbers_in_use_travel_with_the_image(study):
-    selection = select_in_folder(study)
+    selection = choose_series(study)
 
     ours = load_image([study_selected_series(selection.selected[0], selection)])
     theirs = load_image(_from_sdk(study, rules=json.loads(RULES)))
@@ -78,13 +80,15 @@ def test_padding_is_marked(tmp_path):
     padded = {"PixelPaddingValue": 24}  # -1000 HU less the intercept of -1024 HU
     write_synthetic_series(volume, tmp_path, overrides=padded)
 
-    metadata = load_image(_from_us(tmp_path)).metadata()
+    image = load_image(_from_us(tmp_path))
 
-    np.testing.assert_array_equal(metadata["padding_mask_dhw"], volume == -1000)
+    stack = image.metadata()["slice_stack"]
+    np.testing.assert_array_equal(~stack.mask, volume == -1000)
+    assert stack.values is image.asnumpy()
 
 
 def test_without_padding_there_is_no_mask(study):
-    assert "padding_mask_dhw" not in load_image(_from_us(study / "b")).metadata()
+    assert load_image(_from_us(study / "b")).metadata()["slice_stack"].mask is None
 
 
 def test_a_series_with_a_gap_comes_in_parts_unless_that_is_refused(study, tmp_path, small_fit):
@@ -93,10 +97,10 @@ def test_a_series_with_a_gap_comes_in_parts_unless_that_is_refused(study, tmp_pa
 
     image = load_image(_from_us(folder))
 
-    metadata = image.metadata()
-    assert metadata["parts"] == [3, 1]
-    assert metadata["part_spacings_mm"] == [[1.5, 0.75, 0.5], [3.0, 0.75, 0.5]]
-    denoised = denoise_image(image, preset="fast", config=small_fit)
+    stack = image.metadata()["slice_stack"]
+    assert stack.parts == (3, 1)
+    assert stack.spacings_mm == ((1.5, 0.75, 0.5), (3.0, 0.75, 0.5))
+    denoised = denoise_image(image, JobOptions(preset="fast", config=small_fit))
     np.testing.assert_array_equal(denoised.asnumpy()[3], image.asnumpy()[3])
     assert "2 parts, each fitted alone (1 slices without neighbor unchanged)" in denoised.metadata()["nsn2n"]["summary"]
     with pytest.raises(DicomError, match="missing slices"):

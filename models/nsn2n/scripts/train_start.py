@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from synthetic_volumes import random_noise, random_volume
 from torch import Tensor, nn
 
+from nsn2n.runtime.compute import choose_compute, reproducible
 from nsn2n.settings import FitSettings, preset
 from nsn2n.training.fitting import optimize
-from nsn2n.training.inference import choose_compute, denoise_slices, reproducible
+from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
 from nsn2n.training.pretrained import START_FILE, START_SLICES, prefix_of

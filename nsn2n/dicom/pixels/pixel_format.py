@@ -19,16 +19,15 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
-    EnhancedPETImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    PositronEmissionTomographyImageStorage,
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, integer, numbers, refusal, tag_text, text, values
 from nsn2n.dicom.pixels.compression import CODECS, decode_frame, missing_packages, transfer_syntax
 from nsn2n.errors import DicomError
+from nsn2n.modality import policy_of, policy_of_sop_class
 
 __all__ = ["PIXEL_TAGS", "PixelFormat", "embedded_overlay_groups", "pixel_format", "stored_values"]
 
@@ -44,8 +43,6 @@ NATIVE_TRANSFER_SYNTAXES = frozenset(
         DeflatedExplicitVRLittleEndian,
     }
 )
-
-PET_CLASSES = (PositronEmissionTomographyImageStorage, EnhancedPETImageStorage)
 
 PIXEL_TAGS = [
     "SamplesPerPixel",
@@ -164,7 +161,7 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
         slope=slope,
         intercept=intercept,
         padding=_padding_range(header, allocated, bool(signed), path),
-        slope_may_change=text(header, "SOPClassUID") in PET_CLASSES and intercept == 0,
+        slope_may_change=policy_of_sop_class(text(header, "SOPClassUID")).rescale_of_each_slice and intercept == 0,
     )
 
 
@@ -199,9 +196,9 @@ def _require_decoder(header: Dataset, syntax: UID, path: Path) -> None:
 
 
 def _rescale(header: Dataset, path: Path) -> tuple[float, float]:
-    """Slope and intercept; in MR both may be absent, which means stored values as they are."""
+    """Slope and intercept; where both may be absent, that means stored values as they are."""
     present = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if keyword in header]
-    if not present and text(header, "Modality") == "MR":
+    if not present and policy_of(text(header, "Modality")).rescale_may_be_absent:
         return 1.0, 0.0
     (slope,) = numbers(header, "RescaleSlope", 1, path)
     (intercept,) = numbers(header, "RescaleIntercept", 1, path)

@@ -21,6 +21,7 @@ from nsn2n.dicom.read.multivolume import split_volumes
 from nsn2n.dicom.select.scan import read_header
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
+from nsn2n.modality import policy_of
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 
@@ -250,7 +251,7 @@ def _overlay_warnings(slices: Sequence[SliceFacts]) -> list[str]:
 
 
 def _pet_warnings(first: SliceFacts) -> list[str]:
-    if text(first.header, "Modality") != "PT":
+    if not policy_of(text(first.header, "Modality")).counts_from_series_time:
         return []
     found = []
     if text(first.header, "Units") == "CNTS":

@@ -24,18 +24,18 @@ from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
 from nsn2n.dicom.attributes import series_number, text, values
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels.compression import lossy_compression
 from nsn2n.dicom.pixels.pixel_format import PixelFormat, embedded_overlay_groups
+from nsn2n.dicom.write.derivation import LARGEST_SERIES_NUMBER, LONG_STRING_CHARACTERS, Derivation
 from nsn2n.dicom.write.transcode import raw_element, to_explicit_little_endian
-from nsn2n.errors import SettingsError
+from nsn2n.modality import policy_of_sop_class
 
 __all__ = [
-    "Derivation",
     "DerivedSeries",
     "code_item",
     "derive_dataset",
@@ -50,14 +50,6 @@ __all__ = [
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.159885078256520337914654049507870583811")
 """Names this program in file meta information; a fixed UID under the root that needs no registration."""
-
-LARGEST_SERIES_NUMBER = 2**31 - 1
-"""VR IS holds a signed 32-bit number (PS3.5 6.2)."""
-
-RESEARCH_MARK = "(research)"
-
-LONG_STRING_CHARACTERS = 64
-SHORT_TEXT_CHARACTERS = 1024
 
 SCANNER_KEYWORDS = (
     "Manufacturer",
@@ -111,54 +103,6 @@ REMOVED_KEYWORDS = (
     "StorageMediaFileSetUID",
     "InstanceAvailability",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Derivation:
-    """What was done to the pixels, as the derived series tells it."""
-
-    description: str
-    """DerivationDescription: program, method, parameters; ASCII, at most 1024 characters (VR ST)."""
-    software_version: str
-    """SoftwareVersions, for example ``0.1.0``."""
-    series_description_suffix: str = "denoised"
-    """Appended to the SeriesDescription of the source."""
-    series_number_offset: int = 1000
-    """Added to the SeriesNumber of the source."""
-    research_mark: bool = False
-    """ContentQualification RESEARCH, and `RESEARCH_MARK` at the end of the SeriesDescription, where people see it.
-    The attribute belongs to enhanced images (PS3.3 C.8.13.1); elsewhere it is an addition, as PS3.2 allows."""
-
-    @property
-    def series_description_end(self) -> str:
-        """What stands after the SeriesDescription of the source."""
-        return (
-            f"{self.series_description_suffix} {RESEARCH_MARK}"
-            if self.research_mark
-            else self.series_description_suffix
-        )
-
-    def __post_init__(self) -> None:
-        """Check the limits of the attributes."""
-        limits = {
-            "description": SHORT_TEXT_CHARACTERS,
-            "software_version": LONG_STRING_CHARACTERS,
-            "series_description_suffix": LONG_STRING_CHARACTERS - self.research_mark * (len(RESEARCH_MARK) + 1),
-        }
-        for name, longest in limits.items():
-            value = getattr(self, name)
-            if not (value.isascii() and value.isprintable() and value.strip() and len(value) <= longest):
-                raise SettingsError(
-                    f"{name} must be 1 to {longest} printable ASCII characters; got {len(value)}: "
-                    f"{value[:60]!r}. "
-                    "Shorten it or write it in ASCII."
-                )
-        if "\\" in self.software_version or "\\" in self.series_description_suffix:
-            raise SettingsError("software_version and series_description_suffix must not hold a backslash.")
-        if not 1 <= self.series_number_offset <= LARGEST_SERIES_NUMBER // 2:
-            raise SettingsError(
-                f"series_number_offset must be in 1..{LARGEST_SERIES_NUMBER // 2}; got {self.series_number_offset}."
-            )
 
 
 @dataclass(frozen=True)
@@ -349,7 +293,9 @@ def code_item(code: Code) -> Dataset:
 def _set_dates(target: Dataset, series: DerivedSeries) -> None:
     # In PET, decay and frame times count from the time of the series: a new one would falsify uptake values
     # (PS3.3 C.8.9.1.1.5, C.8.9.4).
-    keeps_series_time = text(target, "SOPClassUID") == PositronEmissionTomographyImageStorage
+    sop_class = text(target, "SOPClassUID")
+    policy = policy_of_sop_class(sop_class)
+    keeps_series_time = policy.counts_from_series_time and sop_class in policy.sop_classes
     moment = series.created.astimezone(_time_zone(text(target, "TimezoneOffsetFromUTC")))
     for name in ("InstanceCreation", "Content", *(() if keeps_series_time else ("Series",))):
         setattr(target, f"{name}Date", moment.strftime("%Y%m%d"))

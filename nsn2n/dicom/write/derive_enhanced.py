@@ -21,8 +21,8 @@ from nsn2n.dicom.attributes import text, values
 from nsn2n.dicom.functional_groups import FRAME_TYPE_MACROS, PER_FRAME, SHARED
 from nsn2n.dicom.image_kinds import OWN_MODEL_NAME
 from nsn2n.dicom.pixels.encoding import EncodedSlice
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.derive import (
-    Derivation,
     DerivedSeries,
     code_item,
     derived_type,

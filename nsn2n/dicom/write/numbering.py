@@ -14,7 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, series_number, text
-from nsn2n.dicom.write.derive import Derivation, DerivedSeries, new_series
+from nsn2n.dicom.write.derivation import Derivation
+from nsn2n.dicom.write.derive import DerivedSeries, new_series
 from nsn2n.runtime.unfinished import PREFIX, hidden_folder, remove_abandoned
 
 __all__ = ["claimed_series", "numbers_in"]

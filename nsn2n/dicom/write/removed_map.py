@@ -22,6 +22,7 @@ from nsn2n.dicom.attributes import text
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels.pixel_format import pixel_format, stored_values
 from nsn2n.dicom.write.derive import DerivedSeries
+from nsn2n.modality import policy_of
 
 __all__ = ["own_series", "removed_map", "unit_of"]
 
@@ -87,12 +88,12 @@ def own_series(series: DerivedSeries, version: str) -> dict[str, Any]:
 
 def unit_of(header: Dataset) -> Code:
     """Unit of the values of a series."""
-    unit: Code = codes.UCUM.NoUnits
-    if text(header, "Modality") == "CT":
-        unit = codes.UCUM.HounsfieldUnit
-    elif text(header, "Units") == "BQML":
-        unit = codes.UCUM.BecquerelsPerMilliliter
-    return unit
+    unit = policy_of(text(header, "Modality")).ucum_unit
+    if unit is not None:
+        code, meaning = unit
+        return Code(code, "UCUM", meaning)
+    known: Code = codes.UCUM.BecquerelsPerMilliliter if text(header, "Units") == "BQML" else codes.UCUM.NoUnits
+    return known
 
 
 def _values(file: Path) -> NDArray[np.float32]:

@@ -29,7 +29,8 @@ from nsn2n.dicom.pixels.stored_pixels import frame_datasets
 from nsn2n.dicom.read.geometry import SeriesGeometry
 from nsn2n.dicom.read.slice_sorting import plan_series
 from nsn2n.dicom.slice_facts import SliceFacts
-from nsn2n.dicom.write.derive import Derivation, DerivedSeries, derive_dataset
+from nsn2n.dicom.write.derivation import Derivation
+from nsn2n.dicom.write.derive import DerivedSeries, derive_dataset
 from nsn2n.dicom.write.derive_enhanced import derive_enhanced
 from nsn2n.dicom.write.numbering import claimed_series
 from nsn2n.dicom.write.self_check import check_enhanced_file, check_series, check_slice_file

@@ -84,8 +84,9 @@ def test_denoise_a_series(nsn2n, good_study, tmp_path, brief_config):
     assert folder.parent == tmp_path / "out"
     source, derived = (read_series(sorted(path.glob("*.dcm")), allow_own_output=True) for path in (good_study, folder))
     assert derived.geometry == source.geometry
-    assert not np.array_equal(derived.volume_dhw, source.volume_dhw)
+    assert not np.array_equal(derived.stack.values, source.stack.values)
     assert "seed 7, 12 steps" in derived.headers[0].DerivationDescription
+    assert result.stderr.splitlines()[-1] == "1 series written"
     assert "error" not in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -180,9 +181,9 @@ def test_nothing_to_denoise(nsn2n, tmp_path):
     ("text", "message"),
     [
         ("fit: {setps: 3}", "Did you mean 'fit.steps'?"),
-        ("fit: [", "must name a readable YAML or JSON file"),
+        ("fit: [", "--config must be a readable YAML or JSON file; got while parsing"),
         ("- 1", "must hold a mapping"),
-        ("preset: fast", "--preset paper and preset 'fast'"),
+        ("preset: fast", "preset paper and preset 'fast' of config must agree"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(nsn2n, tmp_path, text, message):
@@ -247,7 +248,8 @@ def test_a_nifti_file_of_magnitudes_loses_the_mean_of_their_noise(nsn2n, tmp_pat
 def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
     result = nsn2n("denoise", tmp_path, tmp_path / "out", "--modality", "MR")
     assert result.code == 1
-    assert "--modality is for NIfTI files" in result.stderr
+    assert result.stderr == f"error: --modality is for NIfTI files; got the folder {tmp_path}. Leave it out.\n"
+    assert not (tmp_path / "out").exists()
 
 
 DICOM_ONLY = {
@@ -280,7 +282,7 @@ def test_all_options_for_dicom_series_are_named_at_once(nsn2n, nifti, tmp_path):
     result = nsn2n("denoise", nifti, tmp_path / "out", "--strict", "--compress", "jpeg-ls", "--seed", 1)
 
     assert result.code == 1
-    assert "--compress, --strict are for DICOM series" in result.stderr
+    assert "--strict, --compress are for DICOM series" in result.stderr
 
 
 def test_each_option_goes_with_a_nifti_file_or_is_refused():

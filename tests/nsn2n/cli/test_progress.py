@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from nsn2n.app import report
 from nsn2n.cli.progress import show_progress
+from nsn2n.runtime import logs
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_streams_are_as_before_even_after_an_error():
 
 
 def test_lines_of_the_log_away_from_a_terminal(caplog, monkeypatch):
-    monkeypatch.setattr(report, "SECONDS_BETWEEN_PROGRESS", 0.0)
+    monkeypatch.setattr(logs, "SECONDS_BETWEEN_PROGRESS", 0.0)
     caplog.set_level(logging.INFO)
 
     with show_progress(console=Console(file=io.StringIO(), force_terminal=False)) as progress:
@@ -60,7 +60,7 @@ def test_lines_of_the_log_away_from_a_terminal(caplog, monkeypatch):
 
 
 def test_quiet_shows_nothing(caplog, monkeypatch):
-    monkeypatch.setattr(report, "SECONDS_BETWEEN_PROGRESS", 0.0)
+    monkeypatch.setattr(logs, "SECONDS_BETWEEN_PROGRESS", 0.0)
     terminal = Console(file=io.StringIO(), force_terminal=True)
 
     with show_progress(quiet=True, console=terminal) as progress:

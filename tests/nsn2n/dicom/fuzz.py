@@ -31,7 +31,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.select.rules import default_rules, select_series
 from nsn2n.dicom.select.scan import scan_folder
-from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import NSN2NError
 from nsn2n.synthetic.dicom_series import write_synthetic_series
@@ -140,7 +140,7 @@ def run_once(corpus: list[Path], seed: int, work: Path) -> str:
             step = "read"
             series = read_series(record.files)
             step = "write"
-            write_series(series.volume_dhw + 1, series.files, output, DERIVATION)
+            write_series(series.stack.values + 1, series.files, output, DERIVATION)
     except NSN2NError as error:
         message = str(error)
         assert message.isprintable(), message

@@ -29,10 +29,10 @@ def test_frames_are_read_as_single_frame_slices_are(make_series, make_enhanced, 
     expected = read_series(make_series(np.abs(noise_dhw), **options))
     file = make_enhanced(np.abs(noise_dhw), **options)
     series = read_series([file])
-    np.testing.assert_array_equal(series.volume_dhw, expected.volume_dhw)
+    np.testing.assert_array_equal(series.stack.values, expected.stack.values)
     assert series.geometry == expected.geometry
     assert series.files == (file,) * 5
-    assert series.modality == modality
+    assert series.stack.modality == modality
 
 
 def test_highdicom_reads_the_same_volume(make_enhanced, noise_dhw):
@@ -41,7 +41,7 @@ def test_highdicom_reads_the_same_volume(make_enhanced, noise_dhw):
     series = read_series([file])
     oracle = highdicom.imread(file).get_volume(apply_modality_transform=True)
     step = 1 if oracle.affine[2, 0] > 0 else -1
-    np.testing.assert_array_equal(series.volume_dhw, oracle.array[::step])
+    np.testing.assert_array_equal(series.stack.values, oracle.array[::step])
     np.testing.assert_allclose(series.geometry.parts[0].spacing_mm, oracle.spacing)
 
 
@@ -52,7 +52,7 @@ def test_frames_are_sorted_by_position_not_by_number(make_enhanced, noise_dhw):
         frame.PlanePositionSequence[0].ImagePositionPatient = [0, 0, order[index]]
 
     series = read_series([make_enhanced(noise_dhw[order], edit_frame=shuffle)])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
 
 
 def test_each_frame_has_its_own_values(make_enhanced, noise_dhw):
@@ -63,7 +63,7 @@ def test_each_frame_has_its_own_values(make_enhanced, noise_dhw):
 
     stored = noise_dhw + 1024
     series = read_series([make_enhanced(edit_frame=rescale)])
-    np.testing.assert_allclose(series.volume_dhw, stored * np.array(slopes)[:, None, None] - 1024, rtol=1e-6)
+    np.testing.assert_allclose(series.stack.values, stored * np.array(slopes)[:, None, None] - 1024, rtol=1e-6)
 
 
 def test_macros_may_be_shared_or_per_frame(make_enhanced, noise_dhw):
@@ -77,7 +77,7 @@ def test_macros_may_be_shared_or_per_frame(make_enhanced, noise_dhw):
         for frame in frames:
             del frame.PixelValueTransformationSequence
 
-    np.testing.assert_array_equal(read_series([make_enhanced(edit=turn_round)]).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series([make_enhanced(edit=turn_round)]).stack.values, noise_dhw)
 
 
 def test_several_instances_make_one_series(make_enhanced, noise_dhw):
@@ -86,7 +86,7 @@ def test_several_instances_make_one_series(make_enhanced, noise_dhw):
     upper = make_enhanced(noise_dhw[2:], origin_mm=(0, 0, 2.0), edit=lambda image: setattr(
         image, "SOPInstanceUID", "2.25.5"))  # fmt: skip
     series = read_series([upper, lower])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
     assert series.files == (lower,) * 2 + (upper,) * 3
 
 
@@ -105,8 +105,8 @@ def test_frames_of_several_volumes_are_split(make_enhanced, noise_dhw, caplog, k
             frame.MRDiffusionSequence = [item(DiffusionBValue=800.0 * (index // 5))]
 
     series = read_series([make_enhanced(volume_dhw, modality="MR", edit_frame=place)])
-    np.testing.assert_array_equal(series.volume_dhw, volume_dhw)
-    assert series.parts == (5, 5)
+    np.testing.assert_array_equal(series.stack.values, volume_dhw)
+    assert series.stack.parts == (5, 5)
     assert f"2 volumes of 5 slices, by {keyword}" in caplog.text
 
 
@@ -129,9 +129,9 @@ def test_a_scanned_series_as_one_enhanced_image(ct_phantom_folder, tmp_path, der
     (record,) = scan_folder(ct_phantom_folder / "S2020").series
     file = enhance(record.files, tmp_path / "in" / "image.dcm")
     expected, series = read_series(record.files), read_series([file])
-    np.testing.assert_array_equal(series.volume_dhw, expected.volume_dhw)
+    np.testing.assert_array_equal(series.stack.values, expected.stack.values)
     assert series.geometry == expected.geometry
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert pydicom.dcmread(written.files[0]).PixelData == pydicom.dcmread(file).PixelData
 
 
@@ -242,7 +242,7 @@ def test_shared_groups_may_be_missing(make_enhanced, noise_dhw):
                 frame.setdefault(element.tag, element)
         del image[SHARED]
 
-    np.testing.assert_array_equal(read_series([make_enhanced(edit=everything_per_frame)]).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series([make_enhanced(edit=everything_per_frame)]).stack.values, noise_dhw)
     empty = make_enhanced(edit=lambda image: setattr(image, SHARED, Sequence([Dataset()])))
     with pytest.raises(DicomError, match=r"PixelMeasuresSequence .* got 0"):
         read_series([empty])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
-from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 from tests.nsn2n.dicom.enhanced import enhance
@@ -80,14 +80,14 @@ def series_options(draw):
 
 def check_identity(series: SeriesVolume, sources: list[Path], values: np.ndarray, folder: Path) -> list[Path]:
     """Check what was read, write it unchanged, and check what is read of that."""
-    np.testing.assert_allclose(series.volume_dhw, values, rtol=1e-6, atol=1e-6)
-    written = write_series(series.volume_dhw, series.files, folder, DERIVATION)
+    np.testing.assert_allclose(series.stack.values, values, rtol=1e-6, atol=1e-6)
+    written = write_series(series.stack.values, series.files, folder, DERIVATION)
     again = read_series(written.files, allow_own_output=True)
-    np.testing.assert_array_equal(again.volume_dhw, series.volume_dhw)
+    np.testing.assert_array_equal(again.stack.values, series.stack.values)
     assert again.geometry == series.geometry
     assert (written.clipped_voxels, written.voxels_moved_off_padding, written.rescaled_slices) == (0, 0, 0)
-    if series.padding_mask_dhw is not None:
-        np.testing.assert_array_equal(again.padding_mask_dhw, series.padding_mask_dhw)
+    if series.stack.mask is not None:
+        np.testing.assert_array_equal(~again.stack.mask, ~series.stack.mask)
     for source, target in zip(map(pydicom.dcmread, sources), map(pydicom.dcmread, written.files), strict=True):
         assert target.PixelData == source.PixelData
         for keyword in UNTOUCHED:
@@ -121,7 +121,7 @@ def test_enhanced_images(made):
         files = write_synthetic_series(values, Path(name, "in"), seed="identity", **options)
         image = enhance([files[index] for index in order], Path(name, "enhanced", "image.dcm"))
         series = read_series([image])
-        np.testing.assert_allclose(series.volume_dhw, values, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(series.stack.values, values, rtol=1e-6, atol=1e-6)
         (written,) = check_identity(series, [image], values, Path(name, "out"))
         frames = [pydicom.dcmread(file).PerFrameFunctionalGroupsSequence for file in (image, written)]
         for there, here in zip(*frames, strict=True):
@@ -150,7 +150,7 @@ def test_gaps_and_several_volumes(counts, volumes, tilt, order):
         order.shuffle(shuffled)
         series = read_series(shuffled)
         assert series.files == tuple(files)
-        assert series.parts == tuple(counts) * volumes
+        assert series.stack.parts == tuple(counts) * volumes
         check_identity(series, files, values, Path(name, "out"))
 
 
@@ -158,6 +158,6 @@ def test_the_check_finds_a_changed_pixel(make_series, noise_dhw, tmp_path):
     """What the tests above rely on."""
     files = make_series()
     series = read_series(files)
-    series.volume_dhw[2, 3, 4] += 1
+    series.stack.values[2, 3, 4] += 1
     with pytest.raises(AssertionError):
-        check_identity(series, files, series.volume_dhw, tmp_path / "out")
+        check_identity(series, files, series.stack.values, tmp_path / "out")

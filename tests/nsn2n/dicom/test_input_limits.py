@@ -51,7 +51,7 @@ def test_an_even_image_may_be_compressed_far(make_series, edit_file):
     files = make_series(volume_dhw)
     for file in files:
         edit_file(file, lambda dataset: dataset.compress(RLELossless, generate_instance_uid=False))
-    np.testing.assert_array_equal(read_series(files).volume_dhw, volume_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, volume_dhw)
 
 
 def test_more_frames_than_the_file_can_hold_are_refused(make_enhanced):
@@ -163,7 +163,7 @@ def test_deep_sequences_are_copied_or_refused(make_series, tmp_path, derivation,
         assert "\n" not in str(caught.value)
         return
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert pydicom.dcmread(written.files[0]).PixelData == pydicom.dcmread(files[0]).PixelData
 
 
@@ -178,7 +178,7 @@ def test_texts_of_a_header_name_no_place_and_steer_no_terminal(make_series, tmp_
     (record,) = scan_folder(files[0].parent).series
     assert record.label.isprintable()
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert written.folder.parent == tmp_path / "out"
     assert written.folder.name.replace(".", "").isdigit()
     with pytest.raises(DicomError) as caught:

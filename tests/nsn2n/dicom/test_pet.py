@@ -49,11 +49,11 @@ def test_each_slice_is_read_by_its_own_slope(pet, activity_dhw):
     series = read_series(files)
     slopes = slopes_of(files)
     assert len(set(slopes)) == 5
-    assert (np.abs(series.volume_dhw - activity_dhw) <= 0.501 * slopes[:, None, None] + 1e-30)[[0, 1, 2, 4]].all()
-    assert not series.volume_dhw[3].any()
-    np.testing.assert_allclose(series.volume_dhw[1], SimpleITK.GetArrayFromImage(
+    assert (np.abs(series.stack.values - activity_dhw) <= 0.501 * slopes[:, None, None] + 1e-30)[[0, 1, 2, 4]].all()
+    assert not series.stack.values[3].any()
+    np.testing.assert_allclose(series.stack.values[1], SimpleITK.GetArrayFromImage(
         SimpleITK.ReadImage(str(files[1])))[0], rtol=1e-6)  # fmt: skip
-    assert series.modality == "PT"
+    assert series.stack.modality == "PT"
 
 
 def test_selection_takes_it(pet):
@@ -64,7 +64,7 @@ def test_selection_takes_it(pet):
 def test_identity_keeps_slopes_and_stored_values(pet, tmp_path, derivation):
     files = pet()
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
         assert target.PixelData == source.PixelData
         assert target.get_item("RescaleSlope").value == source.get_item("RescaleSlope").value
@@ -83,10 +83,10 @@ def test_values_of_brighter_neighbors_get_a_new_slope(pet, tmp_path, derivation,
     bits = {} if signed else {"PixelRepresentation": 0, "BitsStored": 16, "HighBit": 15}
     files = pet(overrides={"RealWorldValueMappingSequence": lambda index: [mapping()], **bits})
     series = read_series(files)
-    blurred_dhw = series.volume_dhw.copy()
-    blurred_dhw[1:-1] = (series.volume_dhw[:-2] + series.volume_dhw[1:-1] + series.volume_dhw[2:]) / 3
+    blurred_dhw = series.stack.values.copy()
+    blurred_dhw[1:-1] = (series.stack.values[:-2] + series.stack.values[1:-1] + series.stack.values[2:]) / 3
     written = write_series(blurred_dhw, series.files, tmp_path / "out", derivation)
-    result_dhw = read_series(written.files, allow_own_output=True).volume_dhw
+    result_dhw = read_series(written.files, allow_own_output=True).stack.values
     before, after = slopes_of(files), slopes_of(written.files)
     largest = 32767 if signed else 65535
     outgrown = np.rint(blurred_dhw.max(axis=(1, 2)) / before) > largest
@@ -137,7 +137,7 @@ def test_padding_has_no_part_in_a_new_slope():
 def test_an_offset_forbids_a_new_slope(pet, tmp_path, derivation):
     """The standard knows none in PET; where there is one, values are clipped as in other modalities."""
     series = read_series(pet(overrides={"RescaleIntercept": "10"}))
-    written = write_series(series.volume_dhw * 4, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values * 4, series.files, tmp_path / "out", derivation)
     assert written.rescaled_slices == 0
     assert written.clipped_voxels > 0
 
@@ -154,7 +154,7 @@ def test_an_offset_forbids_a_new_slope(pet, tmp_path, derivation):
 def test_counts_and_decay_are_warned_of_once(pet, tmp_path, derivation, caplog, overrides, warning):
     files = pet(overrides=overrides)
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == (warning is not None)
     assert warning is None or warning in warnings[0]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nsn2n.filters.structure_recovery import Restorer
+from nsn2n.filters.structure_recovery import StructureRecovery
 from nsn2n.noise.level import measure_noise
 from nsn2n.settings import Settings
 
@@ -33,7 +33,7 @@ def _with_structure(contrast_sd, first, last):
 def _restored(noisy, step, settings=None, **options):
     """What one step gives back to a volume from which all was removed."""
     denoised = np.zeros_like(noisy)
-    restorer = Restorer(noisy, measure_noise(noisy), settings or Settings())
+    restorer = StructureRecovery(noisy, measure_noise(noisy), settings or Settings())
     getattr(restorer, step)(denoised, **options)
     return denoised
 

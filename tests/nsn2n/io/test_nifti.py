@@ -45,7 +45,13 @@ def _content(path):
 
 @st.composite
 def _files(draw):
-    shape = tuple(draw(st.integers(1, 5)) for _ in range(3)) + draw(st.sampled_from([(), (1,), (1, 1)]))
+    spacing = [draw(st.sampled_from([0.5, 0.88, 1.0, 5.0])) for _ in range(3)]
+    affine = OBLIQUE[:, [*draw(st.permutations(range(3))), 3]] if draw(st.booleans()) else np.diag([*spacing, 1.0])
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    lengths = [draw(st.integers(1, 5)) for _ in range(3)]
+    slice_axis = int(np.flatnonzero(steps == steps.max())[-1])
+    lengths[slice_axis] = max(lengths[slice_axis], 2)  # a single slice is no volume
+    shape = (*lengths, *draw(st.sampled_from([(), (1,), (1, 1)])))
     dtype = np.dtype(draw(st.sampled_from(["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])))
     byte_order = draw(st.sampled_from("<>"))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -57,12 +63,9 @@ def _files(draw):
     scaling = draw(
         st.sampled_from([(None, None), (0.0, 0.0), (1.0, 0.0), (0.5, -1024.0), (-0.013, 7.0), (3.7e-5, 1.0e4)])
     )
-    spacing = [draw(st.sampled_from([0.5, 0.88, 1.0, 5.0])) for _ in range(3)]
     return {
         "stored": stored.astype(dtype.newbyteorder(byte_order)),
-        "affine": OBLIQUE[:, [*draw(st.permutations(range(3))), 3]]
-        if draw(st.booleans())
-        else np.diag([*spacing, 1.0]),
+        "affine": affine,
         "slope": scaling[0],
         "inter": scaling[1],
         "kind": draw(st.sampled_from([nib.Nifti1Image, nib.Nifti2Image])),
@@ -77,11 +80,11 @@ def test_unchanged_volume_gives_the_same_file(tmp_path_factory, file, suffix):
     source = _write(folder / f"in{suffix}", **file)
 
     volume = read_nifti(source)
-    write_nifti(folder / f"out{suffix}", volume.volume_dhw.copy(), volume)
+    write_nifti(folder / f"out{suffix}", volume.stack.values.copy(), volume)
 
     expected = np.asarray(nib.load(source).dataobj, np.float64).reshape(file["stored"].shape[:3])
     np.testing.assert_allclose(
-        volume.volume_dhw, expected.transpose(volume.axes), rtol=1e-6, atol=1e-6 * abs(file["inter"] or 0)
+        volume.stack.values, expected.transpose(volume.axes), rtol=1e-6, atol=1e-6 * abs(file["inter"] or 0)
     )
     assert _content(folder / f"out{suffix}") == _content(source)
 
@@ -93,8 +96,8 @@ def test_new_values_are_stored_as_the_nearest_number(tmp_path_factory, file, see
     volume = read_nifti(_write(folder / "in.nii", **file))
     slope, inter = (1.0, 0.0) if not file["slope"] else (file["slope"], file["inter"])
     slope, inter = float(np.float32(slope)), float(np.float32(inter))  # as the header of NIfTI-1 keeps them
-    shift = np.random.default_rng(seed).normal(0, 3 * abs(slope), volume.volume_dhw.shape)
-    values = (volume.volume_dhw + shift).astype(np.float32)
+    shift = np.random.default_rng(seed).normal(0, 3 * abs(slope), volume.stack.values.shape)
+    values = (volume.stack.values + shift).astype(np.float32)
 
     write_nifti(folder / "out.nii", values, volume)
 
@@ -121,9 +124,9 @@ def test_slice_axis_is_the_one_with_the_largest_spacing(tmp_path, axis):
 
     assert volume.axes[0] == axis
     assert volume.axes[1] > volume.axes[2]
-    assert volume.spacing_mm == pytest.approx([spacing[a] for a in volume.axes])
+    assert volume.stack.spacings_mm == (pytest.approx([spacing[a] for a in volume.axes]),)
     for index in range(stored.shape[axis]):
-        np.testing.assert_array_equal(volume.volume_dhw[index], np.take(stored, index, axis).T)
+        np.testing.assert_array_equal(volume.stack.values[index], np.take(stored, index, axis).T)
 
 
 def test_equal_spacings_take_the_last_axis(tmp_path):
@@ -132,7 +135,7 @@ def test_equal_spacings_take_the_last_axis(tmp_path):
     volume = read_nifti(_write(tmp_path / "a.nii", np.zeros((3, 4, 5), np.uint8), affine=affine))
 
     assert volume.axes == (2, 1, 0)
-    assert volume.volume_dhw.shape == (5, 4, 3)
+    assert volume.stack.values.shape == (5, 4, 3)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1000), ("micron", 0.001), ("mm", 1), ("unknown", 1)])
@@ -141,15 +144,16 @@ def test_spacing_is_in_mm_whatever_the_unit(tmp_path, unit, factor):
     image.header.set_xyzt_units(unit)
     nib.save(image, tmp_path / "a.nii")
 
-    assert read_nifti(tmp_path / "a.nii").spacing_mm == pytest.approx((4 * factor, 3 * factor, 2 * factor))
+    (spacing_mm,) = read_nifti(tmp_path / "a.nii").stack.spacings_mm
+    assert spacing_mm == pytest.approx((4 * factor, 3 * factor, 2 * factor))
 
 
 def test_halves_go_to_even_and_values_beyond_the_type_are_clipped(tmp_path, caplog):
-    volume = read_nifti(_write(tmp_path / "in.nii", np.full((6, 1, 1), 9, np.uint8)))
+    volume = read_nifti(_write(tmp_path / "in.nii", np.full((1, 1, 6), 9, np.uint8)))
     values = np.array([0.5, 1.5, 2.5, -3.0, 300.0, 254.6], np.float32)
 
     with caplog.at_level(logging.WARNING):
-        write_nifti(tmp_path / "out.nii", values.reshape(volume.volume_dhw.shape), volume)
+        write_nifti(tmp_path / "out.nii", values.reshape(volume.stack.values.shape), volume)
 
     stored = np.asarray(nib.load(tmp_path / "out.nii").dataobj).ravel()
     np.testing.assert_array_equal(stored, [0, 2, 2, 0, 255, 255])
@@ -157,10 +161,10 @@ def test_halves_go_to_even_and_values_beyond_the_type_are_clipped(tmp_path, capl
 
 
 def test_scaled_limits_are_those_of_the_stored_type(tmp_path):
-    stored = np.zeros((2, 1, 1), np.int16)
+    stored = np.zeros((1, 1, 2), np.int16)
     volume = read_nifti(_write(tmp_path / "in.nii", stored, slope=0.5, inter=-1024.0))
 
-    write_nifti(tmp_path / "out.nii", np.array([1e6, -1e6], np.float32).reshape(1, 1, 2), volume)
+    write_nifti(tmp_path / "out.nii", np.array([1e6, -1e6], np.float32).reshape(2, 1, 1), volume)
 
     values = np.asarray(nib.load(tmp_path / "out.nii").dataobj).ravel()
     np.testing.assert_array_equal(values, [32767 * 0.5 - 1024, -32768 * 0.5 - 1024])
@@ -177,7 +181,7 @@ def test_another_reader_sees_the_same_space_and_the_new_values(tmp_path, affine)
     nib.save(image, tmp_path / "in.nii.gz")
     volume = read_nifti(tmp_path / "in.nii.gz")
 
-    write_nifti(tmp_path / "out.nii.gz", volume.volume_dhw + 100, volume)
+    write_nifti(tmp_path / "out.nii.gz", volume.stack.values + 100, volume)
 
     before = SimpleITK.ReadImage(str(tmp_path / "in.nii.gz"))
     after = SimpleITK.ReadImage(str(tmp_path / "out.nii.gz"))
@@ -194,21 +198,37 @@ def test_not_a_number_stays_where_it_was_and_is_refused_elsewhere(tmp_path):
     source = _write(tmp_path / "in.nii", stored)
     volume = read_nifti(source)
 
-    write_nifti(tmp_path / "out.nii", volume.volume_dhw, volume)
+    write_nifti(tmp_path / "out.nii", volume.stack.values, volume)
     assert _content(tmp_path / "out.nii") == _content(source)
 
-    values = volume.volume_dhw.copy()
+    values = volume.stack.values.copy()
     values[0, 0, 0] = np.nan
     with pytest.raises(VolumeError, match="must be finite"):
         write_nifti(tmp_path / "bad.nii", values, volume)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.nii", "out.nii"]
 
 
+def test_the_stack_says_what_the_file_says_and_no_modality(tmp_path):
+    stored = np.ones((2, 3, 4), np.float32)
+    stored[0, 1, 2] = np.nan
+
+    stack = read_nifti(_write(tmp_path / "in.nii", stored)).stack
+
+    assert (stack.modality, stack.parts, stack.shears_px) == (None, (4,), ((0.0, 0.0),))
+    np.testing.assert_array_equal(stack.mask, np.isfinite(stack.values))
+    assert int((~stack.mask).sum()) == 1
+
+
+def test_a_single_slice_is_refused(tmp_path):
+    with pytest.raises(VolumeError, match=r"at least 2 slices .* got shape \(1, 4, 3\)"):
+        read_nifti(_write(tmp_path / "a.nii", np.zeros((3, 4, 1), np.int16)))
+
+
 def test_values_changed_in_place_are_written(tmp_path):
     volume = read_nifti(_write(tmp_path / "a.nii", np.zeros((2, 3, 4), np.int16)))
 
-    volume.volume_dhw[:] = 5
-    write_nifti(tmp_path / "a.nii", volume.volume_dhw, volume)
+    volume.stack.values[:] = 5
+    write_nifti(tmp_path / "a.nii", volume.stack.values, volume)
 
     assert np.all(np.asarray(nib.load(tmp_path / "a.nii").dataobj) == 5)
 
@@ -257,4 +277,4 @@ def test_wrong_shape_and_missing_folder_are_refused(tmp_path):
     with pytest.raises(VolumeError, match=r"the one that was read, \(4, 3, 2\).*got \(2, 3, 4\)"):
         write_nifti(tmp_path / "b.nii", np.zeros((2, 3, 4), np.float32), volume)
     with pytest.raises(VolumeError, match=r"folder of .* must exist"):
-        write_nifti(tmp_path / "none" / "b.nii", volume.volume_dhw, volume)
+        write_nifti(tmp_path / "none" / "b.nii", volume.stack.values, volume)

@@ -9,19 +9,19 @@ from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.select.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.jobs.companions import write_companions
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.options import JobOptions
 
 RECORD = {
     "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
     "structure": {"verdict": "pass", "edges": None, "excess": 3.5, "coherence": 0.75, "findings": []},
 }
-BOTH = OutputOptions(parametric_map=True, structured_report=True)
+BOTH = JobOptions(parametric_map=True, structured_report=True)
 
 
 @pytest.fixture
 def written(make_series, tmp_path, derivation):
     series = read_series(make_series())
-    return series, write_series(series.volume_dhw + 1, series.files, tmp_path / "out", derivation)
+    return series, write_series(series.stack.values + 1, series.files, tmp_path / "out", derivation)
 
 
 def test_each_is_a_series_of_the_study_with_a_number_of_its_own(written, tmp_path):
@@ -43,7 +43,7 @@ def test_each_is_a_series_of_the_study_with_a_number_of_its_own(written, tmp_pat
 
 def test_nothing_unless_asked_for(written, tmp_path):
     source, derived = written
-    assert write_companions(tmp_path / "out", derived, source.files, RECORD, OutputOptions()) == ()
+    assert write_companions(tmp_path / "out", derived, source.files, RECORD, JobOptions()) == ()
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
@@ -64,9 +64,9 @@ def test_source_with_attributes_that_are_not_valid(make_series, tmp_path, deriva
     for file in files:
         patch_bytes(file, b"19700102", b"SECRET**")
     source = read_series(files)
-    derived = write_series(source.volume_dhw, source.files, tmp_path / "out", derivation)
+    derived = write_series(source.stack.values, source.files, tmp_path / "out", derivation)
 
-    companions = write_companions(tmp_path / "out", derived, source.files, RECORD, OutputOptions(parametric_map=True))
+    companions = write_companions(tmp_path / "out", derived, source.files, RECORD, JobOptions(parametric_map=True))
 
     assert companions == ()
     assert "the source must have valid attributes for PM0001.dcm" in caplog.text

@@ -35,35 +35,35 @@ def test_names_of_nifti_files(name, expected):
 
 
 def test_the_file_holds_what_the_method_gives(source, tmp_path):
-    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", run)
+    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", denoise=run)
 
     assert target == tmp_path / "new" / "out.nii.gz"
     # Slices first: the second voxel axis; then rows before columns: the last before the first.
     volume_dhw = nib.load(source).get_fdata(dtype=np.float32).transpose(1, 2, 0)
     expected = run(volume_dhw, spacing_mm=(4.0, 1.5, 1.0)).volume
-    np.testing.assert_array_equal(read_nifti(target).volume_dhw, expected)
+    np.testing.assert_array_equal(read_nifti(target).stack.values, expected)
     assert np.isnan(nib.load(target).get_fdata()[3, 2, 4])
 
 
 def test_progress_reaches_the_end(source, tmp_path):
     seen = []
 
-    denoise_nifti(source, tmp_path / "out", run, progress=lambda fraction, seconds_left: seen.append(fraction))
+    denoise_nifti(source, tmp_path / "out", denoise=run, progress=lambda fraction, seconds_left: seen.append(fraction))
 
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
 
 @pytest.mark.parametrize(
-    ("denoiser", "error"),
+    ("denoiser", "error", "message"),
     [
-        (partial(denoise, config={"fit": {"steps": 0}}), SettingsError),
-        (partial(denoise, device="abacus"), NSN2NError),
+        (partial(denoise, config={"fit": {"steps": 0}}), SettingsError, "fit.steps must be"),
+        (partial(denoise, device="abacus"), NSN2NError, "device must be one of auto, cpu, cuda; got 'abacus'"),
     ],
 )
-def test_a_failure_leaves_no_folder(source, tmp_path, denoiser, error):
-    with pytest.raises(error):
-        denoise_nifti(source, tmp_path / "new" / "out.nii", denoiser)
+def test_a_failure_leaves_no_folder(source, tmp_path, denoiser, error, message):
+    with pytest.raises(error, match=message):
+        denoise_nifti(source, tmp_path / "new" / "out.nii", denoise=denoiser)
 
     assert [path.name for path in tmp_path.iterdir()] == ["t1.nii"]
 
@@ -72,7 +72,7 @@ def test_output_below_a_file(source, tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(NSN2NError, match="is a file"):
-        denoise_nifti(source, tmp_path / "file" / "out.nii", run)
+        denoise_nifti(source, tmp_path / "file" / "out.nii", denoise=run)
 
 
 def test_the_input_by_another_name(source, tmp_path):
@@ -80,6 +80,6 @@ def test_the_input_by_another_name(source, tmp_path):
     before = source.read_bytes()
 
     with pytest.raises(VolumeError, match="the input itself"):
-        denoise_nifti(source, tmp_path / "link.nii", run)
+        denoise_nifti(source, tmp_path / "link.nii", denoise=run)
 
     assert source.read_bytes() == before

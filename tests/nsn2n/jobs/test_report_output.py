@@ -13,7 +13,7 @@ import pytest
 
 from nsn2n import denoise
 from nsn2n.jobs.dicom_job import denoise_folder
-from nsn2n.jobs.options import OutputOptions
+from nsn2n.jobs.options import JobOptions
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 3}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -28,7 +28,7 @@ def study(make_series):
 
 
 def test_report_of_each_series_beside_it(study, tmp_path):
-    (outcome,) = denoise_folder(study, tmp_path / "out", run)
+    (outcome,) = denoise_folder(study, tmp_path / "out", denoise=run)
 
     written = outcome.written
     folder = tmp_path / "out" / "reports" / written.SeriesInstanceUID
@@ -50,7 +50,7 @@ def test_report_of_each_series_beside_it(study, tmp_path):
 
 
 def test_no_report_where_none_is_wanted(study, tmp_path):
-    (outcome,) = denoise_folder(study, tmp_path / "out", run, options=OutputOptions(report=False))
+    (outcome,) = denoise_folder(study, tmp_path / "out", JobOptions(report=False), denoise=run)
 
     assert list((tmp_path / "out").iterdir()) == [outcome.written.folder]
 
@@ -59,7 +59,7 @@ def test_report_that_cannot_be_written_is_a_warning(study, tmp_path, caplog):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "reports").write_text("in the way")
 
-    (outcome,) = denoise_folder(study, tmp_path / "out", run)
+    (outcome,) = denoise_folder(study, tmp_path / "out", denoise=run)
 
     assert outcome.error is None
     assert len(outcome.written.files) == 5

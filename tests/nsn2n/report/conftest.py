@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nsn2n import denoise
+from nsn2n import SliceStack, denoise
 from nsn2n.report import collect_report
 
 CONFIG = {"fit": {"steps": 30, "crop_px": 32}, "network": {"channels": 4, "levels": 2}}
@@ -22,10 +22,15 @@ def volume():
 
 
 @pytest.fixture(scope="session")
-def result(volume):
-    return denoise(volume, modality="CT", preset="fast", device="cpu", config=CONFIG)
+def stack(volume):
+    return SliceStack.of(volume, modality="CT", spacing_mm=(2.0, 1.0, 0.5))
 
 
 @pytest.fixture(scope="session")
-def data(volume, result):
-    return collect_report(volume, result, spacing_mm=(2.0, 1.0, 0.5))
+def result(stack):
+    return denoise(stack, preset="fast", device="cpu", config=CONFIG)
+
+
+@pytest.fixture(scope="session")
+def data(stack, result):
+    return collect_report(stack, result)

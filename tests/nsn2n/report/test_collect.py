@@ -6,11 +6,17 @@ import jsonschema
 import numpy as np
 import pytest
 
-from nsn2n import denoise
+from nsn2n import SliceStack, denoise
 from nsn2n.report import collect_report, report_schema
 from nsn2n.report.write import by_slice, report_html, report_json
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"when": "never"}}
+
+
+def report_of(volume, *, modality=None, **said):
+    """Report of an array denoised by a fit of a moment."""
+    stack = SliceStack.of(volume, modality=modality, **said)
+    return collect_report(stack, denoise(stack, preset="fast", device="cpu", config=BRIEF))
 
 
 def test_slices_are_those_of_the_volumes(volume, result, data):
@@ -50,12 +56,9 @@ def parts(volume):
 
 def test_nothing_is_compared_across_a_gap(parts):
     """Figures of the whole are those of the parts, each alone."""
-    options = {"modality": "CT", "preset": "fast", "device": "cpu", "config": BRIEF}
-    whole = np.concatenate(parts)
+    data = report_of(np.concatenate(parts), modality="CT", parts=[len(part) for part in parts])
 
-    data = collect_report(whole, denoise(whole, parts=[len(part) for part in parts], **options))
-
-    first, last = (collect_report(part, denoise(part, **options)) for part in (parts[0], parts[2]))
+    first, last = (report_of(part, modality="CT") for part in (parts[0], parts[2]))
     for name in ("noise_before", "noise_after"):
         ours, theirs = getattr(data, name), [getattr(part, name) for part in (first, last)]
         np.testing.assert_array_equal(ours[:4], theirs[0])
@@ -72,8 +75,7 @@ def test_nothing_is_compared_across_a_gap(parts):
 
 
 def test_report_of_parts_says_what_is_shown(parts):
-    whole = np.concatenate(parts)
-    data = collect_report(whole, denoise(whole, parts=[len(part) for part in parts], preset="fast", config=BRIEF))
+    data = report_of(np.concatenate(parts), parts=[len(part) for part in parts])
 
     record = report_json(data)
     page = report_html(data, record)
@@ -83,17 +85,16 @@ def test_report_of_parts_says_what_is_shown(parts):
     assert "Slices without neighbor, of which nothing is known, are drawn as 0: 1." in page
 
 
-def test_long_losses_are_thinned(volume, result):
+def test_long_losses_are_thinned(stack, result):
     from dataclasses import replace
 
     loss = np.arange(10_000, dtype=np.float32)
 
-    data = collect_report(volume, replace(result, loss=loss))
+    data = collect_report(stack, replace(result, loss=loss))
 
     assert len(data.loss) == 200
     assert data.loss[0] == pytest.approx(loss[:50].mean())
     assert data.steps == 10_000
-    assert data.spacing_mm == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -102,30 +103,85 @@ def test_long_losses_are_thinned(volume, result):
 def test_small_volumes_with_voxels_that_are_no_numbers(shape, modality):
     volume = np.random.default_rng(0).normal(100, 5, shape).astype(np.float32)
     volume[0, 0, 0], volume[1, 2, 3] = np.nan, np.inf
-    result = denoise(volume, modality=modality, preset="fast", config=BRIEF)
-
-    data = collect_report(volume, result)
+    data = report_of(volume, modality=modality)
 
     assert 80 < data.window[0] < data.window[1] < 120
     assert np.isfinite(data.noise_after).all()
 
 
 def test_a_volume_without_noise():
-    volume = np.zeros((3, 32, 32), np.float32)
-    data = collect_report(volume, denoise(volume, preset="fast", config=BRIEF))
+    data = report_of(np.zeros((3, 32, 32), np.float32))
 
     assert not by_slice(data.noise_before).any()
     assert data.spectrum.before.size == 0
     assert len(data.loss) == 0
 
 
-def test_the_slice_with_a_finding_is_shown(volume, result):
+def test_the_slice_with_a_finding_is_shown(stack, result):
     from dataclasses import replace
 
     from nsn2n.structure_check import Finding
 
     structure = replace(result.structure, findings=(Finding((6, 1, 2), 7.0, 1.0),))
 
-    data = collect_report(volume, replace(result, structure=structure))
+    data = collect_report(stack, replace(result, structure=structure))
 
     assert [shown.index for shown in data.slices] == [2, 3, 4, 6]
+
+
+SPACING = (2.0, 0.5, 0.7)
+
+
+def test_pixels_that_are_not_square_keep_their_shape_and_their_frequencies(volume):
+    """Noise of known power in pixels of 0.5 x 0.7 mm."""
+    data = report_of(volume, modality="CT", spacing_mm=SPACING)
+
+    record = report_json(data)
+    page = report_html(data, record)
+
+    assert record["spacing_mm"] == list(SPACING)
+    assert record["parts"] == [{"slices": 7, "spacing_mm": list(SPACING)}]
+    # Up to the highest frequency that all directions have, half a cycle per pixel along the wider side.
+    assert 0.9 * 0.5 / 0.7 < data.spectrum.frequency_per_mm.max() <= 0.5 / 0.7
+    np.testing.assert_allclose(data.spectrum.before.mean(), 400 * 0.5 * 0.7, rtol=0.3)
+    assert f"aspect-ratio: {128 * 0.7 / (96 * 0.5):.4f}" in page
+    assert "of 2 x 0.5 x 0.7 mm" in page
+    assert "spatial frequency, 1/mm" in page
+
+
+def test_each_part_has_its_own_spacing(parts):
+    """Of a volume with a gap, or whose slices are spaced otherwise further on."""
+    spacings = [SPACING, (9.0, 0.5, 0.7), (5.0, 0.5, 0.7)]
+
+    data = report_of(np.concatenate(parts), modality="CT", parts=[4, 1, 4], spacing_mm=spacings)
+
+    record = report_json(data)
+    page = report_html(data, record)
+    jsonschema.validate(record, report_schema())
+    assert record["spacing_mm"] is None
+    assert record["parts"] == [
+        {"slices": count, "spacing_mm": list(spacing)} for count, spacing in zip([4, 1, 4], spacings, strict=True)
+    ]
+    assert data.spectrum.frequency_per_mm.max() <= 0.5 / 0.7
+    assert "slices 6 to 9 of 5 x 0.5 x 0.7 mm" in page
+    assert f"aspect-ratio: {128 * 0.7 / (96 * 0.5):.4f}" in page
+
+
+def test_volumes_of_one_spacing_have_that_spacing(volume):
+    record = report_json(report_of(np.concatenate([volume, volume]), parts=[7, 7], spacing_mm=SPACING))
+
+    assert record["spacing_mm"] == list(SPACING)
+    assert [part["slices"] for part in record["parts"]] == [7, 7]
+
+
+def test_a_spacing_that_is_not_known_is_not_made_up(volume):
+    data = report_of(volume)
+
+    record = report_json(data)
+    page = report_html(data, record)
+
+    jsonschema.validate(record, report_schema())
+    assert record["spacing_mm"] is None
+    assert record["parts"] == [{"slices": 7, "spacing_mm": None}]
+    assert "spatial frequency, 1/px" in page
+    assert "unknown spacing" in page

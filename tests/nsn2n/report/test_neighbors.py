@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n import denoise
+from nsn2n import SliceStack, denoise
 from nsn2n.report import collect_report
 from nsn2n.report.neighbors import Neighbors
 from nsn2n.report.write import by_slice, report_html, report_json
@@ -32,7 +30,13 @@ def anatomy():
     return np.where(pattern > 0, 800.0, 0.0).astype(np.float32)
 
 
-def stack(anatomy, rows, columns):
+def denoised_report(volume, **said):
+    """Report of an array, of which all is said to the stack."""
+    stack = SliceStack.of(volume, **said)
+    return collect_report(stack, denoise(stack, **OPTIONS))
+
+
+def leaning(anatomy, rows, columns):
     """Slices of upright anatomy; each begins so much further down and right than the one before. Noise of 40."""
     slices = [
         anatomy[start_row : start_row + SIZE, start_column : start_column + SIZE]
@@ -43,15 +47,12 @@ def stack(anatomy, rows, columns):
 
 @pytest.fixture(scope="module")
 def upright(anatomy):
-    volume = stack(anatomy, 0, 0)
-    return collect_report(volume, denoise(volume, **OPTIONS))
+    return denoised_report(leaning(anatomy, 0, 0))
 
 
 @pytest.mark.parametrize("shear_px", [(2, 0), (-1, 2)])
 def test_a_sheared_stack_has_the_noise_of_the_upright_one(anatomy, upright, shear_px):
-    volume = stack(anatomy, *shear_px)
-
-    data = collect_report(volume, denoise(volume, shear_px=shear_px, **OPTIONS))
+    data = denoised_report(leaning(anatomy, *shear_px), shear_px=shear_px)
 
     np.testing.assert_allclose(by_slice(upright.noise_before), 40, rtol=0.07)
     for name in ("noise_before", "noise_after"):
@@ -67,23 +68,18 @@ def test_a_sheared_stack_has_the_noise_of_the_upright_one(anatomy, upright, shea
 
 
 def test_parts_lean_each_its_own_way(anatomy, upright):
-    volume = np.concatenate([stack(anatomy, 2, 0)[:5], stack(anatomy, 0, 0)[:1], stack(anatomy, 0, -2)[:6]])
+    volume = np.concatenate([leaning(anatomy, 2, 0)[:5], leaning(anatomy, 0, 0)[:1], leaning(anatomy, 0, -2)[:6]])
     shears_px = [(2.0, 0.0), (0.0, 0.0), (0.0, -2.0)]
 
-    result = denoise(volume, parts=(5, 1, 6), shear_px=shears_px, **OPTIONS)
-    noise = by_slice(collect_report(volume, result).noise_before)
+    stack = SliceStack.of(volume, parts=(5, 1, 6), shear_px=shears_px)
+    result = denoise(stack, **OPTIONS)
+    noise = by_slice(collect_report(stack, result).noise_before)
 
     assert result.shears_px == ((2.0, 0.0), (0.0, 0.0), (0.0, -2.0))
     np.testing.assert_allclose(
         noise[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]], np.median(by_slice(upright.noise_before)), rtol=0.06
     )
     assert noise[5] == 0
-
-
-def result_of(depth, height, width, shear_px, valid=None):
-    """What the comparison looks at of a result."""
-    volume = np.zeros((depth, height, width), np.float32)
-    return SimpleNamespace(volume=volume, part_slices=(), shears_px=(shear_px,), valid=valid)
 
 
 @pytest.mark.parametrize("shear_px", [(0.0, 0.0), (1.0, 0.0), (-2.6, 1.4), (0.0, -3.0), (9.0, 0.0)])
@@ -94,7 +90,7 @@ def test_pixels_that_are_compared_lie_on_each_other(shear_px):
     offsets = [(round(index * shear_px[0]), round(index * shear_px[1])) for index in range(depth)]
     places = np.stack([1000 * (row + down) + column + right for down, right in offsets])
 
-    pairs = Neighbors(result_of(depth, height, width, shear_px)).pairs
+    pairs = Neighbors(SliceStack(values=np.zeros((depth, height, width), np.float32)), [shear_px]).pairs
 
     assert [pair.first for pair in pairs] == list(range(depth - 1))
     for pair in pairs:
@@ -119,12 +115,9 @@ def test_what_holds_no_measurement_does_not_count(padded, as_nan):
     volume, exclude = padded
     if as_nan:
         volume[exclude] = np.nan
-    result = denoise(volume, modality="MR", exclude=None if as_nan else exclude, **OPTIONS)
-    alone = volume[:, 32:112, 32:128]
+    data = denoised_report(volume, modality="MR", exclude=None if as_nan else exclude)
 
-    data = collect_report(volume, result)
-
-    expected = collect_report(alone, denoise(alone, modality="MR", **OPTIONS))
+    expected = denoised_report(volume[:, 32:112, 32:128], modality="MR")
     for name in ("noise_before", "noise_after"):
         noise = getattr(data, name)
         np.testing.assert_allclose(noise[:, 2:7, 2:8], getattr(expected, name), rtol=0.15)
@@ -143,9 +136,7 @@ def test_a_slice_without_measurement_is_compared_with_none(padded):
     volume, exclude = padded
     exclude[2] = True
     exclude[5, 32:48, 32:48] = True
-    result = denoise(volume, exclude=exclude, **OPTIONS)
-
-    noise = collect_report(volume, result).noise_before
+    noise = denoised_report(volume, exclude=exclude).noise_before
 
     assert not noise[2].any()
     assert noise[5, 2, 2] == 0
@@ -153,16 +144,3 @@ def test_a_slice_without_measurement_is_compared_with_none(padded):
     np.testing.assert_allclose(by_slice(noise)[[0, 1, 3, 4, 5, 6]], 20, rtol=0.1)
     assert noise[6, 2, 2] == 0
     assert noise[4, 2, 2] > 0
-
-
-def test_voxels_without_measurement_are_those_of_the_volume(padded):
-    """Of parts and of a sheared stack too."""
-    volume, exclude = padded
-    volume[0, 50, 50] = np.nan
-    options = {"parts": (3, 1, 3), "shear_px": [(1.0, 0.0), (0.0, 0.0), (0.0, 2.0)], **OPTIONS}
-
-    result = denoise(volume, exclude=exclude, **options)
-    whole = denoise(np.abs(np.nan_to_num(volume)), **options)
-
-    np.testing.assert_array_equal(result.valid, ~exclude & np.isfinite(volume))
-    assert whole.valid is None

@@ -1,16 +1,29 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values become settings of the right type, or are refused by name."""
+"""Fields say what they are, and plain values become settings of the right type and within bounds, or are refused by
+name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.config_loading import updated_from
+from nsn2n.runtime.config_loading import (
+    Option,
+    check_bounds,
+    known_key,
+    option,
+    option_of,
+    read_yaml,
+    updated_from,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,31 @@ class Inner:
 class Outer:
     count: int | None = 3
     inner: Inner = field(default_factory=Inner)
+
+
+@dataclass(frozen=True)
+class Files:
+    folder: Path = Path("out")
+    rules: Path | None = None
+    names: tuple[str, ...] = ()
+    tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Bounded:
+    share: float = option(0.5, "A share.", at_least=0, at_most=1)
+    limit_s: float | None = option(None, "A limit.", unit="s", above=0)
+    slices: int = option(5, "Odd.", unit="slices", choices=(1, 3, 5))
+    kind: str = option("a", "A kind.", choices=("a", "b"))
+    free: str = option("", "Anything.")
+    names: tuple[str, ...] = option(default_factory=tuple, help="Names.")
+    plain: float = -1.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "inner.")
+
+
+LIMITS = st.none() | st.floats(-5, 5)
 
 
 def test_what_is_absent_stays():
@@ -49,3 +87,202 @@ def test_a_whole_number_becomes_a_float_where_one_is_asked_for():
 def test_what_does_not_fit_is_refused_by_name(mapping, message):
     with pytest.raises(SettingsError, match=message):
         updated_from(Outer(), mapping)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        ({"folder": "a/b"}, Files(folder=Path("a/b"))),
+        ({"folder": Path("a/b")}, Files(folder=Path("a/b"))),
+        ({"rules": "rules.yaml"}, Files(rules=Path("rules.yaml"))),
+        ({"rules": None}, Files()),
+        ({"names": ["a", "b"]}, Files(names=("a", "b"))),
+        ({"names": ("a",)}, Files(names=("a",))),
+        ({"names": []}, Files(names=())),
+        ({"tags": ["a"]}, Files(tags=("a",))),
+        ({"tags": None}, Files()),
+    ],
+)
+def test_texts_become_paths_and_lists_of_them_tuples(mapping, expected):
+    assert updated_from(Files(), mapping) == expected
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"folder": 3}, "'folder' must be of type str; got 3"),
+        ({"folder": None}, "'folder' must be of type str; got None"),
+        ({"rules": ["a"]}, r"'rules' must be of type str or null; got \['a'\]"),
+        ({"names": "a"}, "'names' must be of type list; got 'a'"),
+        ({"names": None}, "'names' must be of type list; got None"),
+        ({"names": [1.2]}, r"'names' must be a list of texts, in quotes; got \[1\.2\]"),
+        ({"tags": {"a": 1}}, "'tags' must be of type list or null"),
+    ],
+)
+def test_what_is_no_path_or_list_of_texts_is_refused(mapping, message):
+    with pytest.raises(SettingsError, match=message):
+        updated_from(Files(), mapping)
+
+
+def test_an_option_is_a_field_that_carries_what_it_says_of_itself():
+    told = {entry.name: option_of(entry) for entry in fields(Bounded)}
+
+    assert told["share"] == Option(help="A share.", at_least=0, at_most=1)
+    assert told["limit_s"] == Option(help="A limit.", unit="s", above=0)
+    assert told["names"] == Option(help="Names.")
+    assert told["plain"] is None
+    assert (Bounded().share, Bounded().limit_s, Bounded().names) == (0.5, None, ())
+
+
+def test_an_option_without_a_default_must_be_given():
+    @dataclass
+    class Needed:
+        share: float = option(help="A share.")
+
+    with pytest.raises(TypeError, match="share"):
+        Needed()
+    assert Needed(0.5).share == 0.5
+
+
+def test_metadata_of_another_kind_is_no_option():
+    @dataclass
+    class Other:
+        share: float = field(default=0.5, metadata={"option": "a share"})
+
+    assert option_of(fields(Other)[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({}, ""),
+        ({"at_least": 0}, ">= 0"),
+        ({"above": 0}, "> 0"),
+        ({"at_most": 8}, "<= 8"),
+        ({"below": 0.5}, "< 0.5"),
+        ({"at_least": 0, "at_most": 1}, "in 0..1"),
+        ({"at_least": 0, "at_most": 1_000_000_007}, "in 0..1000000007"),
+        ({"above": 0, "at_most": 64}, "in (0, 64]"),
+        ({"at_least": 0, "below": 1}, "in [0, 1)"),
+        ({"above": 0, "below": 1}, "in (0, 1)"),
+    ],
+)
+def test_bounds_as_text(limits, text):
+    assert Option(help="A number.", **limits).bounds == text
+
+
+@given(at_least=LIMITS, above=LIMITS, at_most=LIMITS, below=LIMITS, value=st.floats(-6, 6))
+def test_a_number_is_allowed_if_it_breaks_no_bound(at_least, above, at_most, below, value):
+    told = Option(help="A number.", at_least=at_least, above=above, at_most=at_most, below=below)
+
+    broken = [
+        at_least is not None and value < at_least,
+        above is not None and value <= above,
+        at_most is not None and value > at_most,
+        below is not None and value >= below,
+    ]
+    assert told.allows(value) == (not any(broken))
+
+
+def test_what_is_not_a_number_is_within_no_bounds():
+    assert Option(help="A number.").allows(math.nan)
+    assert not Option(help="A number.", at_least=0).allows(math.nan)
+    assert not Option(help="A number.", below=0).allows(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"share": 1.5}, "share must be in 0..1; got 1.5"),
+        ({"share": math.nan}, "share must be in 0..1; got nan"),
+        ({"share": True}, "share must be in 0..1; got True"),
+        ({"share": "0.5"}, "share must be in 0..1; got '0.5'"),
+        ({"limit_s": 0}, "limit_s must be > 0; got 0"),
+        ({"slices": 2}, "slices must be one of 1, 3, 5; got 2"),
+        ({"kind": "c"}, "kind must be one of a, b; got 'c'"),
+        ({"share": -1, "slices": 2}, "share must be in 0..1; got -1"),
+    ],
+)
+def test_the_first_field_out_of_bounds_is_named(values, rule):
+    with pytest.raises(SettingsError) as caught:
+        Bounded(**values)
+
+    assert str(caught.value) == f"inner.{rule}. Correct it in the configuration."
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"share": 0, "limit_s": 1e-9, "slices": 1, "kind": "b"},
+        {"share": 1.0, "limit_s": None, "slices": 5},
+        {"share": None, "slices": None, "kind": None},
+        {"free": "anything", "plain": -9.0},
+    ],
+)
+def test_what_is_within_bounds_or_has_none_is_taken(values):
+    made = Bounded(**values)
+
+    assert {name: getattr(made, name) for name in values} == values
+
+
+def test_bounds_hold_for_updates_too():
+    with pytest.raises(SettingsError, match=r"inner\.share must be in 0\.\.1; got 2\.0"):
+        updated_from(Bounded(), {"share": 2})
+
+
+def test_a_known_key_is_returned():
+    assert known_key("seed", ["seed", "strength"], "Setting") == "seed"
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix", "message"),
+    [
+        ("sead", "", "Key 'sead' is unknown. Did you mean 'seed'? Known: seed, strength."),
+        ("strenght", "fit.", "Key 'fit.strenght' is unknown. Did you mean 'fit.strength'? Known: seed, strength."),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(key, prefix, message):
+    with pytest.raises(SettingsError) as caught:
+        known_key(key, ["seed", "strength"], "Key", prefix)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("key", [3, None, ""])
+def test_a_key_like_none_that_is_known_is_refused_too(key):
+    with pytest.raises(SettingsError, match=rf"Key '{key}' is unknown\. Did you mean '(seed|strength)'\?"):
+        known_key(key, ["seed", "strength"], "Key")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fit: {steps: 5}\nseed: 1\n", {"fit": {"steps": 5}, "seed": 1}),
+        ('{"fit": {"steps": 5}, "strength": null}', {"fit": {"steps": 5}, "strength": None}),
+        ("name: S\u00e4ge", {"name": "S\u00e4ge"}),
+        ("# nothing\n", None),
+        ("", None),
+    ],
+)
+def test_yaml_and_json_are_read(tmp_path, text, expected):
+    file = tmp_path / "settings.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    assert read_yaml(file, "--config") == expected
+    assert read_yaml(str(file), "--config") == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"fit: [1, 2", b"\xff\xfe\x00", b"!!python/object:os.system {}", None],
+    ids=["yaml", "utf", "tag", "none"],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+    file = tmp_path / "settings.yaml"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=r"^--config must be a readable YAML or JSON file; got .+ at .+") as caught:
+        read_yaml(file, "--config")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(f" at {file}. Correct it.")

@@ -38,9 +38,9 @@ def test_each_part_is_what_it_would_be_alone(volume_dhw):
     np.testing.assert_array_equal(result.noise_sd[6:], last.noise_sd)
     assert not result.noise_sd[5].any()
     np.testing.assert_array_equal(result.loss, np.concatenate([first.loss, last.loss]))
-    assert [part["slices"] for part in result.parts] == [5, 6]
-    for part, alone in zip(result.parts, (first, last), strict=True):
-        assert part["noise_sd_median"] == alone.measured["noise_sd_median"]
+    assert [slices for slices, _ in result.parts] == [5, 6]
+    for (_, measured), alone in zip(result.parts, (first, last), strict=True):
+        assert measured.noise_sd_median == alone.measured.noise_sd_median
 
 
 @pytest.mark.parametrize("parts", [None, (12,), [12]])

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nsn2n import denoise
-from nsn2n.stack.shear import Layout, denoise_sheared, layout_of
-from nsn2n.structure_check import Finding, StructureCheck
+from nsn2n.stack.shear import Layout, layout_of
 
 
 @given(
@@ -42,26 +41,10 @@ def test_what_stands_upright_stands_upright_on_the_canvas(shear_px):
     assert np.ptp(found, axis=0).max() <= 2  # half a pixel of rounding here and there, twice
 
 
-@pytest.mark.parametrize("shear_px", [None, (0.0, 0.0), (0.01, -0.02), (10.0, 0.0)])
+@pytest.mark.parametrize("shear_px", [(0.0, 0.0), (0.01, -0.02), (10.0, 0.0)])
 def test_slices_are_left_where_they_are(shear_px):
     """Without shear, with less than a pixel over the whole stack, and with so much that the canvas would be huge."""
     assert layout_of((10, 40, 40), shear_px) is None
-
-
-def test_the_canvas_takes_no_part():
-    volume_dhw = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
-    exclude = volume_dhw == 7
-    layout = Layout(volume_dhw.shape, (1.0, 0.0))
-    seen = {}
-
-    def look(canvas, exclude):
-        seen.update(canvas=canvas, exclude=exclude)
-        raise StopIteration
-
-    with pytest.raises(StopIteration):
-        denoise_sheared(look, volume_dhw, layout, exclude)
-    assert seen["exclude"].sum() == seen["exclude"].size - volume_dhw.size + 1
-    np.testing.assert_array_equal(seen["canvas"][~seen["exclude"]], volume_dhw[~exclude])
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +64,7 @@ def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
         result = denoise(noisy, shear_px=shear_px, **options)
         assert result.volume.shape == result.noise_sd.shape == noisy.shape
         errors[name] = float(np.sqrt(np.mean(np.square(result.volume - truth))))
-        matched[name] = result.measured["matched_fraction"]
+        matched[name] = result.measured.matched_fraction
     assert matched["moved"] > 1.2 * matched["as it lies"]
     assert errors["moved"] < 0.85 * errors["as it lies"]
     assert errors["moved"] < 0.85 * errors["the wrong way"]
@@ -93,23 +76,3 @@ def test_parts_may_lean_each_its_own_way(tilted):
     joined = denoise(noisy, parts=(5, 7), shear_px=[(2.0, 0.0), (0.0, 0.0)], **options)
     np.testing.assert_array_equal(joined.volume[:5], denoise(noisy[:5], shear_px=(2.0, 0.0), **options).volume)
     np.testing.assert_array_equal(joined.volume[5:], denoise(noisy[5:], **options).volume)
-
-
-def test_what_was_found_on_the_canvas_is_said_of_the_slices():
-    layout = Layout((3, 6, 8), (2.0, -1.0))  # slice z lies 2 z rows down and 2 - z columns to the right
-    excess_hw = np.zeros(layout.shape_dhw[1:], np.float32)
-    excess_hw[5, 4] = 9.0
-    found = StructureCheck(
-        verdict="review",
-        edges=None,
-        excess=9.0,
-        coherence=0.5,
-        findings=(Finding((1, 5, 4), 9.0, 2.0),),
-        excess_hw=excess_hw,
-    )
-
-    moved = layout.moved_back(found)
-
-    assert [finding.index_zyx for finding in moved.findings] == [(1, 3, 3)]
-    assert np.argwhere(moved.excess_hw == 9.0).tolist() == [[1, 4], [3, 3], [5, 2]]
-    assert moved.excess_hw.shape == (6, 8)

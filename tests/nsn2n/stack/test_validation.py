@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nsn2n.errors import VolumeError
-from nsn2n.stack.validation import checked_volume, fill_invalid
+from nsn2n.stack.validation import checked_mask, checked_values, fill_invalid
 
 
 @pytest.mark.parametrize(
@@ -29,27 +29,27 @@ from nsn2n.stack.validation import checked_volume, fill_invalid
 )
 def test_what_is_no_volume_is_refused(volume, message):
     with pytest.raises(VolumeError, match=message):
-        checked_volume(volume)
+        checked_values(volume)
 
 
 def test_a_mask_of_another_shape_is_refused():
-    with pytest.raises(VolumeError, match=r"exclude must have the volume's shape \(2, 3, 4\); got \(2, 3\)"):
-        checked_volume(np.zeros((2, 3, 4)), np.zeros((2, 3), bool))
+    with pytest.raises(VolumeError, match=r"mask must have the volume's shape \(2, 3, 4\); got \(2, 3\)"):
+        checked_mask(np.zeros((2, 3, 4), np.float32), np.zeros((2, 3), bool))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", ">i2", "u2", "i4", "i8", "f2", "f4", ">f4", "f8"])
 def test_real_numbers_become_float32_of_the_same_values(dtype):
     volume = np.arange(24).reshape(2, 3, 4).astype(dtype)
 
-    volume_dhw, valid = checked_volume(volume)
+    volume_dhw = checked_values(volume)
 
     assert volume_dhw.dtype == np.dtype("=f4")
     np.testing.assert_array_equal(volume_dhw, np.arange(24).reshape(2, 3, 4))
-    assert valid is None
+    assert checked_mask(volume_dhw, None) is None
 
 
 def test_lists_are_taken_too():
-    volume_dhw, _ = checked_volume([[[1, 2]], [[3, 4]]])
+    volume_dhw = checked_values([[[1, 2]], [[3, 4]]])
 
     np.testing.assert_array_equal(volume_dhw, np.array([[[1, 2]], [[3, 4]]], np.float32))
 
@@ -57,7 +57,7 @@ def test_lists_are_taken_too():
 def test_float32_is_not_copied():
     volume = np.zeros((2, 3, 4), np.float32)
 
-    assert np.shares_memory(checked_volume(volume)[0], volume)
+    assert np.shares_memory(checked_values(volume), volume)
 
 
 def test_memory_that_tensors_cannot_use_is_copied():
@@ -66,7 +66,7 @@ def test_memory_that_tensors_cannot_use_is_copied():
     locked.flags.writeable = False
 
     for source in (volume[::-1], volume[:, :, ::-1], volume.T, locked):
-        volume_dhw, _ = checked_volume(source)
+        volume_dhw = checked_values(source)
         np.testing.assert_array_equal(volume_dhw, source)
         assert volume_dhw.flags.c_contiguous
         assert volume_dhw.flags.writeable
@@ -74,12 +74,12 @@ def test_memory_that_tensors_cannot_use_is_copied():
 
 
 def test_what_is_not_finite_or_excluded_takes_no_part():
-    volume = np.zeros((2, 3, 4))
+    volume = np.zeros((2, 3, 4), np.float32)
     volume[0, 0, 0], volume[0, 1, 1], volume[1, 2, 3] = np.nan, np.inf, -np.inf
-    exclude = np.zeros(volume.shape, bool)
-    exclude[1, 0, 0] = exclude[0, 0, 0] = True
+    mask = np.ones(volume.shape, bool)
+    mask[1, 0, 0] = mask[0, 0, 0] = False
 
-    _, valid = checked_volume(volume, exclude)
+    valid = checked_mask(volume, mask)
 
     expected = np.ones(volume.shape, bool)
     expected[[0, 0, 1, 1], [0, 1, 2, 0], [0, 1, 3, 0]] = False
@@ -87,7 +87,7 @@ def test_what_is_not_finite_or_excluded_takes_no_part():
 
 
 def test_a_mask_that_excludes_nothing_is_no_mask():
-    assert checked_volume(np.zeros((2, 3, 4)), np.zeros((2, 3, 4), np.uint8))[1] is None
+    assert checked_mask(np.zeros((2, 3, 4), np.float32), np.ones((2, 3, 4), np.uint8)) is None
 
 
 def test_invalid_voxels_take_the_nearest_valid_value_of_their_slice():

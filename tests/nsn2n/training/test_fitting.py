@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nsn2n.errors import VolumeError
+from nsn2n.runtime.compute import Compute
 from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
 from nsn2n.training.fitting import (
     _FEWEST_STEPS,
@@ -25,7 +26,6 @@ from nsn2n.training.fitting import (
     optimize,
     step_count,
 )
-from nsn2n.training.inference import Compute
 from nsn2n.training.networks import build_network
 from nsn2n.training.optimizer import AdamW
 
@@ -168,7 +168,9 @@ def test_the_neighbors_are_judged_again_once_at_its_time(refine_at, expected):
         called_after.append(len(done))
         return lambda noisy, noisy_next, sd, sd_next: torch.zeros_like(noisy, dtype=torch.bool)
 
-    loss, matched_fraction = fit(_network(settings), problem, settings, CPU, rematch=rematch, progress=done.append)
+    loss, matched_fraction = fit(
+        _network(settings), problem, settings, CPU, refine_matches=rematch, progress=done.append
+    )
 
     # 0.99 of 10 steps is only reached when all are done.
     assert called_after == ([] if expected is None else [expected])
@@ -188,7 +190,7 @@ def test_the_neighbors_are_judged_again_by_the_network_as_it_would_be_returned_t
         return lambda noisy, noisy_next, sd, sd_next: torch.ones_like(noisy, dtype=torch.bool)
 
     settings = _settings(steps=10, refine_at=0.5)
-    fit(_network(settings), problem, settings, CPU, rematch=rematch)
+    fit(_network(settings), problem, settings, CPU, refine_matches=rematch)
     ends_there = _settings(steps=5)
     network = _network(ends_there)
     fit(network, problem, ends_there, CPU)

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network applied slice by slice: each slice once, each as if it were alone; the caller's torch stays as it was."""
+"""A network applied slice by slice: each slice once, each as if it were alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from nsn2n.errors import SettingsError
+from nsn2n.runtime.compute import Compute
 from nsn2n.training import inference
-from nsn2n.training.inference import (
-    Compute,
-    choose_compute,
-    denoise_slices,
-    denoise_strips,
-    denoise_turned,
-    denoised_batches,
-    reproducible,
-)
+from nsn2n.training.inference import denoise_slices, denoise_strips, denoise_with_rotation, denoised_batches
 from nsn2n.training.networks import ResidualUNet
 
 FLOAT32 = Compute(torch.device("cpu"), False)
@@ -38,25 +30,6 @@ def _volume(*shape):
 def _removed(network, slices, compute=FLOAT32, offset=100.0, unit=30.0):
     batches = list(denoised_batches(network, slices, offset, unit, compute))
     return [part for part, _ in batches], np.concatenate([removed for _, removed in batches])
-
-
-def test_an_unknown_device_is_refused():
-    with pytest.raises(SettingsError, match="device must be one of auto, cpu, cuda; got 'tpu'"):
-        choose_compute("tpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_is_refused_where_there_is_none():
-    with pytest.raises(SettingsError, match=r"got .cuda., which is not available\. Use auto or cpu"):
-        choose_compute("cuda")
-    assert choose_compute("auto") == choose_compute("cpu")
-
-
-def test_the_cpu_can_be_asked_for():
-    compute = choose_compute("cpu")
-
-    assert compute.device == torch.device("cpu")
-    assert str(compute) in ("cpu float32", "cpu bfloat16")
 
 
 @pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=str)
@@ -104,7 +77,7 @@ def test_turning_changes_nothing_for_a_network_without_a_direction():
     nn.init.constant_(blur.bias, 0.1)
     slices = _volume(3, 20, 24)
 
-    torch.testing.assert_close(_denoised(denoise_turned, blur, slices), _denoised(denoise_slices, blur, slices))
+    torch.testing.assert_close(_denoised(denoise_with_rotation, blur, slices), _denoised(denoise_slices, blur, slices))
 
 
 def test_turned_is_the_mean_with_the_slices_turned():
@@ -113,7 +86,7 @@ def test_turned_is_the_mean_with_the_slices_turned():
     turned = _denoised(denoise_slices, network, slices.flip(-2, -1)).flip(-2, -1)
     expected = (_denoised(denoise_slices, network, slices) + turned) / 2
 
-    torch.testing.assert_close(_denoised(denoise_turned, network, slices), expected)
+    torch.testing.assert_close(_denoised(denoise_with_rotation, network, slices), expected)
     assert not torch.equal(turned, expected)
 
 
@@ -133,50 +106,6 @@ def test_the_slices_stay_as_they_were():
     _removed(_network(), slices)
 
     assert torch.equal(slices, before)
-
-
-def test_the_block_is_seeded_and_the_callers_generator_goes_on_as_if_nothing_had_been():
-    torch.manual_seed(11)
-    expected = torch.rand(3)
-
-    torch.manual_seed(11)
-    with reproducible(5):
-        first = torch.rand(3)
-    after = torch.rand(3)
-    with reproducible(5):
-        again = torch.rand(3)
-
-    assert torch.equal(after, expected)
-    assert torch.equal(first, again)
-
-
-@pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("fails", [True, False])
-def test_the_callers_flags_are_given_back_also_after_an_error(deterministic, fails):
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    try:
-        torch.use_deterministic_algorithms(deterministic, warn_only=False)
-        torch.backends.cudnn.benchmark = True
-
-        def block():
-            with reproducible(0):
-                assert torch.are_deterministic_algorithms_enabled()
-                assert not torch.backends.cudnn.benchmark
-                if fails:
-                    raise KeyError
-
-        if fails:
-            with pytest.raises(KeyError):
-                block()
-        else:
-            block()
-
-        assert torch.are_deterministic_algorithms_enabled() == deterministic
-        assert not torch.is_deterministic_algorithms_warn_only_enabled()
-        assert torch.backends.cudnn.benchmark
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
 
 
 @pytest.mark.parametrize("slices", [1, 3])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from nsn2n.runtime.compute import Compute
 from nsn2n.settings import MatchSettings
-from nsn2n.training.inference import Compute
-from nsn2n.training.match_refinement import Rematch
+from nsn2n.training.match_refinement import MatchRefinement
 
 CPU = Compute(torch.device("cpu"), False)
 
@@ -32,7 +32,7 @@ def _crops(value=0.0, size=21):
 
 def _judge(factor=1.0, smoothing_px=0.0, threshold_sd=1.0):
     settings = MatchSettings(refine_smoothing_px=smoothing_px, refine_threshold_sd=threshold_sd)
-    return Rematch(Scale(factor), settings, CPU)
+    return MatchRefinement(Scale(factor), settings, CPU)
 
 
 @pytest.mark.parametrize(("step", "matched"), [(0.0, True), (0.99, True), (-0.99, True), (1.01, False), (-3.0, False)])
@@ -69,7 +69,7 @@ def test_a_lone_pixel_is_smoothed_away_and_a_spot_is_not():
 def test_it_keeps_the_network_as_it_was_and_leaves_that_in_its_mode():
     network = Scale(1.0)
     network.train()
-    judge = Rematch(network, MatchSettings(refine_smoothing_px=0.0), CPU)
+    judge = MatchRefinement(network, MatchSettings(refine_smoothing_px=0.0), CPU)
     before = judge(_crops(0.0), _crops(0.6), None, None)
 
     with torch.no_grad():

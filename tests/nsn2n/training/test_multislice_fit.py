@@ -12,9 +12,9 @@ import torch
 from scipy import ndimage
 
 from nsn2n.noise.level import NoiseMap
+from nsn2n.runtime.compute import choose_compute, reproducible
 from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
-from nsn2n.training.inference import choose_compute, reproducible
-from nsn2n.training.multislice_fit import Refit, _draw, _Volume
+from nsn2n.training.multislice_fit import MultisliceFit, _draw, _Volume
 
 SD = 3.0
 SETTINGS = Settings(
@@ -95,9 +95,9 @@ def test_learns_to_remove_noise_of_several_slices():
     truth[:, 8:20, 10:24] = 20 * SD
     noisy = truth + white(truth.shape)
     with reproducible(0):
-        second = Refit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
+        second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
         assert second.fit(truth, 400) == 400
-        result = second.denoise(turned=True)
+        result = second.denoise(with_rotation=True)
     assert (result - truth).std() < 0.5 * SD
 
 
@@ -107,11 +107,11 @@ def test_goes_on_with_another_target():
     noisy = truth + white(truth.shape)
     blurred = ndimage.gaussian_filter(truth, (0, 2, 2))
     with reproducible(0):
-        second = Refit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
+        second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
         second.fit(truth, 100)
-        first = second.denoise(turned=False)
+        first = second.denoise(with_rotation=False)
         second.fit(blurred, 100)
-        then = second.denoise(turned=False)
+        then = second.denoise(with_rotation=False)
     assert np.abs(first - truth).mean() < 0.5 * np.abs(first - blurred).mean()
     assert np.abs(then - blurred).mean() < np.abs(first - blurred).mean()
 
@@ -123,9 +123,9 @@ def test_volumes_smaller_than_crop_and_window(shape, turned):
     noisy = white(shape)
     fitted, applied = [], []
     with reproducible(0):
-        second = Refit(noisy, noise_map(shape), settings, choose_compute("cpu"))
+        second = MultisliceFit(noisy, noise_map(shape), settings, choose_compute("cpu"))
         assert second.fit(0 * noisy, 2, progress=fitted.append) == 2
-        result = second.denoise(turned=turned, progress=applied.append)
+        result = second.denoise(with_rotation=turned, progress=applied.append)
     assert result.shape == shape
     assert np.isfinite(result).all()
     assert fitted == [0.5, 1]

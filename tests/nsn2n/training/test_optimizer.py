@@ -72,7 +72,7 @@ def test_denoising_does_not_load_the_compiler_of_pytorch():
         "import sys, numpy as np, nsn2n\n"
         "noisy = np.abs(10 + np.random.default_rng(0).normal(0, 1, (3, 32, 32)))\n"
         "result = nsn2n.denoise(noisy, modality='MR', config={'fit': {'steps': 2}, 'refit': {'steps': 2}})\n"
-        "print(result.measured['refit_steps'], [name for name in sys.modules if name.startswith('torch._dynamo')])"
+        "print(result.measured.refit_steps, [name for name in sys.modules if name.startswith('torch._dynamo')])"
     )
 
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

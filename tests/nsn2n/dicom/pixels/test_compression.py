@@ -98,8 +98,8 @@ def test_lossless_series_is_read_and_written_bit_for_bit(
     compress(files, name)
     assert all(pydicom.dcmread(file).PixelData != data for file, data in zip(files, plain, strict=True))
     series = read_series(files)
-    np.testing.assert_array_equal(series.volume_dhw, values_dhw)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, values_dhw)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for file, source, data in zip(written.files, files, plain, strict=True):
         target = pydicom.dcmread(file)
         assert target.PixelData == data
@@ -113,7 +113,7 @@ def test_8_bits_are_read_too(make_series, compress, stored_dhw, name):
     values_dhw = stored_dhw(8, 0)
     files = make_series(values_dhw, modality="MR", overrides={**coding(8, 0), "RescaleIntercept": None})
     compress(files, name)
-    np.testing.assert_array_equal(read_series(files).volume_dhw, values_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, values_dhw)
 
 
 def test_syntax_may_differ_between_slices(make_series, compress, stored_dhw):
@@ -121,7 +121,7 @@ def test_syntax_may_differ_between_slices(make_series, compress, stored_dhw):
     files = make_series(values_dhw, overrides=coding(12, 0))
     for file, name in zip(files, ("RLE", "JPEG-LS", "JPEG 2000", "JPEG Lossless"), strict=False):
         compress([file], name)
-    np.testing.assert_array_equal(read_series(files).volume_dhw, values_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, values_dhw)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_loss_is_never_denied(
         edit_file(file, lambda d: None if source_says else silence(d))
     said = pydicom.dcmread(files[0]).get("LossyImageCompressionRatio")
     series = read_series(files)
-    assert np.abs(series.volume_dhw - values_dhw).max() <= 8
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    assert np.abs(series.stack.values - values_dhw).max() <= 8
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     target = pydicom.dcmread(written.files[0])
     assert target.LossyImageCompression == "01"
     assert target.LossyImageCompressionMethod == method
@@ -254,7 +254,7 @@ def test_a_missing_decoder_is_named_with_what_to_install(
     files = make_series(stored_dhw(12, 0), overrides=coding(12, 0))
     compress(files, name)
     syntax = pydicom.dcmread(files[0]).file_meta.TransferSyntaxUID
-    assert read_series(files).volume_dhw.any()
+    assert read_series(files).stack.values.any()
 
     without_decoder(syntax)
 

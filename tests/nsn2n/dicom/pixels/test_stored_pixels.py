@@ -46,8 +46,8 @@ def test_uncompressed_syntaxes_read_and_write_the_same(make_enhanced, noise_dhw,
     plain = pydicom.dcmread(file).PixelData
     save_as(file, syntax)
     series = read_series([file])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert pydicom.dcmread(written.files[0]).PixelData == plain
 
 
@@ -60,8 +60,8 @@ def test_compressed_frames_are_decoded_one_by_one(make_enhanced, tmp_path, deriv
     image.compress(syntax, generate_instance_uid=False)
     image.save_as(file)
     series = read_series([file])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert pydicom.dcmread(written.files[0]).PixelData == plain
 
 
@@ -85,8 +85,8 @@ def test_frames_of_odd_length_are_not_padded_one_by_one(make_enhanced, tmp_path,
     file = make_enhanced(volume_dhw, modality="MR", overrides=eight_bits)
     assert len(pydicom.dcmread(file).PixelData) % 2 == 0
     series = read_series([file])
-    np.testing.assert_array_equal(series.volume_dhw, volume_dhw)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, volume_dhw)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert pydicom.dcmread(written.files[0]).PixelData == pydicom.dcmread(file).PixelData
 
 

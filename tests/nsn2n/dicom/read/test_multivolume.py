@@ -77,11 +77,11 @@ def test_each_slice_goes_to_its_volume_and_back_to_its_place(
     files = make_series(volumes_dhw, modality=modality, overrides=overrides_of(attributes))
     shuffled = [files[index] for index in np.random.default_rng(1).permutation(len(files))]
     series = read_series(shuffled)
-    assert series.parts == (DEPTH,) * VOLUMES
+    assert series.stack.parts == (DEPTH,) * VOLUMES
     assert series.files == tuple(files)
     assert f"3 volumes of 4 slices, by {told}" in caplog.text
     assert series.geometry.spacings_mm == ((2, 1, 1),) * VOLUMES
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
         assert target.PixelData == source.PixelData
         assert target.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
@@ -103,13 +103,13 @@ def test_a_series_of_several_volumes_is_selected_and_each_denoised_alone(make_se
     brief = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 2}}
     run = partial(denoise, config=brief, device="cpu")
 
-    (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", run)
+    (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", denoise=run)
 
     derived = read_series(outcome.written.files, allow_own_output=True)
     for volume in range(VOLUMES):
         part = slice(volume * DEPTH, (volume + 1) * DEPTH)
         expected = run(noise_dhw[part], modality="MR", spacing_mm=(2.0, 1.0, 1.0)).volume
-        np.testing.assert_allclose(derived.volume_dhw[part], expected, atol=0.5)
+        np.testing.assert_allclose(derived.stack.values[part], expected, atol=0.5)
     assert "3 parts, each fitted alone" in derived.headers[0].DerivationDescription
 
 
@@ -117,7 +117,7 @@ def test_a_gap_in_all_volumes_makes_parts_of_each(make_series, volumes_dhw, capl
     _, attributes, _ = ORDERED["echoes"]
     placed = overrides_of({**attributes, "ImagePositionPatient": lambda _volume, z: [0, 0, 2 * z + 4 * (z == 3)]})
     series = read_series(make_series(volumes_dhw, modality="MR", overrides=placed))
-    assert series.parts == (3, 1) * VOLUMES
+    assert series.stack.parts == (3, 1) * VOLUMES
     assert len(caplog.records) == 1
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from types import SimpleNamespace
 
 import highdicom
 import numpy as np
@@ -17,12 +16,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from nsn2n.dicom.read import slice_sorting as sorting_module
-from nsn2n.dicom.read.series_reader import read_series, sdk_metadata
+from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series
 from nsn2n.dicom.select.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
-from nsn2n.runtime.cudart import preload_cudart
 
 
 def delete(keyword):
@@ -39,14 +37,16 @@ def assign(keyword, value):
 def test_volume_holds_the_values_in_slice_order_whatever_the_file_order(make_series, noise_dhw):
     files = make_series(spacing_mm=(2.0, 0.4, 0.8), origin_mm=(1.0, 2.0, 3.0))
     series = read_series([files[index] for index in (3, 0, 4, 2, 1)])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
-    assert series.volume_dhw.dtype == np.float32
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
+    assert series.stack.values.dtype == np.float32
     assert series.files == tuple(files)
     assert series.geometry.shape_dhw == (5, 6, 8)
     assert series.geometry.parts[0].spacing_mm == (2.0, 0.4, 0.8)
     assert series.geometry.parts[0].position_mm == (1.0, 2.0, 3.0)
-    assert series.padding_mask_dhw is None
-    assert (series.modality, series.SeriesInstanceUID) == ("CT", series.headers[0].SeriesInstanceUID)
+    assert series.stack.mask is None
+    assert (series.stack.modality, series.SeriesInstanceUID) == ("CT", series.headers[0].SeriesInstanceUID)
+    assert series.stack.spacings_mm == series.geometry.spacings_mm == ((2.0, 0.4, 0.8),)
+    assert (series.stack.parts, series.stack.shears_px) == ((5,), ((0.0, 0.0),))
 
 
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1)])
@@ -57,7 +57,7 @@ def test_volume_and_affine_agree_with_highdicom(make_series, orientation):
     oracle_ijk = (
         oracle.array if oracle.affine[:3, 0] @ series.geometry.parts[0].slice_step_mm > 0 else oracle.array[::-1]
     )
-    np.testing.assert_array_equal(series.volume_dhw, oracle_ijk)
+    np.testing.assert_array_equal(series.stack.values, oracle_ijk)
     # highdicom's index order is (slice, row, column).
     spacing = np.linalg.norm(oracle.affine[:3, :3], axis=0)
     np.testing.assert_allclose(series.geometry.parts[0].spacing_mm, spacing)
@@ -82,8 +82,8 @@ def test_other_uncompressed_syntaxes_read_and_write_the_same(
             rebuilt.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
         rebuilt.save_as(target, enforce_file_format=True)
     series = read_series(other)
-    np.testing.assert_array_equal(series.volume_dhw, expected.volume_dhw)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, expected.stack.values)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(plain, written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData
         assert pydicom.dcmread(target).PixelPaddingValue == 3
@@ -105,8 +105,8 @@ def test_padding_is_told_by_a_mask_and_keeps_its_value(make_series, noise_dhw, o
     if not overrides.get("PixelRepresentation"):
         noise_dhw = np.abs(noise_dhw)
     series = read_series(make_series(noise_dhw, overrides=overrides))
-    np.testing.assert_array_equal(series.padding_mask_dhw, noise_dhw == stored)
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(~series.stack.mask, noise_dhw == stored)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
 
 
 def test_padding_value_written_with_the_other_sign_is_understood(make_series, noise_dhw, patch_bytes):
@@ -117,7 +117,7 @@ def test_padding_value_written_with_the_other_sign_is_understood(make_series, no
     for file in files:  # VR SS becomes US: 63536 instead of -2000, as GE scanners write it
         patch_bytes(file, b"\x28\x00\x20\x01SS", b"\x28\x00\x20\x01US")
     assert pydicom.dcmread(files[0]).PixelPaddingValue == 63536
-    np.testing.assert_array_equal(read_series(files).padding_mask_dhw, noise_dhw == -2000)
+    np.testing.assert_array_equal(~read_series(files).stack.mask, noise_dhw == -2000)
 
 
 def test_overlay_bits_in_pixels_are_stripped_and_not_copied(
@@ -136,9 +136,9 @@ def test_overlay_bits_in_pixels_are_stripped_and_not_copied(
     for file in files:
         edit_file(file, embed)
     series = read_series(files)
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
     assert "5 slices hold an overlay in unused bits" in caplog.text
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     derived = pydicom.dcmread(written.files[0])
     assert np.frombuffer(derived.PixelData, "<u2").max() < 4096
     assert (0x6000, 0x0102) not in derived
@@ -161,7 +161,7 @@ def test_overlay_bits_in_pixels_are_stripped_and_not_copied(
 def test_small_irregularities_are_accepted(make_series, noise_dhw, edit_file, index, change):
     files = make_series()
     edit_file(files[index], change)
-    np.testing.assert_array_equal(read_series(files).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, noise_dhw)
 
 
 def test_copy_of_a_file_is_used_once(make_series, noise_dhw, caplog):
@@ -169,28 +169,28 @@ def test_copy_of_a_file_is_used_once(make_series, noise_dhw, caplog):
     twin = files[2].with_name("copy.dcm")
     shutil.copy(files[2], twin)
     series = read_series([*files, twin])
-    np.testing.assert_array_equal(series.volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(series.stack.values, noise_dhw)
     assert "is a copy of" in caplog.text
 
 
 def test_two_slices_are_a_volume(make_series, noise_dhw):
-    np.testing.assert_array_equal(read_series(make_series(noise_dhw[:2])).volume_dhw, noise_dhw[:2])
+    np.testing.assert_array_equal(read_series(make_series(noise_dhw[:2])).stack.values, noise_dhw[:2])
 
 
 def test_slice_of_zeros_is_kept(make_series, noise_dhw):
     noise_dhw[0] = noise_dhw[3] = 0
-    np.testing.assert_array_equal(read_series(make_series(noise_dhw)).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series(make_series(noise_dhw)).stack.values, noise_dhw)
 
 
 def test_mr_without_rescale_holds_stored_values(make_series, noise_dhw):
     series = read_series(make_series(np.abs(noise_dhw), modality="MR"))
     assert "RescaleSlope" not in series.headers[0]
-    np.testing.assert_array_equal(series.volume_dhw, np.abs(noise_dhw))
+    np.testing.assert_array_equal(series.stack.values, np.abs(noise_dhw))
 
 
 def test_monochrome1_is_not_inverted(make_series, noise_dhw):
     files = make_series(overrides={"PhotometricInterpretation": "MONOCHROME1"})
-    np.testing.assert_array_equal(read_series(files).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, noise_dhw)
 
 
 def test_junk_dates_and_names_do_not_matter(make_series, noise_dhw, patch_bytes):
@@ -198,7 +198,7 @@ def test_junk_dates_and_names_do_not_matter(make_series, noise_dhw, patch_bytes)
     for file in files:
         patch_bytes(file, b"20260102", b"********")
         patch_bytes(file, b"NSN2N^PHANTOM", "M\u00fcller^Vornam".encode("latin-1"))
-    np.testing.assert_array_equal(read_series(files).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, noise_dhw)
 
 
 # --- input that is refused ----------------------------------------------------------------------------------
@@ -341,6 +341,17 @@ def test_broken_bytes_are_refused(make_series, patch_bytes, old, new, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("modality", "said"), [("US", "US"), ("OT", "OT"), ("", "no value")])
+def test_a_modality_that_cannot_be_denoised_is_refused(make_series, modality, said):
+    """Of a CT image class, so that nothing but the attribute tells."""
+    files = make_series(overrides={"Modality": modality})
+    message = rf"Modality \(0008,0060\) must be one of CT, MR, PT; got {said}.* series 2\.25\."
+    with pytest.raises(DicomError, match=message) as caught:
+        read_series(files)
+    assert str(files[0]) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("length", [400, 700, 1000])
 def test_cut_file_is_refused(make_series, length):
     files = make_series()
@@ -393,7 +404,7 @@ def test_inspection_finds_the_geometry_that_reading_finds(make_series):
 
 def test_first_slice_does_not_decide_the_type_of_the_others(make_series, noise_dhw):
     noise_dhw[0] = np.abs(noise_dhw[0]) + 1  # the SDK: all positive, so uint16, and -900 wraps to 64636
-    np.testing.assert_array_equal(read_series(make_series(noise_dhw)).volume_dhw, noise_dhw)
+    np.testing.assert_array_equal(read_series(make_series(noise_dhw)).stack.values, noise_dhw)
 
 
 def test_blank_first_slice_does_not_truncate_fractions(make_series):
@@ -406,7 +417,7 @@ def test_blank_first_slice_does_not_truncate_fractions(make_series):
         modality="MR",
         overrides={"RescaleSlope": lambda i: str(slopes[i]), "RescaleIntercept": "0"},
     )
-    np.testing.assert_allclose(read_series(files).volume_dhw, volume_dhw, rtol=1e-6)
+    np.testing.assert_allclose(read_series(files).stack.values, volume_dhw, rtol=1e-6)
 
 
 def test_row_and_column_spacing_are_not_swapped(make_series):
@@ -414,62 +425,11 @@ def test_row_and_column_spacing_are_not_swapped(make_series):
     np.testing.assert_allclose(np.diag(affine), [0.8, 0.4, 1.0, 1.0])  # column index steps 0.8 mm
 
 
-@pytest.fixture(scope="module")
-def sdk():
-    """The SDK's own operators, used as functions."""
-    preload_cudart()
-    pytest.importorskip("monai.deploy.core", reason="the MONAI Deploy SDK is not installed")
-    from monai.deploy.core import Fragment
-    from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
-    from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOperator
-    from monai.deploy.operators.dicom_series_to_volume_operator import DICOMSeriesToVolumeOperator
-
-    fragment = Fragment()
-    loader = DICOMDataLoaderOperator(fragment, name="loader")
-    converter = DICOMSeriesToVolumeOperator(fragment, name="converter")
-
-    def image_of(folder):
-        (study,) = loader.load_data_to_studies(folder)
-        selected = StudySelectedSeries(study)
-        selected.add_selected_series(SelectedSeries("rule", study.get_all_series()[0], None))
-        return converter.convert_to_image([selected])
-
-    return SimpleNamespace(image_of=image_of)
-
-
-def test_metadata_are_those_of_the_sdk(make_series, sdk):
-    """With square pixels the SDK's geometry is right, so values agree; BodyPartExamined is never there."""
-    files = make_series(spacing_mm=(2.5, 0.5, 0.5), origin_mm=(-10.0, 20.0, 30.0))
-    image = sdk.image_of(files[0].parent)
-    series = read_series(files)
-    ours, theirs = sdk_metadata(series, selection_name="rule"), image.metadata()
-    np.testing.assert_array_equal(image.asnumpy(), series.volume_dhw)
-    assert set(ours) - set(theirs) == {"source_files", "BodyPartExamined"}
-    assert set(theirs) <= set(ours)
-    for key, value in theirs.items():
-        if isinstance(value, (str, int)):
-            assert ours[key] == value
-            assert isinstance(ours[key], type(value))
-        else:
-            np.testing.assert_allclose(ours[key], value, atol=1e-12, err_msg=key)
-    assert ours["source_files"] == [str(file) for file in files]
-
-
-def test_metadata_differ_from_the_sdk_where_it_swaps_spacings(make_series, sdk):
-    files = make_series(spacing_mm=(2.5, 0.4, 0.8))
-    theirs = sdk.image_of(files[0].parent).metadata()
-    ours = sdk_metadata(read_series(files))
-    assert (ours["row_pixel_spacing"], ours["col_pixel_spacing"]) == (0.4, 0.8)
-    assert (theirs["row_pixel_spacing"], theirs["col_pixel_spacing"]) == (0.4, 0.8)
-    np.testing.assert_allclose(np.abs(np.diag(ours["affine"]))[:2], [0.8, 0.4])
-    np.testing.assert_allclose(np.abs(np.diag(theirs["affine"]))[:2], [0.4, 0.8])  # why the SDK's is not used
-
-
 def test_real_series_agrees_with_highdicom(ct_phantom_folder):
     (record,) = scan_folder(ct_phantom_folder / "S2010").series
     series = read_series(record.files)
     oracle = highdicom.get_volume_from_series([pydicom.dcmread(file) for file in record.files])
     step = 1 if oracle.affine[2, 0] > 0 else -1
-    np.testing.assert_array_equal(series.volume_dhw, oracle.array[::step])
+    np.testing.assert_array_equal(series.stack.values, oracle.array[::step])
     assert series.geometry.parts[0].spacing_mm == pytest.approx(oracle.spacing)
     assert copy.copy(series.geometry) == inspect_series(record.files)

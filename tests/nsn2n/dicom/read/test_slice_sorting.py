@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from nsn2n.dicom.read.series_reader import read_series, sdk_metadata
+from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series, plan_series
 from nsn2n.dicom.select.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
@@ -46,9 +46,9 @@ def placed(make_series, volume_dhw):
 def test_identity_keeps_pixels_and_places(placed, volume_dhw, tmp_path, derivation, name, parts):
     files = placed(name)
     series = read_series(files[::-1])
-    np.testing.assert_array_equal(series.volume_dhw, volume_dhw)
-    assert (series.parts, series.files) == (parts, tuple(files))
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    np.testing.assert_array_equal(series.stack.values, volume_dhw)
+    assert (series.stack.parts, series.files) == (parts, tuple(files))
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
         assert target.PixelData == source.PixelData
         assert target.get_item("ImagePositionPatient").value == source.get_item("ImagePositionPatient").value
@@ -60,7 +60,7 @@ def test_tilt_is_logged_and_stays_in_the_affine(placed, caplog):
     series = read_series(placed("tilt"))
     assert "sheared by 16.7 degrees (gantry tilt); its slices are not resampled" in caplog.text
     assert series.warnings == ()
-    np.testing.assert_allclose(sdk_metadata(series)["dicom_affine_transform"][:3, 2], (0, 0.3, 1))
+    np.testing.assert_allclose(series.geometry.parts[0].affine_lps[:3, 2], (0, 0.3, 1))
 
 
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.6, 0.8, 0, 0, 0, -1)])
@@ -81,7 +81,7 @@ def test_the_shear_moves_a_point_of_the_patient_onto_itself(make_series, orienta
         )
     )
     assert series.geometry.shears_px == (pytest.approx(shear_px, abs=1e-4),)
-    assert sdk_metadata(series)["part_shears_px"] == [pytest.approx(list(shear_px), abs=1e-4)]
+    assert series.stack.shears_px == series.geometry.shears_px
     canvas = Layout(volume_dhw.shape, series.geometry.shears_px[0]).spread(volume_dhw, 0)
     assert len({tuple(place) for place in np.argwhere(canvas == 1000)[:, 1:]}) == 1
 
@@ -140,19 +140,11 @@ def test_stacks_without_a_run_are_refused(make_series, volume_dhw, places, messa
         read_series(files)
 
 
-def test_a_series_in_parts_has_no_affine_for_an_image(placed):
-    metadata = sdk_metadata(read_series(placed("two spacings")))
-    assert metadata["parts"] == [3, 3]
-    assert metadata["part_spacings_mm"] == [[4, 1, 1], [7, 1, 1]]
-    assert (metadata["row_pixel_spacing"], metadata["col_pixel_spacing"]) == (1, 1)
-    assert not {"affine", "dicom_affine_transform", "nifti_affine_transform", "depth_pixel_spacing"} & set(metadata)
-
-
 @pytest.mark.parametrize(("thickness", "said"), [(2.5, True), (1.0, False), (None, False)])
 def test_overlapping_slices_are_taken_and_remarked_on(make_series, volume_dhw, caplog, thickness, said):
     caplog.set_level(logging.INFO)
     files = make_series(volume_dhw, spacing_mm=(1.0, 1.0, 1.0), overrides={"SliceThickness": thickness})
-    np.testing.assert_array_equal(read_series(files).volume_dhw, volume_dhw)
+    np.testing.assert_array_equal(read_series(files).stack.values, volume_dhw)
     assert ("slices of 2.5 mm overlap at steps of 1 mm" in caplog.text) == said
 
 
@@ -168,8 +160,8 @@ def test_a_gap_in_a_tilted_stack(make_series, volume_dhw):
 def test_scanned_series_with_slices_taken_out(ct_phantom_folder):
     (record,) = scan_folder(ct_phantom_folder / "S2020").series
     whole = read_series(record.files)
-    assert whole.parts == (len(record.files),)
+    assert whole.stack.parts == (len(record.files),)
     without = read_series([file for index, file in enumerate(whole.files) if index not in (7, 8, 20)])
-    assert without.parts == (7, 11, len(whole.files) - 21)
-    np.testing.assert_array_equal(without.volume_dhw[7:18], whole.volume_dhw[9:20])
+    assert without.stack.parts == (7, 11, len(whole.files) - 21)
+    np.testing.assert_array_equal(without.stack.values[7:18], whole.stack.values[9:20])
     assert without.geometry.parts[1].position_mm == tuple(whole.headers[9].ImagePositionPatient)

@@ -31,7 +31,7 @@ def derive(tmp_path, derivation):
 
     def run(file, change=lambda volume_dhw: volume_dhw):
         series = read_series([file])
-        written = write_series(change(series.volume_dhw), series.files, tmp_path / "out", derivation)
+        written = write_series(change(series.stack.values), series.files, tmp_path / "out", derivation)
         assert len(written.files) == 1
         return pydicom.dcmread(file), pydicom.dcmread(written.files[0])
 
@@ -121,7 +121,7 @@ def test_another_reader_finds_the_same_volume(make_enhanced, derive, tmp_path):
     oracle = highdicom.imread(file).get_volume(apply_modality_transform=True)
     series = read_series([file], allow_own_output=True)
     step = 1 if oracle.affine[2, 0] > 0 else -1
-    np.testing.assert_array_equal(series.volume_dhw, oracle.array[::step])
+    np.testing.assert_array_equal(series.stack.values, oracle.array[::step])
 
 
 def test_private_attributes_go_but_those_that_dimensions_point_at(make_enhanced, derive):
@@ -164,10 +164,10 @@ def test_frames_of_pet_that_outgrow_their_slope_get_one_of_their_own(make_enhanc
         return changed
 
     file = make_enhanced(POSITIVE, modality="PT", edit=share)
-    wanted_dhw = brighten(read_series([file]).volume_dhw)
+    wanted_dhw = brighten(read_series([file]).stack.values)
     _, target = derive(file, brighten)
     (written,) = (tmp_path / "out").rglob("*.dcm")
-    result_dhw = read_series([written], allow_own_output=True).volume_dhw
+    result_dhw = read_series([written], allow_own_output=True).stack.values
     np.testing.assert_allclose(result_dhw, wanted_dhw, atol=1.5)
     np.testing.assert_array_equal(result_dhw[[0, 1, 3, 4]], wanted_dhw[[0, 1, 3, 4]])
     slopes = [frame.PixelValueTransformationSequence[0].RescaleSlope for frame in target[PER_FRAME]]
@@ -209,7 +209,7 @@ def test_several_instances_stay_several(make_enhanced, tmp_path, derivation):
     upper = make_enhanced(POSITIVE[2:], origin_mm=(0, 0, 2.0), edit=lambda image: setattr(
         image, "SOPInstanceUID", "2.25.5"))  # fmt: skip
     series = read_series([upper, lower])
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert [pydicom.dcmread(file).NumberOfFrames for file in written.files] == [2, 3]
     for source, target in zip((lower, upper), written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData

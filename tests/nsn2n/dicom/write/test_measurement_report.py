@@ -29,7 +29,7 @@ def test_says_what_was_measured_of_both_series(
     make_series, tmp_path, derivation, dciodvfy_messages, modality, verdict, edges
 ):
     source = read_series(make_series(modality=modality))
-    written = write_series(source.volume_dhw, source.files, tmp_path / "out", derivation)
+    written = write_series(source.stack.values, source.files, tmp_path / "out", derivation)
 
     made = measurement_report(source.files, written.files, _record(verdict, edges), SERIES, "1.0")
     made.save_as(tmp_path / "report.dcm")

@@ -13,19 +13,19 @@ import pydicom
 
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.select.scan import scan_folder
-from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.numbering import claimed_series, numbers_in
 from nsn2n.dicom.write.series_writer import write_series
 
 WRITE = """
 import sys
 from pathlib import Path
-from nsn2n.dicom.write.derive import Derivation
+from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.write.series_writer import write_series
 series = read_series(sorted(Path(sys.argv[1]).glob("*.dcm")))
 for _ in range(4):
-    write_series(series.volume_dhw, series.files, sys.argv[2], Derivation(description="d", software_version="1"))
+    write_series(series.stack.values, series.files, sys.argv[2], Derivation(description="d", software_version="1"))
 """
 
 
@@ -33,7 +33,7 @@ def test_second_series_of_a_study_gets_the_next_number(make_series, tmp_path, de
     series = read_series(make_series(series_number=4))
 
     numbers = [
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation).SeriesNumber for _ in range(3)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation).SeriesNumber for _ in range(3)
     ]
 
     assert numbers == [1004, 1005, 1006]
@@ -45,7 +45,7 @@ def test_numbers_of_another_study_are_free(make_series, tmp_path, derivation):
     other = read_series(make_series(folder="other", study_uid="2.25.9"))
 
     numbers = [
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation).SeriesNumber
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation).SeriesNumber
         for series in (first, other)
     ]
 

@@ -26,7 +26,7 @@ def test_holds_source_minus_derived_where_they_lie(
     make_series, tmp_path, derivation, noise_dhw, dciodvfy_messages, modality
 ):
     source = read_series(make_series(noise_dhw + 900, modality=modality, spacing_mm=(2.0, 0.5, 0.75)))
-    written = write_series(np.rint(source.volume_dhw * 0.9), source.files, tmp_path / "out", derivation)
+    written = write_series(np.rint(source.stack.values * 0.9), source.files, tmp_path / "out", derivation)
 
     removed_map(source.files, written.files, SERIES, "1.0").save_as(tmp_path / "map.dcm")
 
@@ -53,7 +53,7 @@ def test_holds_source_minus_derived_where_they_lie(
 
 def test_nothing_removed(make_series, tmp_path, derivation):
     source = read_series(make_series())
-    written = write_series(source.volume_dhw, source.files, tmp_path / "out", derivation)
+    written = write_series(source.stack.values, source.files, tmp_path / "out", derivation)
 
     made = removed_map(source.files, written.files, SERIES, "1.0")
 

@@ -34,7 +34,7 @@ def test_self_check_finds_a_wrong_file(make_series, tmp_path, derivation, monkey
 
     monkeypatch.setattr(writer_module, "derive_dataset", derive_wrong)
     with pytest.raises(DicomError, match=rf"must agree with its source; {named} "):
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -50,7 +50,7 @@ def test_self_check_finds_a_series_with_one_uid_twice(make_series, tmp_path, der
 
     monkeypatch.setattr(writer_module, "derive_dataset", derive_into_another_series)
     with pytest.raises(DicomError, match=r"SeriesInstanceUID .* must be the same in all slices"):
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -79,5 +79,5 @@ def test_a_wrong_enhanced_file_is_found(make_enhanced, tmp_path, derivation, mon
 
     monkeypatch.setattr(writer_module, "derive_enhanced", derive_wrong)
     with pytest.raises(DicomError, match=rf"must agree with its source; .*{named} "):
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert list((tmp_path / "out").iterdir()) == []

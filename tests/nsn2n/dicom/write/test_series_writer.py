@@ -44,7 +44,7 @@ def errors_of(messages: Counter[str]) -> Counter[str]:
 def test_unchanged_volume_keeps_every_stored_bit(make_series, tmp_path, derivation, noise_dhw, modality, overrides):
     files = make_series(noise_dhw[:, :5, :7], modality=modality, overrides=overrides)  # odd number of pixels
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(series.files, written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData
     assert (written.clipped_voxels, written.voxels_moved_off_padding) == (0, 0)
@@ -55,9 +55,9 @@ def test_changed_values_are_within_half_a_step(make_series, tmp_path, derivation
     files = make_series(overrides={"RescaleSlope": str(slope), "RescaleIntercept": "-1024", "BitsStored": 16,
                                    "HighBit": 15})  # fmt: skip
     series = read_series(files)
-    wanted_dhw = series.volume_dhw + np.random.default_rng(1).normal(0, 20, series.volume_dhw.shape)
+    wanted_dhw = series.stack.values + np.random.default_rng(1).normal(0, 20, series.stack.values.shape)
     written = write_series(wanted_dhw, series.files, tmp_path / "out", derivation)
-    result_dhw = read_series(written.files, allow_own_output=True).volume_dhw
+    result_dhw = read_series(written.files, allow_own_output=True).stack.values
     inside = wanted_dhw >= -1024
     assert inside.any()
     assert np.abs(result_dhw - wanted_dhw)[inside].max() <= slope / 2 + 1e-3
@@ -68,10 +68,10 @@ def test_changed_values_are_within_half_a_step(make_series, tmp_path, derivation
 
 def test_values_beyond_the_stored_range_are_clipped_and_counted(make_series, tmp_path, derivation, caplog):
     series = read_series(make_series())
-    changed_dhw = series.volume_dhw.copy()
+    changed_dhw = series.stack.values.copy()
     changed_dhw[0, 0, 0], changed_dhw[1, 2, 3], changed_dhw[4, 5, 7] = 5000.0, -2000.0, 3071.4
     written = write_series(changed_dhw, series.files, tmp_path / "out", derivation)
-    result_dhw = read_series(written.files, allow_own_output=True).volume_dhw
+    result_dhw = read_series(written.files, allow_own_output=True).stack.values
     assert written.clipped_voxels == 2
     assert (result_dhw[0, 0, 0], result_dhw[1, 2, 3], result_dhw[4, 5, 7]) == (3071.0, -1024.0, 3071.0)
     assert "2 of 240 voxels (0.83 %) were clipped" in caplog.text
@@ -83,7 +83,7 @@ def test_a_thousandth_of_the_voxels_may_be_clipped_without_a_warning(
 ):
     """As where the noise of a full scale goes beyond it: of 2000 voxels two, and one more."""
     series = read_series(make_series(np.full((4, 25, 20), 3071.0)))
-    changed_dhw = series.volume_dhw - 1
+    changed_dhw = series.stack.values - 1
     changed_dhw.flat[7 : 7 + clipped] = 3080.0
     written = write_series(changed_dhw, series.files, tmp_path / "out", derivation)
     assert written.clipped_voxels == clipped
@@ -95,21 +95,21 @@ def test_padding_stays_and_no_processed_pixel_reads_as_padding(make_series, tmp_
     noise_dhw[:, :2] = -1024.0  # stored 0
     files = make_series(noise_dhw, overrides={"PixelPaddingValue": 0})
     series = read_series(files)
-    assert series.padding_mask_dhw is not None
-    np.testing.assert_array_equal(series.padding_mask_dhw, noise_dhw == -1024)
-    changed_dhw = np.full_like(series.volume_dhw, -1024.0)
+    assert series.stack.mask is not None
+    np.testing.assert_array_equal(~series.stack.mask, noise_dhw == -1024)
+    changed_dhw = np.full_like(series.stack.values, -1024.0)
     changed_dhw[:, 0] = 77.0
     written = write_series(changed_dhw, series.files, tmp_path / "out", derivation)
     result = read_series(written.files, allow_own_output=True)
-    np.testing.assert_array_equal(result.padding_mask_dhw, series.padding_mask_dhw)
-    np.testing.assert_array_equal(result.volume_dhw[~series.padding_mask_dhw], -1023.0)
-    assert written.voxels_moved_off_padding == np.count_nonzero(~series.padding_mask_dhw)
+    np.testing.assert_array_equal(~result.stack.mask, ~series.stack.mask)
+    np.testing.assert_array_equal(result.stack.values[series.stack.mask], -1023.0)
+    assert written.voxels_moved_off_padding == np.count_nonzero(series.stack.mask)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(make_series, tmp_path, derivation, bad):
     series = read_series(make_series())
-    broken_dhw = series.volume_dhw.copy()
+    broken_dhw = series.stack.values.copy()
     broken_dhw[3, 1, 1] = bad
     with pytest.raises(VolumeError, match="finite; got NaN or infinity in slice 3"):
         write_series(broken_dhw, series.files, tmp_path / "out", derivation)
@@ -122,21 +122,21 @@ def test_values_that_are_not_finite_are_refused(make_series, tmp_path, derivatio
 def test_volume_of_another_shape_is_refused(make_series, tmp_path, derivation):
     series = read_series(make_series())
     with pytest.raises(VolumeError, match=r"got \(5, 8, 6\)"):
-        write_series(series.volume_dhw.transpose(0, 2, 1), series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values.transpose(0, 2, 1), series.files, tmp_path / "out", derivation)
     with pytest.raises(VolumeError, match=r"= \(4, 6, 8\); got \(5, 6, 8\)"):
-        write_series(series.volume_dhw, series.files[:4], tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files[:4], tmp_path / "out", derivation)
 
 
 def test_files_in_another_order_than_the_slices_are_refused(make_series, tmp_path, derivation):
     series = read_series(make_series())
     with pytest.raises(VolumeError, match="must come in slice order"):
-        write_series(series.volume_dhw, series.files[::-1], tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files[::-1], tmp_path / "out", derivation)
 
 
 def test_complex_volume_is_refused(make_series, tmp_path, derivation):
     series = read_series(make_series())
     with pytest.raises(VolumeError, match="real numbers; got complex128"):
-        write_series(series.volume_dhw.astype(complex), series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values.astype(complex), series.files, tmp_path / "out", derivation)
 
 
 # --- nothing is left behind ---------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_interrupted_write_leaves_nothing(make_series, tmp_path, derivation, mon
 
     monkeypatch.setattr(writer_module, "derive_dataset", stop_at_third)
     with pytest.raises(error):  # noqa: PT012
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
         pytest.fail("not interrupted")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -170,7 +170,7 @@ def test_full_disk_leaves_nothing(make_series, tmp_path, derivation):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, previous[1]))
         with pytest.raises(DicomError, match="must be writable and have room; got File too large"):
-            write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+            write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, previous)
         signal.signal(signal.SIGXFSZ, handler)
@@ -181,14 +181,14 @@ def test_output_folder_that_is_a_file_is_refused(make_series, tmp_path, derivati
     series = read_series(make_series())
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(DicomError, match="output folder must be writable and have room; got File exists"):
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
 
 
 def test_output_folder_without_permission_is_refused(make_series, tmp_path, derivation, bound_by_permissions):
     series = read_series(make_series())
     (tmp_path / "out").mkdir(mode=0o500)
     with bound_by_permissions(), pytest.raises(DicomError, match="Permission denied"):
-        write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+        write_series(series.stack.values, series.files, tmp_path / "out", derivation)
 
 
 # --- what is written ----------------------------------------------------------------------------------------
@@ -200,15 +200,15 @@ def test_broken_patient_attributes_are_copied_without_a_word(make_series, tmp_pa
     for file in files:
         file.write_bytes(file.read_bytes().replace(b"19700102", b"SECRET**"))
     series = read_series(files)
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert b"SECRET**" in written.files[0].read_bytes()
     assert "SECRET" not in caplog.text
 
 
 def test_series_lies_in_a_folder_of_its_uid(make_series, tmp_path, derivation):
     series = read_series(make_series())
-    first = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
-    second = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    first = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
+    second = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     assert first.folder == tmp_path / "out" / first.SeriesInstanceUID
     assert [file.name for file in first.files] == [f"IM{number:04d}.dcm" for number in range(1, 6)]
     assert sorted((tmp_path / "out").iterdir()) == sorted([first.folder, second.folder])
@@ -218,18 +218,18 @@ def test_series_lies_in_a_folder_of_its_uid(make_series, tmp_path, derivation):
 def test_taken_series_number_is_stepped_over(make_series, tmp_path, derivation):
     series = read_series(make_series(series_number=4))
     options = WriteOptions(taken_series_numbers=frozenset({1004, 1005}))
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation, options=options)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation, options=options)
     assert written.SeriesNumber == 1006
     assert {record.SeriesNumber for record in scan_folder(tmp_path / "out").series} == {1006}
 
 
 def test_own_output_is_not_denoised_again_unless_allowed(make_series, tmp_path, derivation):
     series = read_series(make_series())
-    once = write_series(series.volume_dhw, series.files, tmp_path / "once", derivation)
+    once = write_series(series.stack.values, series.files, tmp_path / "once", derivation)
     with pytest.raises(DicomError, match="must not be denoised already; this one was written by nsn2n"):
-        write_series(series.volume_dhw, once.files, tmp_path / "twice", derivation)
+        write_series(series.stack.values, once.files, tmp_path / "twice", derivation)
     twice = write_series(
-        series.volume_dhw,
+        series.stack.values,
         once.files,
         tmp_path / "twice",
         derivation,
@@ -243,7 +243,7 @@ def test_validators_have_nothing_new_to_say(
     make_series, tmp_path, derivation, dciodvfy_messages, find_program, modality
 ):
     series = read_series(make_series(modality=modality))
-    written = write_series(series.volume_dhw + 1, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values + 1, series.files, tmp_path / "out", derivation)
     before, after = dciodvfy_messages(series.files), dciodvfy_messages(written.files)
     assert not errors_of(before)
     assert not after - before
@@ -258,7 +258,7 @@ def test_validators_have_nothing_new_to_say(
 def test_real_series_gets_no_new_validator_message(ct_phantom_folder, tmp_path, derivation, dciodvfy_messages, name):
     (record,) = scan_folder(ct_phantom_folder / name).series
     series = read_series(record.files[1:7])
-    written = write_series(series.volume_dhw, series.files, tmp_path, derivation)
+    written = write_series(series.stack.values, series.files, tmp_path, derivation)
     for source, target in zip(series.files, written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData
     before, after = dciodvfy_messages(series.files[:3]), dciodvfy_messages(written.files[:3])
@@ -276,9 +276,9 @@ def test_simpleitk_opens_the_derived_series_with_the_geometry_of_the_source(
 ):
     files = make_series(orientation=orientation, spacing_mm=(2.5, 0.4, 0.8), origin_mm=(-12.5, 3.25, 700.0))
     series = read_series(files)
-    written = write_series(series.volume_dhw + 3, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values + 3, series.files, tmp_path / "out", derivation)
     image = SimpleITK.ReadImage([str(file) for file in written.files])
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), series.volume_dhw + 3)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), series.stack.values + 3)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     np.testing.assert_allclose(
         direction * np.array(image.GetSpacing()), series.geometry.parts[0].affine_lps[:3, :3], atol=1e-6
@@ -288,7 +288,7 @@ def test_simpleitk_opens_the_derived_series_with_the_geometry_of_the_source(
 
 def test_a_dicom_node_takes_the_derived_series(make_series, tmp_path, derivation, find_program):
     series = read_series(make_series())
-    written = write_series(series.volume_dhw, series.files, tmp_path / "out", derivation)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     received = tmp_path / "received"
     received.mkdir()
     with socket.socket() as probe:

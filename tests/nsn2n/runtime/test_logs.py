@@ -7,36 +7,9 @@ from __future__ import annotations
 import logging
 import warnings
 
-import pytest
 from pydicom.dataelem import DataElement
 
-from nsn2n.app.report import ProgressLog, RunReport, configure_logging
-from nsn2n.errors import DicomError, NSN2NError
-
-
-@pytest.mark.parametrize(("selected", "written", "code"), [(2, 2, 0), (3, 2, 3), (1, 0, 1)])
-def test_exit_code_says_how_many_series_were_written(selected, written, code):
-    report = RunReport()
-    for number in range(selected - written):
-        report.failed(f"CT series {number}", DicomError("no volume"))
-
-    assert report.conclude(selected, written) == code
-    assert len(report.failures) == selected - written
-
-
-def test_a_series_without_outcome_is_an_error():
-    with pytest.raises(NSN2NError, match="each of the 3 selected series must be written or refused; 2 were"):
-        RunReport().conclude(3, 2)
-
-
-def test_what_was_not_begun_has_no_outcome(caplog):
-    report = RunReport()
-    report.failed("CT series 2", DicomError("no volume"))
-
-    assert report.conclude(4, 1, untried=2) == 3
-    assert caplog.messages[-1] == "1 of 4 selected series written, 1 failed, 2 not tried: CT series 2"
-    with pytest.raises(NSN2NError, match=r"each of the 3 selected series .* 1 were written and 1 refused"):
-        report.conclude(4, 1, untried=1)
+from nsn2n.runtime.logs import ProgressLog, configure_logging
 
 
 def test_levels_are_told_by_a_word_and_only_this_program_talks(capsys):
@@ -77,9 +50,9 @@ def test_pydicom_never_quotes_values(capsys):
 
 
 def test_progress_is_logged_now_and_then(caplog, monkeypatch):
-    caplog.set_level(logging.INFO, logger="nsn2n.app")
+    caplog.set_level(logging.INFO, logger="nsn2n.runtime")
     now_s = [0.0]
-    monkeypatch.setattr("nsn2n.app.report.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("nsn2n.runtime.logs.time.monotonic", lambda: now_s[0])
     progress = ProgressLog()
 
     for second in range(60):

@@ -1,0 +1,121 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The modalities, and all that differs between them: one row of a table each.
+
+A new modality is a member of :class:`Modality`, a row of the table below, and a rule that selects its series
+(``models/nsn2n/configs/selection_rules.json``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nsn2n.errors import VolumeError
+
+__all__ = ["Modality", "ModalityPolicy", "modality_of", "policy_of", "policy_of_sop_class"]
+
+
+class Modality(str, enum.Enum):
+    """Values of the DICOM attribute Modality (0008,0060) that can be denoised."""
+
+    CT = "CT"
+    MR = "MR"
+    PT = "PT"
+
+    def __str__(self) -> str:
+        """The DICOM value itself, also on Python 3.10, where a str enum prints its class."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalityPolicy:
+    """What is done for a modality where settings say ``auto``, and what its values and files are."""
+
+    coarse_mean: bool = False
+    """Average the guided mean again in wider steps (`AverageSettings.coarse`). Filtered back projection leaves little
+    noise of low frequency, so that what is coarse stands out and is recovered; blobs of noise in PET and in smoothed MR
+    look like lesions, which would lose contrast."""
+    edge_filter: bool = False
+    """Filter groups of similar blocks at edges (`EdgeSettings.when`). MR gains little by it."""
+    multislice_fit: bool = False
+    """Fit a second network that sees several slices (`RefitSettings.when`). CT loses by it."""
+    rician_mean: bool = False
+    """Values are magnitudes, of whose noise the mean is subtracted (`Settings.rician`)."""
+
+    unit: str = "signal"
+    """Of the values, for people."""
+    ucum_unit: tuple[str, str] | None = None
+    """UCUM code and meaning of that unit, where the modality alone tells it."""
+    window: tuple[float, float] | None = None
+    """Values shown as black and white in the report; None: percentiles of the values."""
+
+    sop_classes: frozenset[str] = frozenset()
+    """SOP Class UIDs of single slices (PS3.4 B.5)."""
+    enhanced_sop_classes: frozenset[str] = frozenset()
+    """SOP Class UIDs of multi-frame images."""
+    rescale_may_be_absent: bool = False
+    """Stored values without RescaleSlope and RescaleIntercept are the values."""
+    rescale_of_each_slice: bool = False
+    """Each slice has a RescaleSlope of its own, which may be replaced where new values do not fit it."""
+    counts_from_series_time: bool = False
+    """Decay counts from SeriesDate and SeriesTime (PS3.3 C.8.9.1), which a derived series therefore keeps."""
+
+
+_POLICIES: Mapping[Modality, ModalityPolicy] = {
+    Modality.CT: ModalityPolicy(
+        coarse_mean=True,
+        edge_filter=True,
+        unit="HU",
+        ucum_unit=("[hnsf'U]", "Hounsfield unit"),
+        window=(-160.0, 240.0),  # soft tissue: center 40, width 400
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.2"}),
+        enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.2.1"}),
+    ),
+    Modality.MR: ModalityPolicy(
+        multislice_fit=True,
+        rician_mean=True,
+        rescale_may_be_absent=True,
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4"}),
+        enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4.1"}),
+    ),
+    Modality.PT: ModalityPolicy(
+        rescale_of_each_slice=True,
+        counts_from_series_time=True,
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.128"}),
+        enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.130"}),
+    ),
+}
+
+_UNKNOWN = ModalityPolicy()
+"""Of a volume that does not say what it holds."""
+
+
+def modality_of(name: object) -> Modality | None:
+    """Return the modality of that name, as a user or a header gives it; None for None.
+
+    Raises
+    ------
+    VolumeError
+        If there is none.
+    """
+    if name is None or isinstance(name, Modality):
+        return name
+    try:
+        return Modality(name)
+    except ValueError:
+        raise VolumeError(f"modality must be {', '.join(Modality)} or None; got {name!r}.") from None
+
+
+def policy_of(modality: Modality | str | None) -> ModalityPolicy:
+    """Return the row of a modality; that of no modality for None and for names of others."""
+    try:
+        return _POLICIES[Modality(modality)]
+    except ValueError:
+        return _UNKNOWN
+
+
+def policy_of_sop_class(uid: str) -> ModalityPolicy:
+    """Return the row of the modality whose images have that SOP Class UID; that of no modality for others."""
+    return next((row for row in _POLICIES.values() if uid in row.sop_classes | row.enhanced_sop_classes), _UNKNOWN)

@@ -1,0 +1,83 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ``denoise`` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nsn2n._typing import Float32Array, Shear
+from nsn2n._version import __version__
+from nsn2n.measurements import Measurements
+from nsn2n.settings import Settings
+from nsn2n.structure_check import StructureCheck
+
+__all__ = ["DenoiseResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseResult:
+    """A denoised volume and how it came about."""
+
+    volume: Float32Array
+    """Shape (D, H, W), float32, in the unit of the input."""
+    noise_sd: Float32Array
+    """Shape (D, H, W), float32: local standard deviation of the input's noise, as estimated; 0 where it has none."""
+    settings: Settings
+    """The settings that were used, the seed among them."""
+    measured: Measurements
+    """What was measured: noise, matched fraction, change, loss, seconds; merged over the parts."""
+    loss: Float32Array
+    """Shape (steps,), float32: the loss at each step, of one part after the other."""
+    parts: tuple[tuple[int, Measurements], ...] = ()
+    """Of a volume in parts: the slices of each that was denoised, and what was measured on it."""
+    structure: StructureCheck
+    """Whether what was removed looks like noise; of the whole change, whatever the strength."""
+    shears_px: tuple[Shear, ...] = ((0.0, 0.0),)
+    """Of each part: (rows, columns) by which each slice lies displaced against the one before, as far as slices were
+    moved onto each other for it; 0 where they were denoised as they lie."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that was used."""
+        return self.settings.seed
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Version, settings and measurements as plain values that JSON can hold."""
+        parts = [{"slices": slices, **measured.to_mapping()} for slices, measured in self.parts]
+        return {
+            "version": __version__,
+            "settings": self.settings.to_mapping(),
+            "measured": self.measured.to_mapping(),
+            **({"parts": parts} if parts else {}),
+            "structure": self.structure.record,
+        }
+
+    def summary(self) -> str:
+        """Return one line of ASCII, for logs and for DerivationDescription."""
+        measured = self.measured
+        return (
+            f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
+            f"{self.settings.preset}, seed {self.seed}, {measured.steps} steps on {measured.compute}; "
+            f"median noise sd {measured.noise_sd_median:.4g}, matched {measured.matched_fraction:.2f}, "
+            f"rms change {measured.rms_change:.4g}, structure check {self.structure.verdict}{self._sharing()}"
+            f"{'; mean of Rician noise subtracted' if measured.rician_bias_taken else ''}"
+            f"{self._blending()}{self._summary_of_parts()}"
+        )
+
+    def _sharing(self) -> str:
+        shared = self.measured.slice_correlation
+        return f"; noise of neighboring slices correlated, {shared:.2f}" if shared else ""
+
+    def _blending(self) -> str:
+        strength = self.settings.strength
+        return "" if strength == 1 else f"; blended, {strength:.4g} denoised + {1 - strength:.4g} source"
+
+    def _summary_of_parts(self) -> str:
+        if not self.parts:
+            return ""
+        alone = self.measured.slices_alone
+        unchanged = f" ({alone} slices without neighbor unchanged)" if alone else ""
+        return f"; {self.measured.parts} parts, each fitted alone{unchanged}"

@@ -1,0 +1,72 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The method as a list of stages, each in a module of its own.
+
+A new stage is a module here, with a function from state to state, and a line in :func:`stages`.
+"""
+
+from __future__ import annotations
+
+from nsn2n.modality import Modality, policy_of
+from nsn2n.settings import Settings
+from nsn2n.stages.blending import blending
+from nsn2n.stages.bounds import bounds
+from nsn2n.stages.edge_filter import edge_filter
+from nsn2n.stages.guided_mean import guided_mean
+from nsn2n.stages.invalid_voxels import invalid_voxels
+from nsn2n.stages.mixing import mixing
+from nsn2n.stages.multislice_fit import draft_fit, final_fit
+from nsn2n.stages.neighbor_fit import neighbor_fit
+from nsn2n.stages.rician_mean import rician_mean
+from nsn2n.stages.state import PipelineState, Stage
+from nsn2n.stages.structure_check import structure_check
+from nsn2n.stages.structure_recovery import small_structures, structures_across
+from nsn2n.training.pretrained import starts_from_bundle
+
+__all__ = ["PipelineState", "Stage", "stages", "stages_without_noise"]
+
+
+def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
+    """Return the stages of a run, in order.
+
+    Parameters
+    ----------
+    settings : Settings
+    modality : Modality, optional
+        Its policy decides where the settings say ``auto``.
+    """
+    policy = policy_of(modality)
+    averages = settings.average.reach != 0
+    fits_again = _wanted(settings.refit.when, policy.multislice_fit)
+    drafts = fits_again and settings.refit.draft_steps > 0
+    coarse = _wanted(settings.average.coarse, policy.coarse_mean)
+    first_of_two = fits_again and starts_from_bundle(settings.network, settings.refit.slices)
+    listed = (
+        (True, neighbor_fit(first_of_two=first_of_two)),
+        (True, small_structures()),
+        (averages, guided_mean(coarse=coarse)),
+        (drafts, draft_fit()),
+        (drafts and averages, guided_mean(coarse=coarse)),
+        (drafts, mixing()),
+        (fits_again, final_fit()),
+        (fits_again and averages, guided_mean(coarse=coarse)),
+        (fits_again, mixing()),
+        (True, structures_across()),
+        (True, small_structures(at_the_end=True)),
+        (_wanted(settings.edges.when, policy.edge_filter), edge_filter()),
+        (True, bounds()),
+        (True, structure_check()),
+        (settings.rician and policy.rician_mean, rician_mean()),
+        (True, invalid_voxels()),
+        (settings.strength < 1, blending()),
+    )
+    return [stage for wanted, stage in listed if wanted]
+
+
+def stages_without_noise() -> list[Stage]:
+    """Return the stages of a volume whose neighboring slices do not differ by noise: it stays as it is."""
+    return [structure_check(), invalid_voxels()]
+
+
+def _wanted(when: str, by_policy: bool) -> bool:
+    return when == "always" or (when == "auto" and by_policy)

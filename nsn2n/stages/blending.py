@@ -1,0 +1,21 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Mixes what is denoised with its source, where only a part of the noise is to be removed."""
+
+from __future__ import annotations
+
+from nsn2n.filters.blending import blend
+from nsn2n.stages.clock import StageClock
+from nsn2n.stages.state import PipelineState, Stage
+
+__all__ = ["blending"]
+
+
+def blending() -> Stage:
+    """Return the stage; `Settings.strength` says how much is removed."""
+    return Stage("blending", _blend)
+
+
+def _blend(state: PipelineState, clock: StageClock) -> PipelineState:
+    blend(state.noisy, state.denoised, state.settings.strength)
+    return state

@@ -1,0 +1,51 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fits a network that sees several slices to what is denoised so far, and replaces that by what it makes.
+
+A better target makes a better network: the draft is better than what one slice alone could tell, and the final fit goes
+on with the network of the draft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from nsn2n.filters.structure_recovery import StructureRecovery
+from nsn2n.stages.clock import Cost, StageClock, share_of
+from nsn2n.stages.state import PipelineState, Stage
+from nsn2n.training.multislice_fit import MultisliceFit
+
+__all__ = ["draft_fit", "final_fit"]
+
+_FIT_SHARE = 0.75
+"""Share of the time of this stage that the optimizer takes."""
+
+
+def draft_fit() -> Stage:
+    """Return the stage before the target is renewed."""
+    return Stage("multislice draft", partial(_fit, draft=True), Cost(progress=3.0, passes=1.5, fits=True))
+
+
+def final_fit() -> Stage:
+    """Return the stage that takes the rest of the steps; its network is applied in two directions."""
+    return Stage("multislice fit", partial(_fit, draft=False), Cost(progress=5.0, passes=2.5, fits=True))
+
+
+def _fit(state: PipelineState, clock: StageClock, *, draft: bool) -> PipelineState:
+    settings = state.settings.refit
+    multislice = state.multislice or MultisliceFit(
+        state.filled, state.noise, state.settings, state.compute, state.valid
+    )
+    taken = multislice.fit(
+        state.denoised,
+        settings.draft_steps if draft else settings.steps - settings.draft_steps,
+        deadline=clock.deadline(state.pass_s),
+        progress=share_of(clock.progress, 0.0, _FIT_SHARE),
+    )
+    predicted = multislice.denoise(with_rotation=not draft, progress=share_of(clock.progress, _FIT_SHARE, 1.0))
+    StructureRecovery(state.filled, state.noise, state.settings).small_structures(predicted)
+    state.denoised[...] = predicted
+    return replace(state, multislice=multislice, prediction=predicted).measuring(
+        refit_steps=state.measured.refit_steps + taken
+    )

@@ -1,0 +1,106 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fits a network to pairs of neighboring slices, and denoises the volume by it: NS-N2N itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from nsn2n.stages.clock import Cost, StageClock, share_of
+from nsn2n.stages.state import PipelineState, Stage
+from nsn2n.training.fitting import MatchFunction, Problem, fit
+from nsn2n.training.inference import denoised_batches
+from nsn2n.training.match_refinement import MatchRefinement
+from nsn2n.training.networks import build_network
+from nsn2n.training.pretrained import load_start, starts_from_bundle
+from nsn2n.training.slice_pairs import pairs_by_low_pass, pairs_by_noise
+
+__all__ = ["neighbor_fit"]
+
+_FIT_SHARE = 0.5
+"""Share of the progress of this stage that the optimizer takes; the rest is applying the network."""
+
+
+def neighbor_fit(*, first_of_two: bool) -> Stage:
+    """Return the stage; ``first_of_two``: a second fit follows, which needs little of this one."""
+    cost = Cost(progress=4.0, passes=1.0, fits=True)
+    return Stage("neighbor fit", partial(_fit_and_apply, first_of_two=first_of_two), cost)
+
+
+def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: bool) -> PipelineState:
+    settings, compute = state.settings, state.compute
+    problem = _problem(state)
+    network = build_network(settings.network).to(compute.device)
+    if starts_from_bundle(settings.network):
+        load_start(network, slices=1)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pass_s = 0.0
+    if clock.limited:
+        started = time.perf_counter()
+        next(denoised_batches(network, problem.slices[:1], problem.offset, problem.unit, compute))
+        pass_s = len(state.noisy) * (time.perf_counter() - started)
+    fitted = fit(
+        network,
+        problem,
+        settings,
+        compute,
+        refine_matches=_match_refinement(state),
+        first_of_two=first_of_two,
+        deadline=clock.deadline(pass_s),
+        progress=share_of(clock.progress, 0.0, _FIT_SHARE),
+    )
+    denoised = np.empty_like(state.noisy)
+    tell = share_of(clock.progress, _FIT_SHARE, 1.0)
+    batches = denoised_batches(network, problem.slices, problem.offset, problem.unit, compute, problem.error_scale)
+    for part, removed in batches:
+        np.subtract(state.filled[part], removed * problem.unit, out=denoised[part])
+        tell(part.stop / len(denoised))
+    loss = fitted.loss
+    return replace(state, denoised=denoised, loss=loss, pass_s=pass_s).measuring(
+        matched_fraction=fitted.matched_fraction,
+        steps=len(loss),
+        final_loss=float(np.mean(loss[-50:])) if len(loss) else 0.0,
+    )
+
+
+def _problem(state: PipelineState) -> Problem:
+    """State what is fitted: slices, units and matched regions."""
+    settings, noise, partner = state.settings.match, state.noise, state.partner
+    device = state.compute.device
+    by_noise = state.settings.loss.units == "noise"
+    low, high = float(state.filled.min()), float(state.filled.max())
+    error_scale = None
+    if by_noise:
+        noise_sd = torch.from_numpy(noise.sd).to(device)
+        error_scale = noise_sd.clamp(min=noise.floor).div_(noise.median)
+    if settings.rule == "noise":
+        matched = pairs_by_noise(state.filled, noise, settings, partner.distance)
+    else:
+        matched = pairs_by_low_pass(state.filled, low, high, settings.tau)
+    if state.valid is not None:
+        matched &= state.valid[partner.distance :] & state.valid[: -partner.distance]
+    return Problem(
+        slices=torch.from_numpy(state.filled).to(device),
+        offset=0.0 if by_noise else low,
+        unit=noise.median if by_noise else high - low,
+        error_scale=error_scale,
+        matched=torch.from_numpy(matched).to(device),
+        distance=partner.distance,
+        correlation=partner.correlation,
+        valid=None if state.valid is None else torch.from_numpy(state.valid).to(device),
+    )
+
+
+def _match_refinement(state: PipelineState) -> Callable[[nn.Module], MatchFunction] | None:
+    """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
+    settings = state.settings.match
+    if settings.rule != "noise" or settings.refine_at >= 1:
+        return None
+    return lambda network: MatchRefinement(network, settings, state.compute)

@@ -1,0 +1,42 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Subtracts the mean that Rician noise adds to magnitudes."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from nsn2n._typing import Float32Array
+from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.rician import channel_noise, without_bias
+from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.stages.clock import StageClock
+from nsn2n.stages.state import PipelineState, Stage
+
+__all__ = ["rician_mean"]
+
+logger = logging.getLogger(__name__)
+
+
+def rician_mean() -> Stage:
+    """Return the stage; a volume with negative values is no magnitude and stays as it is."""
+    return Stage("Rician mean", _subtract)
+
+
+def _subtract(state: PipelineState, clock: StageClock) -> PipelineState:
+    if float(state.filled.min()) < 0:
+        logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
+        return state
+    denoised = state.denoised
+
+    def removed_sd(index: int) -> Float32Array:
+        return block_sd(state.filled[index] - denoised[index], None if state.valid is None else state.valid[index])
+
+    removed_sd_blocks = np.stack(for_each_slice(removed_sd, range(len(denoised))))
+    channel = channel_noise(state.noise.blocks, denoised, removed_sd_blocks)
+    for index, blocks_hw in enumerate(channel.blocks):
+        channel_sd = noise_sd_slice(blocks_hw, denoised.shape[1:])
+        denoised[index] = without_bias(denoised[index], channel_sd, channel.in_tissue)
+    return state.measuring(rician_bias_taken=True)

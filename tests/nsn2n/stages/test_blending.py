@@ -1,0 +1,20 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""A part of the noise stays where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nsn2n.stages.blending import blending
+
+
+def test_the_strength_is_the_share_of_the_change(make_state, run_stage):
+    state = make_state()
+    state = replace(state, settings=replace(state.settings, strength=0.25))
+
+    after = run_stage(blending(), state)
+
+    np.testing.assert_allclose(after.denoised, 0.75 * state.noisy + 25, rtol=1e-5)

@@ -1,0 +1,83 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which stages a run has."""
+
+from __future__ import annotations
+
+import pytest
+
+from nsn2n.modality import Modality, policy_of
+from nsn2n.settings import AverageSettings, EdgeSettings, RefitSettings, Settings, preset
+from nsn2n.stages import stages, stages_without_noise
+
+FIRST = ["neighbor fit", "small structures"]
+MEAN = ["guided mean"]
+DRAFT = ["multislice draft", *MEAN, "mixing"]
+SECOND = ["multislice fit", *MEAN, "mixing"]
+RECOVERY = ["structures across slices", "small structures at the end"]
+EDGES = ["edge filter"]
+LAST = ["bounds", "structure check"]
+RICIAN = ["Rician mean"]
+END = ["invalid voxels"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "modality", "expected"),
+    [
+        (preset("default"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("default"), "CT", [*FIRST, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
+        (preset("default"), "PT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("default"), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("fast"), "MR", [*FIRST, *MEAN, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("paper"), "MR", [*FIRST, *RECOVERY, *LAST, *END]),
+        (preset("paper"), "CT", [*FIRST, *RECOVERY, *LAST, *END]),
+        (Settings(edges=EdgeSettings(when="never")), "CT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
+        (
+            Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")),
+            "PT",
+            [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *EDGES, *LAST, *END],
+        ),
+        (
+            Settings(refit=RefitSettings(renew_at=0)),
+            "MR",
+            [*FIRST, *MEAN, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
+        ),
+        (
+            Settings(refit=RefitSettings(renew_at=0.3, steps=3)),
+            "MR",
+            [*FIRST, *MEAN, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
+        ),
+        (
+            Settings(average=AverageSettings(reach=0)),
+            "MR",
+            [*FIRST, *DRAFT[::2], *SECOND[::2], *RECOVERY, *LAST, *RICIAN, *END],
+        ),
+        (Settings(strength=0.5), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END, "blending"]),
+    ],
+)
+def test_the_stages_are_those_that_settings_and_modality_ask_for(settings, modality, expected):
+    listed = stages(settings, modality and Modality(modality))
+
+    assert [stage.name for stage in listed] == expected
+
+
+def test_what_takes_time_says_so():
+    costs = {stage.name: stage.cost for stage in stages(Settings(edges=EdgeSettings(when="always")), Modality.MR)}
+
+    assert {name for name, cost in costs.items() if cost.fits} == {FIRST[0], DRAFT[0], SECOND[0]}
+    assert {name for name, cost in costs.items() if cost.progress} == {FIRST[0], DRAFT[0], SECOND[0], *MEAN, *EDGES}
+    assert all(bool(cost.progress) == bool(cost.passes) for cost in costs.values())
+
+
+@pytest.mark.parametrize("modality", [*Modality, None])
+def test_where_settings_say_auto_the_policy_decides(modality):
+    names = {stage.name for stage in stages(Settings(), modality)}
+    policy = policy_of(modality)
+
+    assert ("edge filter" in names) == policy.edge_filter
+    assert ("multislice fit" in names) == policy.multislice_fit
+    assert ("Rician mean" in names) == policy.rician_mean
+
+
+def test_without_noise_the_volume_is_checked_and_stays():
+    assert [stage.name for stage in stages_without_noise()] == [LAST[1], *END]

@@ -1,0 +1,30 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict is that of what was removed, and a bad one is warned of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nsn2n.stages.structure_check import structure_check
+
+
+def test_noise_passes_and_a_removed_lesion_does_not(make_state, run_stage, noisy_dhw, caplog):
+    assert run_stage(structure_check(), make_state()).structure.verdict == "pass"
+    assert not caplog.records
+    volume = noisy_dhw.copy()
+    volume[3, 16:24, 16:24] += 50
+
+    state = run_stage(structure_check(), make_state(volume))
+
+    assert state.structure.verdict == "fail"
+    assert state.structure.findings[0].index_zyx[0] == 3
+    assert "does not look like noise" in caplog.text
+
+
+def test_what_is_no_measurement_is_not_judged(make_state, run_stage, noisy_dhw):
+    volume, valid = noisy_dhw.copy(), np.ones(noisy_dhw.shape, bool)
+    volume[3, 16:24, 16:24] += 50
+    valid[3, 14:26, 14:26] = False
+
+    assert run_stage(structure_check(), make_state(volume, valid=valid)).structure.verdict == "pass"
