@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsn2n._typing import Progress, Shear, Spacing
+from nsn2n._aliases import Progress, Shear, Spacing
 from nsn2n.errors import VolumeError
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nsn2n._typing import BoolArray, Float32Array, Progress
+from nsn2n._aliases import BoolArray, Float32Array, Progress
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import measure_noise

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nsn2n._typing import Float32Array, Shear
+from nsn2n._aliases import Float32Array, Shear
 from nsn2n._version import __version__
 from nsn2n.measurements import Measurements
 from nsn2n.settings import Settings

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice

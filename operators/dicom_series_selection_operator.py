@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text
-from nsn2n.dicom.select.rules import Rules, SelectedRecord, Selection
+from nsn2n.dicom.selection.rules import Rules, SelectedRecord, Selection
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.outcomes import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES
@@ -74,7 +74,7 @@ class DICOMSeriesSelectionOperator(Operator):
         input_folder : path, optional
             Searched with all its subfolders. Needed unless the input port brings one.
         rules : Rules, path of a JSON file or JSON text, optional
-            Selection rules (`nsn2n.dicom.select.rules`); by default those of the model bundle.
+            Selection rules (`nsn2n.dicom.selection.rules`); by default those of the model bundle.
         series_uids : sequence of str, optional
             Exactly these series, whatever the rules say.
         should_continue : callable, optional

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from monai.deploy.core import Image
 
-from nsn2n._typing import Spacing
+from nsn2n._aliases import Spacing
 from nsn2n.dicom.attributes import series_number, text
 from nsn2n.dicom.read.series_reader import SeriesVolume
 from nsn2n.modality import Modality

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.deploy.core import Fragment, Image, Operator, OperatorSpec
 
-from nsn2n._typing import Progress
+from nsn2n._aliases import Progress
 from nsn2n.jobs.dicom_job import denoise_series
 from nsn2n.jobs.options import METHOD, JobOptions
 from nsn2n.jobs.outcomes import ErrorHandler, series_errors

@@ -74,7 +74,7 @@ PROOFS = {
     "A modality": """
         from nsn2n.cli.options import job_options
         from nsn2n.dicom.image_kinds import ENHANCED_CLASSES
-        from nsn2n.dicom.select.rules import default_rules
+        from nsn2n.dicom.selection.rules import default_rules
         from nsn2n.modality import Modality, policy_of
 
         assert policy_of("NM").unit == "counts"

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from nsn2n.dicom.read.slice_sorting import inspect_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 SLICES = 80  # so that writing takes long enough to be disturbed

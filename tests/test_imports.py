@@ -27,7 +27,7 @@ LAYERS = (
     ("nsn2n.app", "nsn2n.cli"),
     ("nsn2n.operators",),
     ("nsn2n.jobs",),
-    ("nsn2n.dicom", "nsn2n.io", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
+    ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
     ("nsn2n.pipeline", "nsn2n.result"),
     ("nsn2n.stages",),
@@ -36,7 +36,7 @@ LAYERS = (
     ("nsn2n.stack", "nsn2n.measurements"),
     ("nsn2n.settings", "nsn2n.modality"),
     ("nsn2n.runtime",),
-    ("nsn2n.errors", "nsn2n._typing", "nsn2n._version"),
+    ("nsn2n.errors", "nsn2n._aliases", "nsn2n._version"),
 )
 
 # What parts must not touch, wherever in a file the import stands. The rest of the method and its files: METHOD.
@@ -153,11 +153,18 @@ def test_lower_layers_work_without_the_libraries_of_the_upper_ones(blocked):
     assert result.returncode == 0, result.stderr
 
 
+def test_no_module_takes_the_name_of_one_of_pythons():
+    """The packager of MONAI Deploy puts each folder on the path: such a name would hide Python's own module there."""
+    names = {name for module in MODULES for name in module.split(".")} - {"__init__", "__main__"}
+
+    assert not names & (sys.stdlib_module_names | {"compression"})  # the latter from Python 3.14 on
+
+
 def test_every_module_has_its_tests():
     missing = []
     for path in MODULES.values():
         # A package's __init__ and __main__ only connect; version, types and errors are names.
-        if path.stem in ("__init__", "__main__", "_version", "_typing", "errors"):
+        if path.stem in ("__init__", "__main__", "_version", "_aliases", "errors"):
             continue
         test = ROOT / "tests" / path.relative_to(ROOT).parent / f"test_{path.stem}.py"
         if not test.is_file():

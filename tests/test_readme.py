@@ -18,7 +18,7 @@ import yaml
 
 from nsn2n import __version__
 from nsn2n.cli.demo import DemoResult, Quality
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 ROOT = Path(__file__).resolve().parents[1]

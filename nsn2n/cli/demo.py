@@ -20,9 +20,9 @@ import yaml
 from matplotlib.figure import Figure
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.synthetic.dicom_series import write_synthetic_series

@@ -13,11 +13,11 @@ from pydicom.dataelem import DataElement, convert_raw_data_element
 from nsn2n.cli.series_table import spacings
 from nsn2n.dicom.pixels.lossless import encoding
 from nsn2n.dicom.read.slice_sorting import inspect_series
-from nsn2n.dicom.select.scan import SeriesRecord
+from nsn2n.dicom.selection.scan import SeriesRecord
 from nsn2n.dicom.write.derive import new_series, series_description
 from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
-from nsn2n.io.nifti import read_nifti
+from nsn2n.files.nifti import read_nifti
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.nifti_job import new_file
 from nsn2n.jobs.options import JobOptions

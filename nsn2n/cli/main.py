@@ -21,7 +21,7 @@ import typer
 from nsn2n._version import __version__
 from nsn2n.cli.options import job_options, refuse_options_of_other_inputs, with_job_options
 from nsn2n.errors import NSN2NError
-from nsn2n.io import NIFTI_SUFFIXES
+from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.runtime.logs import configure_logging

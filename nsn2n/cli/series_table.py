@@ -16,8 +16,8 @@ from rich.text import Text
 from nsn2n.dicom.attributes import one_line, values
 from nsn2n.dicom.read.geometry import SeriesGeometry
 from nsn2n.dicom.read.slice_sorting import inspect_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import SeriesRecord, scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import SeriesRecord, scan_folder
 from nsn2n.errors import NSN2NError
 
 __all__ = ["SeriesLine", "list_series", "print_series", "spacings"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from nsn2n.dicom.attributes import refusal
-from nsn2n.dicom.pixels.compression import CODECS, transfer_syntax
+from nsn2n.dicom.pixels.pixel_codecs import CODECS, transfer_syntax
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.errors import DicomError, SettingsError
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from torch import Tensor
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["BLOCK_PX", "REACH_SLICES", "Groups", "noise_spectrum"]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.level import MAD_TO_SD

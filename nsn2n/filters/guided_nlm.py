@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.settings import AverageSettings
 
 __all__ = ["coarse_mean", "guided_mean", "step_for"]

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.filters.removed_structure import (
     coherent_excess,
     excess_noise,

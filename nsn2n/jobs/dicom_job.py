@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nsn2n._typing import Float32Array, Progress
+from nsn2n._aliases import Float32Array, Progress
 from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
-from nsn2n.dicom.select.rules import Rules, Selection, default_rules, load_rules, select_series
-from nsn2n.dicom.select.scan import SeriesRecord, scan_folder
+from nsn2n.dicom.selection.rules import Rules, Selection, default_rules, load_rules, select_series
+from nsn2n.dicom.selection.scan import SeriesRecord, scan_folder
 from nsn2n.dicom.write.series_writer import WrittenSeries, write_series
 from nsn2n.errors import DicomError, NSN2NError
 from nsn2n.jobs.companions import write_companions

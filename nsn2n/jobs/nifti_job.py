@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nsn2n._typing import Progress
+from nsn2n._aliases import Progress
 from nsn2n.errors import VolumeError
-from nsn2n.io import NIFTI_SUFFIXES
-from nsn2n.io.nifti import read_nifti, write_nifti
+from nsn2n.files import NIFTI_SUFFIXES
+from nsn2n.files.nifti import read_nifti, write_nifti
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.paths import require_writable_folder

@@ -178,7 +178,7 @@ class JobOptions:
         self.settings()
         self.derivation("-")
         if self.selection_rules is not None:
-            from nsn2n.dicom.select.rules import load_rules
+            from nsn2n.dicom.selection.rules import load_rules
 
             load_rules(self.selection_rules)
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.noise.level import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stack.sampling import evenly_spread

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.runtime.cpus import for_each_slice
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import BLOCK_PX
 
 __all__ = ["ChannelNoise", "channel_noise", "rician_mean", "rician_sd", "without_bias"]

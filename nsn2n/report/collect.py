@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._typing import Float32Array, Spacing
+from nsn2n._aliases import Float32Array, Spacing
 from nsn2n._version import __version__
 from nsn2n.modality import Modality, policy_of
 from nsn2n.report.neighbors import Neighbors, Pair

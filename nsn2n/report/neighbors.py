@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n._typing import BoolArray, Float32Array, Shear
+from nsn2n._aliases import BoolArray, Float32Array, Shear
 from nsn2n.noise.level import BLOCK_PX, estimate_noise, noise_sd_slice
 from nsn2n.stack.shear import Layout
 from nsn2n.stack.slice_stack import SliceStack

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 
 __all__ = ["TILE_PX", "radial_spectrum", "tiles_with_least_structure"]
 

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n._typing import Spacing
+from nsn2n._aliases import Spacing
 from nsn2n._version import __version__
 from nsn2n.errors import NSN2NError
 from nsn2n.modality import policy_of

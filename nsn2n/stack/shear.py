@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n._typing import Shear
+from nsn2n._aliases import Shear
 
 __all__ = ["Layout", "layout_of"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsn2n._typing import BoolArray, Float32Array, Shear, Spacing
+from nsn2n._aliases import BoolArray, Float32Array, Shear, Spacing
 from nsn2n.errors import VolumeError
 from nsn2n.modality import Modality, modality_of
 from nsn2n.stack.parts import checked_parts, for_each_part, places_of

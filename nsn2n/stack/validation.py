@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
 
 __all__ = ["checked_mask", "checked_values", "fill_invalid"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsn2n._typing import Progress, StageProgress
+from nsn2n._aliases import Progress, StageProgress
 
 __all__ = ["Clock", "Cost", "StageClock", "share_of"]
 

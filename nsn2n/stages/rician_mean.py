@@ -8,7 +8,7 @@ import logging
 
 import numpy as np
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import block_sd, noise_sd_slice
 from nsn2n.noise.rician import channel_noise, without_bias
 from nsn2n.runtime.cpus import for_each_slice

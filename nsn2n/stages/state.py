@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.measurements import Measurements
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import Partner

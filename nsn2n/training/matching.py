@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.noise.level import MAD_TO_SD, second_difference
 
 __all__ = ["low_pass", "match_low_passed", "match_noisy", "smoothed_noise_gain"]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings

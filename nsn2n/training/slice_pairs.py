@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nsn2n._typing import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import MatchSettings

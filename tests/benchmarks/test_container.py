@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nsn2n._version import __version__
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 IMPORTS = [

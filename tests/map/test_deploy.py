@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = "nsn2n: {preset: fast, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")

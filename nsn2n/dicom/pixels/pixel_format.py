@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, integer, numbers, refusal, tag_text, text, values
-from nsn2n.dicom.pixels.compression import CODECS, decode_frame, missing_packages, transfer_syntax
+from nsn2n.dicom.pixels.pixel_codecs import CODECS, decode_frame, missing_packages, transfer_syntax
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of, policy_of_sop_class
 

@@ -20,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
-from nsn2n.dicom.pixels.compression import CODECS, transfer_syntax
+from nsn2n.dicom.pixels.pixel_codecs import CODECS, transfer_syntax
 from nsn2n.dicom.pixels.pixel_format import PIXEL_TAGS, stored_values
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.errors import DicomError

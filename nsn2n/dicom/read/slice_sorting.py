@@ -18,7 +18,7 @@ from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
 from nsn2n.dicom.read.even_spacing import tolerance_mm
 from nsn2n.dicom.read.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
 from nsn2n.dicom.read.multivolume import split_volumes
-from nsn2n.dicom.select.scan import read_header
+from nsn2n.dicom.selection.scan import read_header
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of

@@ -29,7 +29,7 @@ from pydicom.valuerep import DSfloat
 
 from nsn2n.dicom.attributes import series_number, text, values
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
-from nsn2n.dicom.pixels.compression import lossy_compression
+from nsn2n.dicom.pixels.pixel_codecs import lossy_compression
 from nsn2n.dicom.pixels.pixel_format import PixelFormat, embedded_overlay_groups
 from nsn2n.dicom.write.derivation import LARGEST_SERIES_NUMBER, LONG_STRING_CHARACTERS, Derivation
 from nsn2n.dicom.write.transcode import raw_element, to_explicit_little_endian

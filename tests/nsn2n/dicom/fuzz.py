@@ -29,8 +29,8 @@ import pydicom
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import NSN2NError

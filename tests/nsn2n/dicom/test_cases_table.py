@@ -21,8 +21,8 @@ import pytest
 
 from nsn2n import denoise
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 from nsn2n.jobs.dicom_job import denoise_folder
@@ -94,9 +94,9 @@ CASES = {
     28: Case("PET, a slope for each slice, brighter neighbors", "test_pet",
              "test_each_slice_is_read_by_its_own_slope test_values_of_brighter_neighbors_get_a_new_slope"),
     29: Case("PET in counts, not corrected for decay", "test_pet", "test_counts_and_decay_are_warned_of_once"),
-    30: Case("compressed", "test_compression",
+    30: Case("compressed", "test_pixel_codecs",
              "test_lossless_series_is_read_and_written_bit_for_bit test_loss_is_never_denied"),
-    31: Case("a codec without decoder", "test_compression",
+    31: Case("a codec without decoder", "test_pixel_codecs",
              "test_every_decoder_is_installed test_lossy_jpeg_of_12_bits_is_refused_by_its_header "
              "test_a_missing_decoder_is_named_with_what_to_install"),
     32: Case("unknown transfer syntax", "test_series_reader", "test_broken_bytes_are_refused"),

@@ -15,8 +15,8 @@ from pydicom.sequence import Sequence
 
 from nsn2n.dicom.functional_groups import PER_FRAME, SHARED, flat_frames, frame_label
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 from tests.nsn2n.dicom.enhanced import enhance, item

@@ -17,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from nsn2n.dicom.input_limits import Limits, check_inflation
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series
-from nsn2n.dicom.select.scan import read_header, scan_folder
+from nsn2n.dicom.selection.scan import read_header, scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError, SettingsError
 

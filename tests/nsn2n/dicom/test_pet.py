@@ -14,8 +14,8 @@ import SimpleITK
 from nsn2n.dicom.pixels.encoding import encode_slice
 from nsn2n.dicom.pixels.pixel_format import PixelFormat
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 

@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.jobs.companions import write_companions
 from nsn2n.jobs.options import JobOptions

@@ -12,7 +12,7 @@ from pydicom.uid import RLELossless
 
 from nsn2n import SliceStack, denoise
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import load_rules
+from nsn2n.dicom.selection.rules import load_rules
 from nsn2n.errors import DicomError, NSN2NError, SettingsError, VolumeError
 from nsn2n.jobs.dicom_job import (
     choose_series,

@@ -10,7 +10,7 @@ import pytest
 
 from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
-from nsn2n.io.nifti import read_nifti
+from nsn2n.files.nifti import read_nifti
 from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}

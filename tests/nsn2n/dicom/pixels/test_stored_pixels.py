@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels of frames in all transfer syntaxes; those of single slices are in `test_reader` and `test_compression`."""
+"""Pixels of frames in all transfer syntaxes; those of single slices are in `test_reader` and `test_pixel_codecs`."""
 
 from __future__ import annotations
 

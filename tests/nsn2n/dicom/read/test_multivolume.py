@@ -14,8 +14,8 @@ from pydicom.uid import generate_uid
 
 from nsn2n import denoise
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.rules import default_rules, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 from nsn2n.jobs.dicom_job import denoise_folder

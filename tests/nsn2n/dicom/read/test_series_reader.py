@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from nsn2n.dicom.read import slice_sorting as sorting_module
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 

@@ -12,7 +12,7 @@ import pytest
 
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series, plan_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from nsn2n.errors import DicomError
 from nsn2n.stack.shear import Layout

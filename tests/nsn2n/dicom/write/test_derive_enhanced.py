@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless
 
 from nsn2n.dicom.functional_groups import PER_FRAME, SHARED
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import write_series
 from tests.nsn2n.dicom.enhanced import item
 

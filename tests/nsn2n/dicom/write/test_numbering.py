@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.numbering import claimed_series, numbers_in
 from nsn2n.dicom.write.series_writer import write_series

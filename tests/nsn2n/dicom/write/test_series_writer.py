@@ -16,7 +16,7 @@ import SimpleITK
 
 import nsn2n.dicom.write.series_writer as writer_module
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.dicom.write.series_writer import WriteOptions, write_series
 from nsn2n.errors import DicomError, VolumeError
 

@@ -12,8 +12,8 @@ import pytest
 from pydicom.uid import UID
 
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
-from nsn2n.dicom.select.rules import default_rules, load_rules, mismatch, select_series
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.rules import default_rules, load_rules, mismatch, select_series
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.errors import DicomError, SettingsError
 from nsn2n.runtime.cudart import preload_cudart
 from nsn2n.synthetic.dicom_series import write_synthetic_series

@@ -32,7 +32,7 @@ from pydicom.datadict import tag_for_keyword
 
 from nsn2n.dicom.attributes import values
 from nsn2n.dicom.image_kinds import is_own_output, why_not_a_volume
-from nsn2n.dicom.select.scan import Scan, SeriesRecord
+from nsn2n.dicom.selection.scan import Scan, SeriesRecord
 from nsn2n.errors import DicomError, SettingsError
 
 __all__ = [

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsn2n.errors import VolumeError
-from nsn2n.io.nifti import read_nifti, write_nifti
+from nsn2n.files.nifti import read_nifti, write_nifti
 
 OBLIQUE = np.array([[-0.7, 0.1, 0.6, 12.0], [0.2, 0.68, 0.9, -40.5], [0.05, -0.2, 2.9, 7.25], [0.0, 0.0, 0.0, 1.0]])
 

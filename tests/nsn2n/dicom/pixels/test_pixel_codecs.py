@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from nsn2n.dicom.pixels.compression import CODECS, PACKAGES
+from nsn2n.dicom.pixels.pixel_codecs import CODECS, PACKAGES
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series
 from nsn2n.dicom.write.series_writer import write_series

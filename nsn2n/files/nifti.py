@@ -23,9 +23,9 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
-from nsn2n._typing import Float32Array
+from nsn2n._aliases import Float32Array
 from nsn2n.errors import VolumeError
-from nsn2n.io import NIFTI_SUFFIXES
+from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["NiftiVolume", "read_nifti", "write_nifti"]

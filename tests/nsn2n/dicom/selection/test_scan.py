@@ -17,7 +17,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from nsn2n.dicom.select.scan import scan_folder
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.errors import DicomError
 
 
