@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nsn2n.errors import VolumeError
 
-__all__ = ["Modality", "ModalityPolicy", "modality_of", "policy_of", "policy_of_sop_class"]
+__all__ = ["Modality", "ModalityPolicy", "modality_of", "names_of_all", "policy_of", "policy_of_sop_class"]
 
 
 class Modality(str, enum.Enum):
@@ -44,6 +44,8 @@ class ModalityPolicy:
     rician_mean: bool = False
     """Values are magnitudes, of whose noise the mean is subtracted (`Settings.rician`)."""
 
+    name: str = ""
+    """For people."""
     unit: str = "signal"
     """Of the values, for people."""
     ucum_unit: tuple[str, str] | None = None
@@ -55,6 +57,8 @@ class ModalityPolicy:
     """SOP Class UIDs of single slices (PS3.4 B.5)."""
     enhanced_sop_classes: frozenset[str] = frozenset()
     """SOP Class UIDs of multi-frame images."""
+    frame_type_sequence: str = ""
+    """Keyword of the functional group that holds FrameType in multi-frame images."""
     rescale_may_be_absent: bool = False
     """Stored values without RescaleSlope and RescaleIntercept are the values."""
     rescale_of_each_slice: bool = False
@@ -67,29 +71,41 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
     Modality.CT: ModalityPolicy(
         coarse_mean=True,
         edge_filter=True,
+        name="CT",
         unit="HU",
         ucum_unit=("[hnsf'U]", "Hounsfield unit"),
         window=(-160.0, 240.0),  # soft tissue: center 40, width 400
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.2"}),
         enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.2.1"}),
+        frame_type_sequence="CTImageFrameTypeSequence",
     ),
     Modality.MR: ModalityPolicy(
         multislice_fit=True,
         rician_mean=True,
         rescale_may_be_absent=True,
+        name="MR",
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4"}),
         enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4.1"}),
+        frame_type_sequence="MRImageFrameTypeSequence",
     ),
     Modality.PT: ModalityPolicy(
         rescale_of_each_slice=True,
         counts_from_series_time=True,
+        name="PET",
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.128"}),
         enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.130"}),
+        frame_type_sequence="PETFrameTypeSequence",
     ),
 }
 
 _UNKNOWN = ModalityPolicy()
 """Of a volume that does not say what it holds."""
+
+
+def names_of_all(conjunction: str) -> str:
+    """Return the names of all modalities for a message: ``CT, MR or PET``."""
+    *names, last = (row.name for row in _POLICIES.values())
+    return f"{', '.join(names)} {conjunction} {last}"
 
 
 def modality_of(name: object) -> Modality | None:

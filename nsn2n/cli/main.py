@@ -24,6 +24,7 @@ from nsn2n.errors import NSN2NError
 from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import ALL_FAILED, conclude
+from nsn2n.modality import names_of_all
 from nsn2n.runtime.logs import configure_logging
 from nsn2n.runtime.openmp import share_processors
 
@@ -36,7 +37,8 @@ INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     name="nsn2n",
-    help="Denoise CT, MR and PET volumes, each by a network fitted to that volume alone (NS-N2N). For research only.",
+    help=f"Denoise {names_of_all('and')} volumes, each by a network fitted to that volume alone (NS-N2N). "
+    "For research only.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -16,13 +16,14 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from nsn2n.dicom.attributes import integer, refusal, text
+from nsn2n.modality import Modality, policy_of
 
 __all__ = ["FRAME_TYPE_MACROS", "PER_FRAME", "SHARED", "flat_frames", "frame_label"]
 
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 
-FRAME_TYPE_MACROS = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
+FRAME_TYPE_MACROS = tuple(policy_of(modality).frame_type_sequence for modality in Modality)
 
 MACROS = (
     "PixelMeasuresSequence",

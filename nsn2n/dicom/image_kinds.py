@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, tag_text, text, values
-from nsn2n.modality import Modality, policy_of
+from nsn2n.modality import Modality, names_of_all, policy_of
 
 __all__ = [
     "ENHANCED_CLASSES",
@@ -98,7 +98,7 @@ def why_not_a_volume(header: Dataset) -> str | None:
     """
     sop_class = UID(text(header, "SOPClassUID"))
     if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES:
-        return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no CT, MR or PET image"
+        return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
     for keyword in ("ImageType", "FrameType"):
         for value in (str(value).strip().upper() for value in values(header, keyword)):
             if value in REFUSED_IMAGE_TYPES:

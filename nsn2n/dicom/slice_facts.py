@@ -15,6 +15,7 @@ from nsn2n.dicom.attributes import numbers, raw_value, refusal, text
 from nsn2n.dicom.functional_groups import flat_frames, frame_label
 from nsn2n.dicom.image_kinds import ENHANCED_CLASSES, SINGLE_FRAME_CLASSES, is_own_output, why_not_a_volume
 from nsn2n.dicom.pixels.pixel_format import PixelFormat, pixel_format
+from nsn2n.modality import names_of_all
 
 __all__ = ["SliceFacts", "check_file", "check_same_series", "check_slice"]
 
@@ -120,7 +121,7 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
     reason = why_not_a_volume(header)
     if reason:
         raise refusal(
-            f"a series to denoise must hold slices of a CT, MR or PET volume; {reason}",
+            f"a series to denoise must hold slices of a {names_of_all('or')} volume; {reason}",
             "Choose another series.",
             path=path,
             header=header,
@@ -128,7 +129,7 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
     sop_class = UID(text(header, "SOPClassUID"))
     if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES:
         raise refusal(
-            f"must be CT, MR or PET Image Storage, single-frame or enhanced; got {sop_class.name}, "
+            f"must be {names_of_all('or')} Image Storage, single-frame or enhanced; got {sop_class.name}, "
             "which is not supported",
             "Choose another series, or export this one as single-frame images.",
             keyword="SOPClassUID",

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from cases import DATA
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
 

@@ -14,6 +14,8 @@ from run import estimate_sigma
 
 from nsn2n import denoise
 
+pytestmark = pytest.mark.slow
+
 PEERS = ("nlm", "tv")
 
 

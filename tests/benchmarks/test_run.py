@@ -17,6 +17,8 @@ from run import chosen, estimate_sigma, main, parse
 from spots import KINDS
 from table import Results, mean_rows
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
 ARGUMENTS = ["--size", "tiny", "--threads", "1", "--cases", "ct-lowdose-quarter"]
 

@@ -24,6 +24,7 @@ def _train(output):
     return output.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_script_writes_weights_that_load_and_the_same_each_time(tmp_path):
     first, second = (_train(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
 

@@ -103,6 +103,7 @@ def test_the_public_name_is_this_function():
     assert nsn2n.denoise is denoise
 
 
+@pytest.mark.slow
 def test_noise_falls_to_half_and_less(truth, noisy, denoised):
     assert _rms(noisy - truth) == pytest.approx(SD, rel=0.01)
     assert _rms(denoised.volume - truth) < 0.5 * SD
@@ -116,6 +117,7 @@ def test_the_means_of_regions_stay(truth, noisy, denoised):
         assert abs((denoised.volume - noisy)[region].mean()) < limit * SD, value
 
 
+@pytest.mark.slow
 def test_spots_in_one_slice_keep_their_contrast(noisy, denoised):
     # 24 discs of 5 px and 5 noise sd, brighter and darker by turns, each in one slice only and far from the others.
     generator = np.random.default_rng(4)
@@ -298,6 +300,7 @@ def test_pairs_with_an_excluded_voxel_are_not_matched():
     assert 0.1 < _brief(volume, exclude=exclude, config=config).measured.matched_fraction <= 0.25
 
 
+@pytest.mark.slow
 def test_the_local_mean_of_what_is_removed_is_given_back(noisy):
     part = noisy[:5, 20:68, 20:68]
     config = {"fit": {"steps": 60, "crop_px": 32}}
@@ -340,6 +343,7 @@ def _all():
     return _ellipsoids() + _ramps() + _marks()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_ellipsoids, _ramps, _checkerboard, _marks, _all])
 def test_tissue_without_noise_comes_back(make):
     volume = make()
@@ -497,6 +501,7 @@ def test_when_there_is_a_second_fit(modality, when, steps):
     assert result.measured.refit_steps == steps
 
 
+@pytest.mark.slow
 def test_the_mean_of_noise_is_taken_out_of_mr_magnitudes_only():
     random = np.random.default_rng(0)
     noise = np.hypot(random.normal(0, 5, (6, 48, 48)), random.normal(0, 5, (6, 48, 48)))
@@ -517,6 +522,7 @@ def test_values_below_zero_are_no_magnitudes(caplog):
     assert abs(result.volume.mean() - volume.mean()) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blur_px", "least"), [(0, 0.95), (0.7, 0.75)])
 def test_spots_of_one_slice_survive_in_even_tissue(blur_px, least):
     """Nothing but the spots differs from one even value: a fit alone erases them."""
@@ -555,6 +561,7 @@ def test_strength_beyond_its_ends_is_refused(strength):
         _brief(_noise((3, 16, 16)), strength=strength)
 
 
+@pytest.mark.slow
 def test_a_budget_ends_all_fits_early():
     volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
     config = {"fit": {"steps": 60, "crop_px": 16}, "refit": {"steps": 120, "renew_at": 0.5}}
@@ -576,6 +583,7 @@ def test_parts_share_a_budget_and_the_result_tells_the_whole():
     assert result.settings.budget_s == 1e-3
 
 
+@pytest.mark.slow
 def test_a_faint_structure_through_several_slices_survives():
     # A disc of 10 px in 5 slices, 1 noise sd above its surroundings: no single slice shows it for sure.
     random = np.random.default_rng(0)

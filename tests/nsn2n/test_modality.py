@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from nsn2n.errors import VolumeError
-from nsn2n.modality import Modality, ModalityPolicy, modality_of, policy_of, policy_of_sop_class
+from nsn2n.modality import Modality, ModalityPolicy, modality_of, names_of_all, policy_of, policy_of_sop_class
 
 CLASSES = {
     Modality.CT: (CTImageStorage, EnhancedCTImageStorage),
@@ -44,6 +44,11 @@ def test_names_become_modalities_or_are_refused():
     assert modality_of(None) is None
     with pytest.raises(VolumeError, match="modality must be CT, MR, PT or None; got 'US'"):
         modality_of("US")
+
+
+def test_messages_name_all_modalities():
+    assert names_of_all("or") == "CT, MR or PET"
+    assert all(policy_of(modality).frame_type_sequence for modality in Modality)
 
 
 def test_a_modality_is_printed_as_dicom_has_it():

@@ -58,6 +58,7 @@ def test_noise_and_steps_are_told():
     assert np.std(state.denoised) < 0.6 * SD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "shorter"), [("auto", True), ("none", False)])
 def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(start, shorter):
     fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
@@ -145,6 +146,7 @@ def test_the_noise_of_edges_is_lowered_in_ct(modality, when, taken):
         assert error < 0.9 * error_without
 
 
+@pytest.mark.slow
 def test_noise_that_slices_share_is_found_and_removed():
     thin = np.random.default_rng(0).standard_normal((13, 96, 96))
     volume = (100 + SD * (thin[1:] + thin[:-1]) / np.sqrt(2)).astype(np.float32)

@@ -69,6 +69,7 @@ def test_noise_sd_is_that_of_the_soft_tissue(phantom):
     assert quality.noise_sd_hu == pytest.approx(3, abs=5 * 3 / math.sqrt(2 * count))
 
 
+@pytest.mark.slow
 def test_the_result_is_better_than_the_input(demo, phantom):
     _, result = demo
 

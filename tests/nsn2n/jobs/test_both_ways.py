@@ -18,6 +18,8 @@ import yaml
 
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"fit": {"steps": 3, "crop_px": 16}, "refit": {"steps": 4}, "network": {"channels": 4, "levels": 2}}
 OPTIONS = {"seed": 3, "strength": 0.75, "series_number_offset": 100, "parametric_map": True, "structured_report": True}
 SPACING_MM = (2.0, 0.5, 0.7)

@@ -56,6 +56,7 @@ def tilted():
     return truth, truth + np.random.default_rng(2).normal(0, 40, truth.shape).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
     truth, noisy = tilted
     options = {"preset": "fast", "device": "cpu", "config": {"fit": {"steps": 80}}}

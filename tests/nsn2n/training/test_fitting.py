@@ -112,6 +112,7 @@ def test_the_partner_may_be_two_slices_away():
     assert loss.max() < 3
 
 
+@pytest.mark.slow
 def test_what_neighbors_share_is_not_learned():
     # Each slice shares half of its noise with the next: a fit that does not know it keeps that half.
     slices = _noise(13, 48, 48)

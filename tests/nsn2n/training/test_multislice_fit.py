@@ -90,6 +90,7 @@ def test_flips_turn_all_crops_of_a_batch_alike():
     assert corners == {0.0, 15.0, 240.0, 255.0}
 
 
+@pytest.mark.slow
 def test_learns_to_remove_noise_of_several_slices():
     truth = np.zeros((8, 32, 32), np.float32)
     truth[:, 8:20, 10:24] = 20 * SD
