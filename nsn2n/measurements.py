@@ -80,6 +80,8 @@ class Measurements:
     """Mean over the last 50 steps."""
     compute: str = _measured("", _first)
     """Device and precision."""
+    threads: int = _measured(0, _first)
+    """Threads of PyTorch on the CPU: another number sums in another order, which changes values by rounding."""
     seconds: float = _measured(0.0, _total)
     parts: int | None = _measured(None, _first)
     """Of a volume in parts: how many."""

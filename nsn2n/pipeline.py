@@ -78,13 +78,15 @@ def run_pipeline(
         state = replace(state, denoised=state.filled.copy())
         listed = stages_without_noise()
     clock = Clock([stage.cost for stage in listed], progress, settings.budget_s, started=started)
-    with reproducible(settings.seed):
+    with reproducible(settings.seed) as threads:
         for index, stage in enumerate(listed):
             state = stage.run(state, clock.stage(index))
     if progress is not None:
         progress(1.0, 0.0)
     return state.measuring(
-        rms_change=_rms_change(noisy, state.denoised, valid), seconds=round(time.perf_counter() - started, 2)
+        rms_change=_rms_change(noisy, state.denoised, valid),
+        threads=threads,
+        seconds=round(time.perf_counter() - started, 2),
     )
 
 

@@ -107,7 +107,10 @@ def test_terminated_in_the_middle(start, study, tmp_path):
     code, _, stderr = _finish(process)
 
     assert code == 128 + signal.SIGTERM
-    assert stderr.splitlines()[-1] == "warning: stopped by SIGTERM; the series in work was not written"
+    assert (
+        stderr.splitlines()[-1]
+        == "warning: stopped by SIGTERM; what is complete has been printed, nothing else was written"
+    )
     assert list(output.iterdir()) == []
     _next_run_works(start, study, output, [1001])
 

@@ -7,9 +7,10 @@ Results go to stdout, everything else to stderr. PyTorch is loaded when a volume
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
-import traceback as tracebacks
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.modality import names_of_all
-from nsn2n.runtime.logs import configure_logging
+from nsn2n.runtime.logs import configure_logging, safe_traceback
 from nsn2n.runtime.openmp import share_processors
 
 __all__ = ["main"]
@@ -52,6 +53,10 @@ Traceback = Annotated[
 def main() -> None:
     """Run the command line of this process."""
     share_processors()
+    # A terminal or a file of another character set shows what it cannot hold as an escape.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
     # MONAI, whose U-Net the preset paper fits, imports all under its name: Holoscan too, which is not used here.
     warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
@@ -60,7 +65,7 @@ def main() -> None:
 
 def _terminate(number: int, frame: object) -> None:
     """End as after Ctrl-C: what is not complete is removed on the way out."""
-    logger.warning("stopped by SIGTERM; the series in work was not written")
+    logger.warning("stopped by SIGTERM; what is complete has been printed, nothing else was written")
     raise SystemExit(TERMINATED)
 
 
@@ -151,11 +156,16 @@ def _reported(traceback: bool) -> Iterator[None]:
         yield
     except NSN2NError as error:
         if traceback:
-            tracebacks.print_exception(error)
+            sys.stderr.write(safe_traceback(error))
         logger.error("%s", error)
         raise typer.Exit(ALL_FAILED) from error
+    except OSError as error:
+        # What is printed has nowhere to go: a full disk, or a reader that is gone. The files themselves are complete.
+        reason = error.strerror or type(error).__name__
+        logger.error("stdout must take the paths of the new series; got %s. The files are where OUT says.", reason)
+        raise typer.Exit(ALL_FAILED) from error
     except KeyboardInterrupt:
-        logger.warning("interrupted; the series in work was not written")
+        logger.warning("interrupted; what is complete has been printed, nothing else was written")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -172,10 +182,9 @@ def _denoise_folder(source: Path, target: Path, options: JobOptions, quiet: bool
             progress=lambda record, fraction, seconds_left: progress(
                 f"{record.Modality} series {record.SeriesNumber}", fraction, seconds_left
             ),
+            on_written=lambda written: typer.echo(str(written.folder)),
         )
     written = [outcome.written for outcome in outcomes if outcome.written is not None]
-    for result in written:
-        typer.echo(str(result.folder))
     failures = [outcome.record.label for outcome in outcomes if outcome.error is not None]
     return conclude(len(outcomes), len(written), failures, len(outcomes) - len(written) - len(failures))
 

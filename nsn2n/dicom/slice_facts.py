@@ -39,6 +39,15 @@ SAME_IN_ALL_SLICES = (
 """Differences in these mean that files of different images came together."""
 
 
+PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
+"""Differences in these mean that slices of two patients came together; their values are never told."""
+
+SMALLEST_MM, LARGEST_MM = 1e-5, 1e4
+"""Distances of pixels that can be: from a microscope's to ten meters. Others overflow somewhere further on."""
+FARTHEST_MM = 1e6
+"""Positions lie within a kilometer of the origin."""
+
+
 @dataclass(frozen=True, eq=False)
 class SliceFacts:
     """One slice that kept the rules, and its attributes as numbers."""
@@ -99,18 +108,27 @@ def check_slice(header: Dataset, path: Path, *, allow_own_output: bool = False) 
             )
     pixels = pixel_format(header, path)
     spacing = numbers(header, "PixelSpacing", 2, path)
-    if min(spacing) <= 0:
+    if not all(SMALLEST_MM <= value <= LARGEST_MM for value in spacing):
         raise refusal(
-            f"must be positive; got {text(header, 'PixelSpacing')}",
+            f"must be two distances from {SMALLEST_MM:g} to {LARGEST_MM:g} mm; got {text(header, 'PixelSpacing')}",
             "Export the series again from the scanner or the archive.",
             keyword="PixelSpacing",
+            path=path,
+            header=header,
+        )
+    position = numbers(header, "ImagePositionPatient", 3, path)
+    if max(map(abs, position)) > FARTHEST_MM:
+        raise refusal(
+            f"must be within {FARTHEST_MM:g} mm of the origin; got {text(header, 'ImagePositionPatient')}",
+            "Export the series again from the scanner or the archive.",
+            keyword="ImagePositionPatient",
             path=path,
             header=header,
         )
     return SliceFacts(
         path=path,
         header=header,
-        position_mm=numbers(header, "ImagePositionPatient", 3, path),
+        position_mm=position,
         orientation=numbers(header, "ImageOrientationPatient", 6, path),
         pixel_spacing_mm=spacing,
         pixels=pixels,
@@ -161,9 +179,11 @@ def check_same_series(slices: Sequence[SliceFacts]) -> None:
             here, there = text(other.header, keyword), text(first.header, keyword)
             if here != there:
                 raise _differs(keyword, f"{here} beside {there} in {first.label.name}", other)
-        # Compared as bytes: an identifier in a broken character set still tells two patients apart.
-        if raw_value(other.header, "PatientID") != raw_value(first.header, "PatientID"):
-            raise _differs("PatientID", f"two patients, the other in {first.label.name}", other)
+        # Compared as bytes: an identifier in a broken character set still tells two patients apart. The name too, and
+        # the birth date: an identifier may be empty, or used twice.
+        for keyword in PATIENT_KEYWORDS:
+            if raw_value(other.header, keyword) != raw_value(first.header, keyword):
+                raise _differs(keyword, f"two patients, the other in {first.label.name}", other)
 
 
 def _differs(keyword: str, found: str, other: SliceFacts) -> Exception:

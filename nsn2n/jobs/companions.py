@@ -23,6 +23,7 @@ from nsn2n.dicom.write.numbering import claimed_series
 from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.errors import DicomError
 from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.outcomes import warned
 
 __all__ = ["write_companions"]
 
@@ -72,10 +73,8 @@ def write_companions(
     derivation = Derivation(description="-", software_version=__version__, series_number_offset=1)
     companions = []
     for name, make in makers.items():
-        try:
+        with warned(name):
             companions.append(_write(Path(output_folder), name, make, header, derivation, taken_series_numbers))
-        except DicomError as error:
-            logger.warning("%s The denoised series is complete, %s beside it was not written.", error, name)
     return tuple(companions)
 
 

@@ -217,6 +217,7 @@ def denoise_folder(
     denoise: Denoise | None = None,
     rules: Rules | Path | str | None = None,
     progress: SeriesProgress | None = None,
+    on_written: Callable[[WrittenSeries], None] | None = None,
 ) -> list[Outcome]:
     """Denoise every selected series of a folder and write the derived ones.
 
@@ -233,6 +234,8 @@ def denoise_folder(
         By default those that the options name, else those of the model bundle.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
+    on_written : callable, optional
+        Called with each series when it is complete, with all that comes beside it.
 
     Returns
     -------
@@ -269,6 +272,8 @@ def denoise_folder(
             of_study = numbers[record.StudyInstanceUID]
             written = _denoise_one(record, output, options, denoise or options.denoise, of_study, progress)
         outcomes.append(Outcome(record, written, errors[0] if errors else None))
+        if written is not None and on_written is not None:
+            on_written(written)
     return outcomes
 
 

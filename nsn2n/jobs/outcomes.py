@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime.memory import memory_errors
 
-__all__ = ["ALL_FAILED", "SOME_FAILED", "ErrorHandler", "JobOutcomes", "conclude", "series_errors"]
+__all__ = ["ALL_FAILED", "SOME_FAILED", "ErrorHandler", "JobOutcomes", "conclude", "series_errors", "warned"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +20,15 @@ ALL_FAILED = 1
 SOME_FAILED = 3
 """Exit codes; 0 if all went well, 2 if the command line is not understood."""
 
+_REPORT_IT = "Run again with --traceback (-l DEBUG for the application) and report this."
+
 ErrorHandler = Callable[[str, NSN2NError], None]
 """Takes the label of a series and why it could not be processed."""
 
 
 @contextmanager
 def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
-    """Hand an `NSN2NError` of the block, or a lack of memory, to `on_error`, or let it pass if there is none.
+    """Hand whatever the block raises to `on_error`, or let it pass if there is none.
 
     The rest of the block is skipped, so what comes after it in the chain gets nothing of that series, and the next
     series goes on.
@@ -45,6 +47,30 @@ def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
         if on_error is None:
             raise
         on_error(label, error)
+    except Exception as error:
+        if on_error is None:
+            raise
+        # Its message may quote a value of the header, so only its kind is told.
+        fault = NSN2NError(f"a series must raise no fault of the program; got {type(error).__name__}. {_REPORT_IT}")
+        fault.__cause__ = error
+        on_error(label, fault)
+
+
+@contextmanager
+def warned(what: str) -> Iterator[None]:
+    """Turn whatever the block raises into a warning: what it adds to a complete series is worth less than that.
+
+    Parameters
+    ----------
+    what : str
+        What is not written then, for the message.
+    """
+    try:
+        with memory_errors(what):
+            yield
+    except Exception as error:
+        told = str(error) if isinstance(error, NSN2NError) else f"got {type(error).__name__}. {_REPORT_IT}"
+        logger.warning("%s The denoised series is complete, %s beside it was not written.", told, what)
 
 
 @dataclass

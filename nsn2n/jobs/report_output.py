@@ -12,7 +12,7 @@ import pydicom
 
 from nsn2n.dicom.attributes import series_number, text
 from nsn2n.dicom.write.series_writer import WrittenSeries
-from nsn2n.errors import NSN2NError
+from nsn2n.jobs.outcomes import warned
 
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
@@ -45,9 +45,11 @@ def write_quality_report(
     """
     from nsn2n.report import write_report
 
-    header = pydicom.dcmread(written.files[0], stop_before_pixels=True)
-    of_study = {keyword: text(header, keyword) for keyword in ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")}
-    try:
+    page: Path | None = None
+    with warned("its report"):
+        header = pydicom.dcmread(written.files[0], stop_before_pixels=True)
+        keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
+        of_study = {keyword: text(header, keyword) for keyword in keywords}
         page = write_report(
             Path(output_folder) / REPORTS / written.SeriesInstanceUID,
             data,
@@ -59,8 +61,5 @@ def write_quality_report(
                 "clipped_voxels": written.clipped_voxels,
             },
         )
-    except NSN2NError as error:
-        logger.warning("%s", error)
-        return None
-    logger.info("report: %s", page)
+        logger.info("report: %s", page)
     return page

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -59,16 +60,33 @@ def write_report(
         If the files cannot be written.
     """
     record, target = report_json(data, source=source, derived=derived), Path(folder)
+    texts = {
+        "report.json": json.dumps(record, indent=1, allow_nan=False) + "\n",
+        "report.html": report_html(data, record),
+    }
     try:
         target.mkdir(parents=True, exist_ok=True)
-        (target / "report.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (target / "report.html").write_text(report_html(data, record), encoding="utf-8")
+        for name, content in texts.items():
+            _write_whole(target / name, content)
     except OSError as error:
         raise NSN2NError(
             f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
-            f"{target}. The series itself is complete; make room, or turn reports off."
+            f"{target}. Make room, or turn reports off."
         ) from error
     return target / "report.html"
+
+
+def _write_whole(file: Path, content: str) -> None:
+    """Write a file beside its place, and move it there when all of it is on the disk."""
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        with beside.open("w", encoding="utf-8") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def report_schema() -> dict[str, Any]:

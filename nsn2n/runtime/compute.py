@@ -59,7 +59,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 @contextmanager
-def reproducible(seed: int) -> Iterator[None]:
+def reproducible(seed: int) -> Iterator[int]:
     """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is restored."""
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
@@ -69,9 +69,10 @@ def reproducible(seed: int) -> Iterator[None]:
         # Not use_deterministic_algorithms: for the sake of code that is compiled it loads PyTorch's whole compiler.
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
-        torch.set_num_threads(min(threads, usable_cpus()))
+        used = min(threads, usable_cpus())
+        torch.set_num_threads(used)
         try:
-            yield
+            yield used
         finally:
             torch.set_deterministic_debug_mode(deterministic)
             torch.backends.cudnn.benchmark = benchmark

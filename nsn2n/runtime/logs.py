@@ -1,15 +1,24 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the user is told while the program runs, and what never."""
+"""What the user is told while the program runs, and what never: nothing of a patient, whoever says it.
+
+Messages of other libraries quote values of attributes. They are dropped, or told by their kind and place alone, where
+all messages pass: at the one handler, which no library's import can set back.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+import traceback
 import warnings
+from types import TracebackType
+from typing import TextIO
 
-__all__ = ["ProgressLog", "configure_logging"]
+from nsn2n.errors import NSN2NError
+
+__all__ = ["ProgressLog", "configure_logging", "safe_traceback", "visible"]
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +26,9 @@ SECONDS_BETWEEN_PROGRESS = 15.0
 
 FIRST_FRACTION = 0.02
 """What is told of the time left before so much is done would be a guess."""
+
+QUOTING = ("pydicom", "highdicom", "monai", "holoscan", "py", "root")
+"""First names of loggers whose messages quote values of attributes; ``py.warnings`` has those of `warnings`."""
 
 
 class ProgressLog:
@@ -32,29 +44,69 @@ class ProgressLog:
             logger.info("%3.0f %% denoised, about %.0f s left", 100 * fraction, seconds_left)
 
 
-class _LevelFormatter(logging.Formatter):
-    """``error: ...``, ``warning: ...``; messages of lower levels stand alone."""
+def visible(text: str) -> str:
+    """Return a text in which what would steer a terminal, or turn its direction, is seen as an escape.
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+    File names, keys of settings and values of attributes come from anyone.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def safe_traceback(error: BaseException) -> str:
+    """Return the traceback of an error and of what caused it; only this program's own errors tell their message."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    chain: BaseException | None = error
+    while chain is not None and id(chain) not in seen:
+        seen.add(id(chain))
+        kind = type(chain)
+        told = f": {visible(str(chain))}" if isinstance(chain, NSN2NError) else ""
+        shown = ["Traceback (most recent call last):\n", *traceback.format_tb(chain.__traceback__)]
+        lines = [*shown, f"{kind.__module__}.{kind.__qualname__}{told}\n", "\n" if lines else "", *lines]
+        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
+    return "".join(lines)
+
+
+class _Formatter(logging.Formatter):
+    """``error: ...``, ``warning: ...``; messages of lower levels stand alone. A message is one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        line = visible(record.getMessage())
         return f"{record.levelname.lower()}: {line}" if record.levelno >= logging.WARNING else line
 
+    def formatException(self, ei: object) -> str:  # noqa: N802 - the name that logging calls
+        error = ei[1] if isinstance(ei, tuple) else None
+        return safe_traceback(error).rstrip("\n") if isinstance(error, BaseException) else ""
 
-def configure_logging(level: str | None) -> None:
-    """Send this program's messages to stderr, and warnings of others.
 
-    Others never log below warnings, at no level: the SDK logs headers at INFO and DEBUG, with the patient's
-    name. pydicom is silent, since its warnings quote values that it finds wrong, birth dates for example;
-    what matters of a file is checked by `nsn2n.dicom`.
+def _may_be_told(record: logging.LogRecord) -> bool:
+    """Whether a record is one of this program, or a warning of a library that quotes no values."""
+    first = record.name.split(".")[0]
+    return first == "nsn2n" or (record.levelno >= logging.WARNING and first not in QUOTING)
+
+
+def configure_logging(level: str | None, stream: TextIO | None = None) -> None:
+    """Send this program's messages to stderr, and warnings of others that quote nothing.
 
     Parameters
     ----------
     level : str, optional
         For this program: DEBUG, INFO (default), WARN, ERROR or CRITICAL.
+    stream : text stream, optional
+        By default stderr.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LevelFormatter("%(message)s"))
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Formatter())
+    handler.addFilter(_may_be_told)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("nsn2n").setLevel(level or logging.INFO)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+    logging.captureWarnings(True)
+    warnings.filterwarnings("default")  # decided at the handler
+    sys.excepthook = _tell_of_a_fault
+
+
+def _tell_of_a_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that nobody expected, without its message, which may quote values."""
+    sys.stderr.write(safe_traceback(error))

@@ -332,7 +332,7 @@ def test_signal_leaves_nothing(tmp_path, good_study, number, code, words):
         _, rest = process.communicate(timeout=60)
 
     assert process.returncode == code
-    assert rest == f"warning: {words}; the series in work was not written\n"
+    assert rest == f"warning: {words}; what is complete has been printed, nothing else was written\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -50,3 +50,16 @@ def test_padding_of_an_identifier_is_no_difference(slices, stored):
         facts.header.PatientID = stored.decode().strip()
     slices[1].header.PatientID = stored.decode()
     check_same_series(slices)
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate"])
+def test_slices_of_two_patients_are_refused_though_their_identifier_is_one(slices, keyword):
+    for facts in slices:
+        facts.header.PatientID = ""
+    setattr(slices[2].header, keyword, {"PatientName": "Secret^Jane", "PatientBirthDate": "19700101"}[keyword])
+
+    with pytest.raises(DicomError, match=f"{keyword} .* must be the same .* two patients") as caught:
+        check_same_series(slices)
+
+    assert "Secret" not in str(caught.value)
+    assert "1970" not in str(caught.value)

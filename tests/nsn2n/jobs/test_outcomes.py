@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from nsn2n.errors import DicomError, NSN2NError, VolumeError
-from nsn2n.jobs.outcomes import ALL_FAILED, SOME_FAILED, JobOutcomes, conclude, series_errors
+from nsn2n.jobs.outcomes import ALL_FAILED, SOME_FAILED, JobOutcomes, conclude, series_errors, warned
 
 # --- series_errors ------------------------------------------------------------------------------------------
 
@@ -31,9 +31,33 @@ def test_without_a_handler_the_error_passes():
         raise VolumeError("no volume")
 
 
-def test_a_programming_error_passes_even_with_a_handler():
-    with pytest.raises(KeyError, match="typo"), series_errors("CT series 2", lambda *_: None):
+def test_a_fault_of_the_program_is_one_of_the_series_and_tells_only_its_kind():
+    seen = []
+
+    with series_errors("CT series 2", lambda *arguments: seen.append(arguments)):
+        raise KeyError("Secretname")
+
+    ((label, error),) = seen
+    assert label == "CT series 2"
+    assert "got KeyError" in str(error)
+    assert "Secretname" not in str(error)
+    assert isinstance(error.__cause__, KeyError)
+
+
+def test_a_fault_of_the_program_passes_without_a_handler():
+    with pytest.raises(KeyError, match="typo"), series_errors("CT series 2", None):
         raise KeyError("typo")
+
+
+@pytest.mark.parametrize("error", [DicomError("no room."), KeyError("Secretname"), MemoryError()])
+def test_what_comes_beside_a_complete_series_may_fail(caplog, error):
+    with warned("PM0001.dcm"):
+        raise error
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "The denoised series is complete, PM0001.dcm beside it was not written." in record.getMessage()
+    assert "Secretname" not in record.getMessage()
 
 
 def test_a_lack_of_memory_is_an_error_of_the_series():

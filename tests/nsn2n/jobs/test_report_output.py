@@ -63,4 +63,4 @@ def test_report_that_cannot_be_written_is_a_warning(study, tmp_path, caplog):
 
     assert outcome.error is None
     assert len(outcome.written.files) == 5
-    assert "The series itself is complete" in caplog.text
+    assert "The denoised series is complete, its report beside it was not written." in caplog.text

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -162,3 +163,15 @@ def test_print_has_pages(page, tmp_path):
     content = target.read_bytes()
     assert content.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 6
+
+
+def test_a_file_that_is_cut_short_never_has_its_name(data, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nsn2n.report.write.os.fsync", full)
+
+    with pytest.raises(NSN2NError, match="No space left on device"):
+        write_report(tmp_path / "report", data)
+
+    assert list((tmp_path / "report").iterdir()) == []

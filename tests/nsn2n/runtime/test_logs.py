@@ -7,8 +7,10 @@ from __future__ import annotations
 import logging
 import warnings
 
+import pytest
 from pydicom.dataelem import DataElement
 
+from nsn2n.errors import DicomError
 from nsn2n.runtime.logs import ProgressLog, configure_logging
 
 
@@ -35,18 +37,67 @@ def test_debugging_shows_no_more_of_other_libraries(capsys):
     assert capsys.readouterr().err.splitlines() == ["details"]
 
 
-def test_pydicom_never_quotes_values(capsys):
-    with warnings.catch_warnings(record=True) as before:
+@pytest.fixture
+def quoted():
+    """A warning of pydicom that quotes a birth date."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         DataElement("PatientBirthDate", "DA", "1970-12-31")
-    assert "1970-12-31" in str(before[0].message)
+    assert "1970-12-31" in str(caught[0].message)
+    return caught[0]
 
-    with warnings.catch_warnings(record=True) as caught:
-        configure_logging("DEBUG")
-        DataElement("PatientBirthDate", "DA", "1970-12-31")
 
-    assert not caught
+def test_warnings_of_libraries_are_not_told(capsys, quoted):
+    configure_logging("DEBUG")
+
+    warnings.showwarning(quoted.message, quoted.category, quoted.filename, quoted.lineno)
+
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["pydicom", "highdicom.base", "monai.deploy", "py.warnings"])
+def test_no_library_can_make_itself_heard_again(capsys, name):
+    """pydicom sets the level of its logger back when it is imported."""
+    configure_logging("DEBUG")
+
+    logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger(name).error("Secretname^Jane")
+
+    assert capsys.readouterr().err == ""
+
+
+def test_warnings_of_libraries_that_quote_nothing_are_told(capsys):
+    configure_logging(None)
+
+    logging.getLogger("other").warning("slow")
+
+    assert capsys.readouterr().err == "warning: slow\n"
+
+
+def test_what_would_steer_a_terminal_is_shown_as_an_escape(capsys):
+    configure_logging(None)
+
+    logging.getLogger("nsn2n").error("no file %s", "a\n\x1b[31merror: forged\u202e")
+
+    assert capsys.readouterr().err == "error: no file a\\n\\x1b[31merror: forged\\u202e\n"
+
+
+def test_a_traceback_tells_messages_of_this_program_alone(capsys):
+    configure_logging("DEBUG")
+    try:
+        try:
+            raise ValueError("1970-12-31 is no date")
+        except ValueError as error:
+            raise DicomError("the series must have valid dates") from error
+    except DicomError as error:
+        logging.getLogger("nsn2n").error("refused", exc_info=error)
+        text = capsys.readouterr().err
+
+    assert "1970-12-31 is no date\n" not in text.replace('raise ValueError("1970-12-31 is no date")', "")
+    assert "builtins.ValueError\n" in text
+    assert "nsn2n.errors.DicomError: the series must have valid dates" in text
+    assert text.index("ValueError\n") < text.index("DicomError: the")
+    assert text.startswith("error: refused\nTraceback")
 
 
 def test_progress_is_logged_now_and_then(caplog, monkeypatch):

@@ -224,7 +224,10 @@ REFUSED = {
         delete("PixelSpacing"),
         r"PixelSpacing \(0028,0030\) must hold 2 .*; got no such attribute",
     ),
-    "zero spacing": (assign("PixelSpacing", [0, 1]), r"PixelSpacing \(0028,0030\) must be positive; got 0"),
+    "zero spacing": (
+        assign("PixelSpacing", [0, 1]),
+        r"PixelSpacing \(0028,0030\) must be two distances from 1e-05 to 10000 mm; got 0",
+    ),
     "other spacing": (
         assign("PixelSpacing", [1, 1.1]),
         r"\(0028,0030\) must .* \(1 x 1\.1 mm beside 1 x 1 mm\)",
