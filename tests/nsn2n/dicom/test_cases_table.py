@@ -141,11 +141,16 @@ CASES = {
              ".test_case_51_very_many_slices_come_in_order"),
     52: Case("words of ImageType that mean something by their place", "test_image_kinds",
              "test_acquired_images_may_be_a_volume test_image_type_names_what_is_no_volume"),
+    53: Case("MR with negative values: a field map beside its magnitude, an offset", "test_magnitudes",
+             "test_a_field_map_beside_its_magnitude_is_refused test_unsigned_values_around_zero_are_signed_ones "
+             "test_a_magnitude_with_an_offset_is_taken "
+             "test_some_values_that_interpolation_left_below_zero_are_taken "
+             "test_result.test_what_was_not_done_to_a_part_is_not_told_of_it"),
 }  # fmt: skip
 
 
 def test_the_table_is_complete():
-    assert list(CASES) == list(range(1, 53))
+    assert list(CASES) == list(range(1, 54))
 
 
 @pytest.mark.parametrize("number", CASES)
