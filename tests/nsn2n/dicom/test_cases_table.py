@@ -146,11 +146,15 @@ CASES = {
              "test_a_magnitude_with_an_offset_is_taken "
              "test_some_values_that_interpolation_left_below_zero_are_taken "
              "test_result.test_what_was_not_done_to_a_part_is_not_told_of_it"),
+    54: Case("no frame of reference, in all slices or in some", "test_series_reader",
+             "test_a_series_without_frame_of_reference_is_taken_with_a_warning "
+             "test_broken_slice_is_refused_with_file_tag_and_series "
+             "test_companions.test_a_source_without_frame_of_reference_gets_a_report_and_no_map"),
 }  # fmt: skip
 
 
 def test_the_table_is_complete():
-    assert list(CASES) == list(range(1, 54))
+    assert list(CASES) == list(range(1, 55))
 
 
 @pytest.mark.parametrize("number", CASES)
