@@ -24,8 +24,8 @@ def _first(values: Sequence[Any], slices: Sequence[int]) -> Any:
     return values[0]
 
 
-def _any(values: Sequence[Any], slices: Sequence[int]) -> bool:
-    return any(values)
+def _all(values: Sequence[Any], slices: Sequence[int]) -> bool:
+    return all(values)
 
 
 def _largest(values: Sequence[Any], slices: Sequence[int]) -> Any:
@@ -66,8 +66,8 @@ class Measurements:
     """Slices from a slice to the one that it learns from."""
     matched_fraction: float = _measured(0.0, _mean)
     """Part of the voxels that taught."""
-    rician_bias_taken: bool = _measured(False, _any)
-    """Whether the mean of Rician noise was subtracted."""
+    rician_bias_taken: bool = _measured(False, _all)
+    """Whether the mean of Rician noise was subtracted, in every part that was denoised."""
     rms_change: float = _measured(0.0, _root_mean_square)
     """Root mean square of what was changed, in the unit of the volume."""
     start: str = _measured("none", _first)

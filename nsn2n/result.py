@@ -63,13 +63,19 @@ class DenoiseResult:
             f"{self.settings.preset}, seed {self.seed}, {measured.steps} steps on {measured.compute}; "
             f"median noise sd {measured.noise_sd_median:.4g}, matched {measured.matched_fraction:.2f}, "
             f"rms change {measured.rms_change:.4g}, structure check {self.structure.verdict}{self._sharing()}"
-            f"{'; mean of Rician noise subtracted' if measured.rician_bias_taken else ''}"
-            f"{self._blending()}{self._summary_of_parts()}"
+            f"{self._rician_mean()}{self._blending()}{self._summary_of_parts()}"
         )
 
     def _sharing(self) -> str:
         shared = self.measured.slice_correlation
         return f"; noise of neighboring slices correlated, {shared:.2f}" if shared else ""
+
+    def _rician_mean(self) -> str:
+        """Whether its mean was subtracted; the sentence stands in every slice, so it never says more than was done."""
+        taken = sum(measured.rician_bias_taken for _, measured in self.parts)
+        if taken and taken != self.measured.parts:
+            return f"; mean of Rician noise subtracted in {taken} of {self.measured.parts} parts"
+        return "; mean of Rician noise subtracted" if self.measured.rician_bias_taken else ""
 
     def _blending(self) -> str:
         strength = self.settings.strength

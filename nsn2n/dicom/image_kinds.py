@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import (
@@ -64,9 +66,10 @@ REFUSED_IMAGE_TYPES = {
     "REAL": "a real-part image",
     "I": "an imaginary-part image",
     "IMAGINARY": "an imaginary-part image",
-    "VELOCITY": "a velocity map",
+    "VELOCITY MAP": "a velocity map",
     "FIELD_MAP": "a field map",
     "B0 MAP": "a field map",
+    "B1 MAP": "a map of the transmit field",
     "ADC": "a derived map",
     "FA": "a derived map",
     "T1 MAP": "a derived map",
@@ -74,14 +77,30 @@ REFUSED_IMAGE_TYPES = {
     "T2_STAR MAP": "a derived map",
     "DENSITY MAP": "a derived map",
     "DIFFUSION MAP": "a derived map",
-    "PERFUSION": "a derived map",
     "RCBF": "a derived map",
     "RCBV": "a derived map",
     "MTT": "a derived map",
     "TTP": "a derived map",
 }
-"""Values of ImageType that stand for something whose noise is not that of the acquired image."""
+"""Values of ImageType that stand, in any place, for something whose noise is not that of the acquired image."""
 
+FLAVOR, CONTRAST = 2, 3
+"""Places of value 3, image flavor, what was acquired, and value 4, derived pixel contrast, what was computed of it
+(PS3.3 C.8.16.1). Single-frame images of current scanners follow them too."""
+
+REFUSED_FLAVORS = {
+    "B0": "a field map",
+    "B1": "a map of the transmit field",
+}
+"""Words that name a map as flavor, as Philips writes it; as contrast beside DIFFUSION, B0 means b-value 0."""
+
+REFUSED_CONTRASTS = {
+    "PERFUSION": "a derived map",
+    "VELOCITY": "a velocity map",
+    "TEMPERATURE": "a derived map",
+    "METABOLITE_MAP": "a derived map",
+}
+"""Words that name a map as contrast, or in an image that says DERIVED; as flavor of an original, the sequence."""
 
 PRIVATE_SIGNS = (
     (0x0043, 0x2F, "GEMS_PARM_01", "is not 0, which stands for magnitude"),
@@ -99,11 +118,13 @@ def why_not_a_volume(header: Dataset) -> str | None:
     sop_class = UID(text(header, "SOPClassUID"))
     if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES:
         return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
-    for keyword in ("ImageType", "FrameType"):
-        for value in (str(value).strip().upper() for value in values(header, keyword)):
-            if value in REFUSED_IMAGE_TYPES:
-                return f"{tag_text(keyword)} {text(header, keyword)} has {value}: {REFUSED_IMAGE_TYPES[value]}"
     component = text(header, "ComplexImageComponent").upper()
+    for keyword in ("ImageType", "FrameType"):
+        words = [str(value).strip().upper() for value in values(header, keyword)]
+        for place, word in enumerate(words):
+            kind = _kind(words, place, component)
+            if kind:
+                return f"{tag_text(keyword)} {text(header, keyword)} has {word}: {kind}"
     # The frames of an image with several components are looked at one by one.
     of_frames = sop_class in ENHANCED_CLASSES and "NumberOfFrames" in header
     if component in ("PHASE", "REAL", "IMAGINARY") or (component == "MIXED" and not of_frames):
@@ -113,6 +134,20 @@ def why_not_a_volume(header: Dataset) -> str | None:
         if found not in ("", usual) and not (found == "MIXED" and of_frames):
             return f"{tag_text(keyword)} is {found}, not {usual}"
     return _private_sign(header)
+
+
+def _kind(words: Sequence[str], place: int, component: str) -> str | None:
+    """What the word in that place of ImageType or FrameType makes of an image, if it must not be denoised."""
+    word = words[place]
+    if word in REFUSED_IMAGE_TYPES:
+        return REFUSED_IMAGE_TYPES[word]
+    if place == FLAVOR and word in REFUSED_FLAVORS:
+        return REFUSED_FLAVORS[word]
+    # A sequence that encodes velocity makes a magnitude and a phase, of which the flavor says the same.
+    velocities = word == "VELOCITY" and component != "MAGNITUDE"
+    if place == CONTRAST or words[0] == "DERIVED" or velocities:
+        return REFUSED_CONTRASTS.get(word)
+    return None
 
 
 def _private_sign(header: Dataset) -> str | None:

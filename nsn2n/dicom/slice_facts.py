@@ -19,7 +19,7 @@ from nsn2n.modality import names_of_all
 
 __all__ = ["SliceFacts", "check_file", "check_same_series", "check_slice"]
 
-NECESSARY_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+NECESSARY_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 SAME_IN_ALL_SLICES = (
     "SeriesInstanceUID",
@@ -178,7 +178,7 @@ def check_same_series(slices: Sequence[SliceFacts]) -> None:
         for keyword in SAME_IN_ALL_SLICES:
             here, there = text(other.header, keyword), text(first.header, keyword)
             if here != there:
-                raise _differs(keyword, f"{here} beside {there} in {first.label.name}", other)
+                raise _differs(keyword, f"{here or 'none'} beside {there or 'none'} in {first.label.name}", other)
         # Compared as bytes: an identifier in a broken character set still tells two patients apart. The name too, and
         # the birth date: an identifier may be empty, or used twice.
         for keyword in PATIENT_KEYWORDS:

@@ -31,7 +31,7 @@ def test_each_figure_is_merged_as_it_says():
         slice_correlation=pytest.approx((2 * 0.2 + 6 * 0.5) / 8),
         partner_distance=2,
         matched_fraction=pytest.approx((2 * 0.5 + 6 * 0.9) / 8),
-        rician_bias_taken=True,
+        rician_bias_taken=False,
         rms_change=pytest.approx(np.sqrt((2 * 9 + 6 * 36) / 8)),
         start="bundle",
         steps=80,
@@ -42,6 +42,13 @@ def test_each_figure_is_merged_as_it_says():
         parts=3,
         slices_alone=1,
     )
+
+
+def test_a_step_is_told_of_the_whole_only_if_every_part_got_it():
+    taken = replace(FIRST, rician_bias_taken=True)
+
+    assert merged([(2, taken), (6, taken)], parts=2, slices_alone=0).rician_bias_taken
+    assert not merged([(2, taken), (6, FIRST)], parts=2, slices_alone=0).rician_bias_taken
 
 
 def test_every_field_says_how_it_is_merged():

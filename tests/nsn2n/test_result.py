@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nsn2n import __version__
-from nsn2n.measurements import Measurements
+from nsn2n.measurements import Measurements, merged
 from nsn2n.result import DenoiseResult
 from nsn2n.settings import Settings
 from nsn2n.structure_check import StructureCheck
@@ -52,6 +53,22 @@ def test_the_summary_is_one_line_of_ascii():
 def test_what_is_remarkable_is_in_the_summary(measured, more, words):
     assert words in _result(measured, **more).summary()
     assert words not in _result().summary()
+
+
+@pytest.mark.parametrize(
+    ("taken", "alone", "words"),
+    [
+        ((True, True), 0, "; mean of Rician noise subtracted; 2 parts"),
+        ((True, False), 0, "; mean of Rician noise subtracted in 1 of 2 parts; 2 parts"),
+        ((True, True), 1, "; mean of Rician noise subtracted in 2 of 3 parts; 3 parts"),
+        ((False, False), 0, "structure check pass; 2 parts"),
+    ],
+)
+def test_what_was_not_done_to_a_part_is_not_told_of_it(taken, alone, words):
+    of_parts = tuple((4, replace(MEASURED, rician_bias_taken=done)) for done in taken)
+    whole = merged(of_parts, parts=len(taken) + alone, slices_alone=alone)
+
+    assert words in _result(whole, parts=of_parts).summary()
 
 
 def test_the_record_is_plain_and_has_the_parts():

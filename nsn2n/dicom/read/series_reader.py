@@ -20,6 +20,7 @@ from nsn2n.dicom.attributes import refusal, text
 from nsn2n.dicom.input_limits import Limits
 from nsn2n.dicom.pixels.stored_pixels import read_stored
 from nsn2n.dicom.read.geometry import SeriesGeometry
+from nsn2n.dicom.read.magnitudes import Negatives, check_magnitudes, negatives_of
 from nsn2n.dicom.read.slice_sorting import plan_series
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.modality import Modality
@@ -75,16 +76,21 @@ def read_series(
     ------
     DicomError
         If a file, the series or its grid breaks a rule (see `nsn2n.dicom.slice_facts`,
-        `nsn2n.dicom.pixels.pixel_format` and `nsn2n.dicom.read.geometry`), or memory does not suffice.
+        `nsn2n.dicom.pixels.pixel_format`, `nsn2n.dicom.read.geometry` and `nsn2n.dicom.read.magnitudes`), or memory
+        does not suffice.
     """
     plan = plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps, limits=limits)
     slices, geometry = plan.slices, plan.geometry
     plan.log()
     values_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)
     mask_dhw = np.ones(geometry.shape_dhw, dtype=bool)
+    negatives: dict[int, Negatives] = {}
     for index, stored_hw in read_stored(slices):
-        values_dhw[index] = slices[index].pixels.to_values(stored_hw)
-        mask_dhw[index] = ~slices[index].pixels.is_padding(stored_hw)
+        pixels = slices[index].pixels
+        values_dhw[index] = pixels.to_values(stored_hw)
+        mask_dhw[index] = ~pixels.is_padding(stored_hw)
+        negatives[index] = negatives_of(values_dhw[index], mask_dhw[index], pixels)
+    check_magnitudes(slices, geometry.slice_counts, [negatives[index] for index in range(len(slices))])
     padded = mask_dhw.size - int(np.count_nonzero(mask_dhw))
     logger.info(
         "read series %s: %s voxels in %d parts, %d padded",

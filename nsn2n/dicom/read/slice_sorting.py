@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, tag_text, text, values
 from nsn2n.dicom.input_limits import Limits, check_claimed_pixels
 from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
 from nsn2n.dicom.read.even_spacing import tolerance_mm
@@ -99,7 +99,12 @@ def plan_series(
     return SeriesPlan(
         slices=tuple(slices),
         geometry=geometry,
-        warnings=(*told.warnings, *_overlay_warnings(slices), *_pet_warnings(slices[0])),
+        warnings=(
+            *told.warnings,
+            *_frame_of_reference_warnings(slices[0]),
+            *_overlay_warnings(slices),
+            *_pet_warnings(slices[0]),
+        ),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
 
@@ -237,6 +242,16 @@ def _overlap_remarks(first: SliceFacts, geometry: SeriesGeometry) -> list[str]:
         return []
     return [
         f"slices of {float(thickness[0]):.4g} mm overlap at steps of {distance:.4g} mm and share noise; a part stays"
+    ]
+
+
+def _frame_of_reference_warnings(first: SliceFacts) -> list[str]:
+    """Whoever removes the UID from all slices of a series leaves their positions comparable with each other."""
+    if text(first.header, "FrameOfReferenceUID"):
+        return []
+    return [
+        f"{tag_text('FrameOfReferenceUID')} is in no slice: positions are taken as those of one frame of reference,"
+        " and the new series has none either"
     ]
 
 

@@ -18,7 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from nsn2n.dicom.attributes import text
+from nsn2n.dicom.attributes import refusal, text
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels.pixel_format import pixel_format, stored_values
 from nsn2n.dicom.write.derive import DerivedSeries
@@ -38,8 +38,21 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
         UID and number of the map's own series.
     version : str
         SoftwareVersions.
+
+    Raises
+    ------
+    DicomError
+        If the source has no frame of reference, which a map must have; a new one would say that the two lie apart.
     """
     source_headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in sources]
+    if not text(source_headers[0], "FrameOfReferenceUID"):
+        raise refusal(
+            "must have a value in the source of a parametric map; got none",
+            "Leave the map out.",
+            keyword="FrameOfReferenceUID",
+            path=sources[0],
+            header=source_headers[0],
+        )
     derived_headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in derived]
     removed = np.empty((len(sources), source_headers[0].Rows, source_headers[0].Columns), np.float32)
     for index, pair in enumerate(zip(sources, derived, strict=True)):

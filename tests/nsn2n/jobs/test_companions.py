@@ -72,3 +72,17 @@ def test_source_with_attributes_that_are_not_valid(make_series, tmp_path, deriva
     assert "the source must have valid attributes for PM0001.dcm" in caplog.text
     assert "SECRET" not in caplog.text
     assert list((tmp_path / "out").iterdir()) == [derived.folder]
+
+
+@pytest.mark.parametrize("uid", [None, ""])
+def test_a_source_without_frame_of_reference_gets_a_report_and_no_map(make_series, tmp_path, derivation, caplog, uid):
+    source = read_series(make_series(overrides={"FrameOfReferenceUID": uid}))
+    derived = write_series(source.stack.values + 1, source.files, tmp_path / "out", derivation)
+
+    companions = write_companions(tmp_path / "out", derived, source.files, RECORD, BOTH)
+
+    assert [companion.files[0].name for companion in companions] == ["SR0001.dcm"]
+    assert (
+        "FrameOfReferenceUID (0020,0052) must have a value in the source of a parametric map; got none" in caplog.text
+    )
+    assert "The denoised series is complete, PM0001.dcm beside it was not written." in caplog.text

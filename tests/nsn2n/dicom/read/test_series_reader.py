@@ -257,9 +257,9 @@ REFUSED = {
         delete("SOPInstanceUID"),
         r"SOPInstanceUID \(0008,0018\) must have a value; got none",
     ),
-    "no frame of reference": (
+    "no frame of reference in one slice": (
         delete("FrameOfReferenceUID"),
-        r"FrameOfReferenceUID \(0020,0052\) must have a value",
+        r"FrameOfReferenceUID \(0020,0052\) must be the same in all slices of a series; got none beside 2\.25\.",
     ),
     "other frame of reference": (
         assign("FrameOfReferenceUID", "1.2.3"),
@@ -311,6 +311,25 @@ def test_broken_slice_is_refused_with_file_tag_and_series(make_series, edit_file
     assert uid in text
     assert "SECRET" not in text
     assert "PHANTOM" not in text
+
+
+@pytest.mark.parametrize("uid", [None, ""])
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+def test_a_series_without_frame_of_reference_is_taken_with_a_warning(
+    make_series, tmp_path, derivation, dciodvfy_messages, caplog, modality, uid
+):
+    """Some de-identification removes it. Nothing is put in its place: it would tie the series to others, or part it."""
+    files = make_series(modality=modality, overrides={"FrameOfReferenceUID": uid, "StudyTime": ""})
+    series = read_series(files)
+    (warning,) = series.warnings
+    assert warning.startswith("FrameOfReferenceUID (0020,0052) is in no slice: ")
+    assert warning in caplog.text
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
+    for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
+        assert target.get("FrameOfReferenceUID") == source.get("FrameOfReferenceUID")
+        assert target.PixelData == source.PixelData
+    added = dciodvfy_messages(written.files) - dciodvfy_messages(files)
+    assert not [line for line in added if line.startswith("Error")]
 
 
 @pytest.mark.parametrize(
