@@ -20,14 +20,23 @@ SIGNS = (
 """What PyTorch and Python say in a RuntimeError when the system gives no more. The last is oneDNN's, of convolutions:
 for shapes as they are here nothing but memory keeps it from making one."""
 
-HELD_BYTES_PER_VOXEL = 14
-"""Of all parts: the values, the denoised ones and the noise as float32, and masks."""
+HELD_BYTES_PER_VOXEL = 13
+"""Of all parts: the values, the denoised ones and the noise as float32, and the mask."""
 
-WORK_BYTES_PER_VOXEL = 6
-"""Of the largest part, while it is denoised."""
+WORK_BYTES_PER_VOXEL = 10
+"""Of the part that is denoised, where it is the only one: the values with padding filled, and what stages keep."""
 
-FIXED_BYTES = 300 << 20
-"""What a fit takes whatever the volume."""
+RESULT_BYTES_PER_VOXEL = 8
+"""Of one of several parts besides: what comes of it stands beside the whole before it is put there."""
+
+FIXED_BYTES = 440 << 20
+"""PyTorch, and what a fit takes whatever the volume.
+
+Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB before the volume is read): CT 814 and
+1081 MiB, MR 752 and 1023 MiB, 18 bytes per voxel; NIfTI of float32 with NaN in a quarter of the voxels 876 and 1281
+MiB, 27 bytes per voxel, 4 of which are the stored numbers; of int16 in four volumes over time 794 and 1087 MiB, 20
+bytes per voxel of all, 2 of which are those.
+"""
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -69,8 +78,9 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
     str or None
         ``need 3.1 GiB, 2.0 GiB are available``.
     """
-    work = voxels if largest_part is None else largest_part
-    needed = voxels * HELD_BYTES_PER_VOXEL + work * WORK_BYTES_PER_VOXEL + FIXED_BYTES + beside
+    part = voxels if largest_part is None else largest_part
+    of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
+    needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + FIXED_BYTES + beside
     available = available_bytes()
     if available is None or needed <= available:
         return None
