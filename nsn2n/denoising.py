@@ -62,8 +62,10 @@ def denoise(
     Parameters
     ----------
     volume : array_like, shape (D, H, W), real numbers; or SliceStack
-        D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are. A stack says
-        itself what ``spacing_mm``, ``modality``, ``exclude``, ``parts`` and ``shear_px`` say of an array.
+        D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are. Values are taken,
+        and come back, as float32: those so far from zero that it would round their noise away are refused; subtract an
+        offset from them before. A stack says itself what ``spacing_mm``, ``modality``, ``exclude``, ``parts`` and
+        ``shear_px`` say of an array.
     spacing_mm : tuple of 3 floats, optional
         (slice, row, column) spacing in mm; a large slice spacing is remarked on. One for all parts, or one for each.
     modality : {"CT", "MR", "PT"}, optional

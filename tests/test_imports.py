@@ -177,6 +177,7 @@ def test_every_test_of_a_module_has_its_module():
     """A module that moves takes its tests along. Tests of several modules stand in a folder, or are named below."""
     together = {
         "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
+        "nsn2n/files": {"fuzz"},
         "nsn2n/stages": {"stages"},
         "nsn2n/jobs": {"both_ways"},
     }

@@ -87,9 +87,11 @@ def plan_file(source: Path, target: Path, options: JobOptions) -> int:
         If the file cannot be read as a volume, or the new one cannot be written.
     """
     written = new_file(source, target)
-    volume = read_nifti(source)
+    stack = read_nifti(source).stack
     require_writable_folder(written.parent)
-    typer.echo(f"{source}\n  {' x '.join(map(str, volume.stack.shape_dhw))} voxels (slices, rows, columns)")
+    _, height, width = stack.shape_dhw
+    volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""
+    typer.echo(f"{source}\n  {volumes}{stack.parts[0]} x {height} x {width} voxels (slices, rows, columns)")
     typer.echo(f"  to {written}")
     _print_settings(options.settings())
     return 0

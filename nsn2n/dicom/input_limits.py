@@ -15,6 +15,7 @@ from nsn2n.dicom.attributes import refusal
 from nsn2n.dicom.pixels.pixel_codecs import CODECS, transfer_syntax
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.errors import DicomError, SettingsError
+from nsn2n.runtime.memory import available_bytes
 
 __all__ = ["Limits", "check_claimed_pixels", "check_inflation"]
 
@@ -22,6 +23,9 @@ CHUNK_BYTES = 2**20
 
 LONGEST_META_BYTES = 4096
 """File meta information, in which the transfer syntax stands, is shorter in any honest file."""
+
+INFLATED_COPIES = 2
+"""While a file is inflated its pieces and the whole are there, and then the whole and its pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class Limits:
     files: int = 1_000_000
     """Files in the input folder and below."""
     inflated_bytes: int = 2**31
-    """Length of a file of the deflated transfer syntax after inflation."""
+    """Length of a file of the deflated transfer syntax after inflation; less where memory is short."""
     compression: int = 20_000
     """Times that the pixels of a compressed image may be longer than its file: an even image of 16384 x 16384 pixels
     takes some kilobytes."""
@@ -42,6 +46,13 @@ class Limits:
             if getattr(self, name) < 1:
                 raise SettingsError(f"the limit {name} must be 1 or more; got {getattr(self, name)}.")
 
+    def most_inflated(self) -> tuple[int, str]:
+        """Return the length that a file may have when inflated, with the memory that there is, and what sets it."""
+        available = available_bytes()
+        if available is None or available // INFLATED_COPIES >= self.inflated_bytes:
+            return self.inflated_bytes, ""
+        return available // INFLATED_COPIES, ", for which there is memory"
+
 
 def check_inflation(path: Path, limits: Limits) -> None:
     """Refuse a deflated file that would fill the memory; reading it at all inflates it.
@@ -49,7 +60,7 @@ def check_inflation(path: Path, limits: Limits) -> None:
     Raises
     ------
     DicomError
-        If it inflates to more than the limit.
+        If it inflates to more than the limit, or than memory can take.
     OSError
         If it cannot be read.
     """
@@ -57,6 +68,7 @@ def check_inflation(path: Path, limits: Limits) -> None:
         head = file.read(LONGEST_META_BYTES)
         if DeflatedExplicitVRLittleEndian.encode() not in head:
             return
+        most, why = limits.most_inflated()
         start = _end_of_meta(head)
         file.seek(start)
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -66,9 +78,9 @@ def check_inflation(path: Path, limits: Limits) -> None:
                 inflated += len(inflater.decompress(chunk, CHUNK_BYTES))
             except zlib.error:
                 return  # what is wrong with it is for the parser to say
-            if inflated > limits.inflated_bytes:
+            if inflated > most:
                 raise refusal(
-                    f"a deflated file must not be longer than {limits.inflated_bytes} bytes when inflated; it is",
+                    f"a deflated file must not be longer than {most} bytes when inflated{why}; it is",
                     "Take it out of the folder, or write it in another transfer syntax.",
                     path=path,
                 )
@@ -106,7 +118,7 @@ def check_claimed_pixels(slices: Sequence[SliceFacts], limits: Limits) -> None:
         there = _size(facts.path)
         syntax = transfer_syntax(facts.header)
         if syntax == DeflatedExplicitVRLittleEndian:
-            there = limits.inflated_bytes
+            there, _ = limits.most_inflated()
         elif syntax in CODECS:
             there *= limits.compression
         if promised > there:

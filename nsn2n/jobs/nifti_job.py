@@ -51,7 +51,7 @@ def denoise_nifti(
     denoise: Callable[..., DenoiseResult] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Denoise the volume of a NIfTI file; the new file differs from it in the values alone.
+    """Denoise the volume of a NIfTI file, or each of its volumes; the new file differs in the values alone.
 
     Parameters
     ----------
@@ -84,13 +84,18 @@ def denoise_nifti(
     volume = read_nifti(source)
     require_writable_folder(target.parent)
     stack = replace(volume.stack, modality=options.modality)
+    if len(stack.parts) > 1:
+        logger.info(
+            "%s: %d volumes of %d slices; each is denoised apart", source.name, len(stack.parts), stack.parts[0]
+        )
     with memory_errors(source.name):
         result = (denoise or options.denoise)(stack, progress=progress)
     logger.info("%s: %s", source.name, result.summary())
     raise_on_failed_check(result.structure.record, force=options.force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_nifti(target, result.volume, volume)
+        with memory_errors(source.name):
+            write_nifti(target, result.volume, volume)
     except OSError as error:
         raise VolumeError(
             f"{target} must be writable; got {error.strerror or type(error).__name__}. "

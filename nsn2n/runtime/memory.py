@@ -1,15 +1,17 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that is not there, told in one line."""
+"""Memory that is not there, told in one line: before it is taken where that can be known, and where it ran out."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nsn2n.errors import NSN2NError
 
-__all__ = ["memory_errors"]
+__all__ = ["available_bytes", "memory_errors", "memory_shortage"]
 
 SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
@@ -17,6 +19,26 @@ SIGNS = (
 )
 """What PyTorch and Python say in a RuntimeError when the system gives no more. The last is oneDNN's, of convolutions:
 for shapes as they are here nothing but memory keeps it from making one."""
+
+HELD_BYTES_PER_VOXEL = 13
+"""Of all parts: the values, the denoised ones and the noise as float32, and the mask."""
+
+WORK_BYTES_PER_VOXEL = 10
+"""Of the part that is denoised, where it is the only one: the values with padding filled, and what stages keep."""
+
+RESULT_BYTES_PER_VOXEL = 8
+"""Of one of several parts besides: what comes of it stands beside the whole before it is put there."""
+
+FIXED_BYTES = 440 << 20
+"""PyTorch, and what a fit takes whatever the volume.
+
+Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB before the volume is read): CT 814 and
+1081 MiB, MR 752 and 1023 MiB, 18 bytes per voxel; NIfTI of float32 with NaN in a quarter of the voxels 876 and 1281
+MiB, 27 bytes per voxel, 4 of which are the stored numbers; of int16 in four volumes over time 794 and 1087 MiB, 20
+bytes per voxel of all, 2 of which are those.
+"""
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 @contextmanager
@@ -37,3 +59,98 @@ def memory_errors(what: str) -> Iterator[None]:
             f"there must be memory enough for a whole volume; it ran out [{what}]. "
             "Give the process more, or end other programs."
         ) from error
+
+
+def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int = 0) -> str | None:
+    """Say what of a volume does not fit into the memory that there is; None if all does, or that is not known.
+
+    Parameters
+    ----------
+    voxels : int
+        Of the whole volume.
+    largest_part : int, optional
+        Voxels of the largest part that is denoised apart; all by default.
+    beside : int
+        Bytes that are needed beside the volume, such as the stored numbers of a file.
+
+    Returns
+    -------
+    str or None
+        ``need 3.1 GiB, 2.0 GiB are available``.
+    """
+    part = voxels if largest_part is None else largest_part
+    of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
+    needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + FIXED_BYTES + beside
+    available = available_bytes()
+    if available is None or needed <= available:
+        return None
+    return f"need {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available"
+
+
+def available_bytes() -> int | None:
+    """Return the memory that this process can still have without swapping, on Linux.
+
+    Returns
+    -------
+    int or None
+        The least of what the machine, the control groups (v1 and v2) and the limit of the address space leave; cached
+        files count as free. None where nothing of that is known.
+    """
+    left = [left for left in (_of_machine(), *_of_control_groups(), _of_address_space()) if left is not None]
+    return max(0, min(left)) if left else None
+
+
+def _of_machine() -> int | None:
+    kibibytes = _table(PROC / "meminfo").get("MemAvailable")
+    return None if kibibytes is None else kibibytes * 1024
+
+
+def _of_control_groups() -> Iterator[int]:
+    """What each group that the process is in leaves, and each group around it."""
+    for line in _text(PROC / "self" / "cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            names, root = ("memory.max", "memory.current", ""), CGROUPS
+        elif "memory" in controllers.split(","):
+            names, root = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), CGROUPS / "memory"
+        else:
+            continue
+        # In a container the path may be that of the host, of which the container sees the end alone, as root.
+        group = root / path.strip("/")
+        for folder in (group, *group.parents) if group != root else (root,):
+            left = _of_control_group(folder, *names)
+            if left is not None:
+                yield left
+            if folder == root:
+                break
+
+
+def _of_control_group(folder: Path, limit_name: str, usage_name: str, prefix: str) -> int | None:
+    limit, usage = _text(folder / limit_name).strip(), _text(folder / usage_name).strip()
+    if not (limit.isdigit() and usage.isdigit()):  # "max", or no such group
+        return None
+    counted = _table(folder / "memory.stat")
+    cached = sum(counted.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
+    return int(limit) - int(usage) + min(cached, int(usage))
+
+
+def _of_address_space() -> int | None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _text(PROC / "self" / "statm").split()[:1]
+    if limit == resource.RLIM_INFINITY or not pages:
+        return None
+    return limit - int(pages[0]) * resource.getpagesize()
+
+
+def _table(file: Path) -> dict[str, int]:
+    """Numbers by name, of a file with one of them in each line."""
+    lines = (line.replace(":", " ").split() for line in _text(file).splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
+
+
+def _text(file: Path) -> str:
+    """The content of a file of the system; empty where there is none."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -4,14 +4,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
 
 __all__ = ["checked_mask", "checked_values", "fill_invalid"]
+
+_MOST_ROUNDING = 0.25
+"""Steps of float32, in units of the noise sd: a quarter adds 0.3 % to the noise."""
+
+_FAR = 32.0
+"""Values that are not further from zero than so many times their range are rounded to some millionths of it."""
+
+_SAMPLE = 200_000
+"""Differences from which the noise is guessed."""
 
 
 def checked_values(values: ArrayLike) -> Float32Array:
@@ -29,8 +40,8 @@ def checked_values(values: ArrayLike) -> Float32Array:
     Raises
     ------
     VolumeError
-        If the array is not three-dimensional, holds no real numbers, has fewer than two slices or an empty axis, or a
-        value does not fit float32.
+        If the array is not three-dimensional, holds no real numbers, has fewer than two slices or an empty axis, or
+        float32 cannot hold its values to a quarter of their noise.
     """
     array = np.asarray(values)
     if array.ndim != 3:
@@ -46,7 +57,34 @@ def checked_values(values: ArrayLike) -> Float32Array:
         result = np.require(array, np.float32, ["C", "W"])
     if not np.issubdtype(array.dtype, np.float32) and int(np.isfinite(result).sum()) != int(np.isfinite(array).sum()):
         raise VolumeError(f"volume must fit float32; got magnitudes beyond {np.finfo(np.float32).max:.3g}. Rescale it.")
+    if not np.issubdtype(array.dtype, np.float32):
+        _check_rounding(array, result)
     return result
+
+
+def _check_rounding(array: NDArray[Any], rounded: Float32Array) -> None:
+    """Refuse values that lie so far from zero that float32 rounds their noise away."""
+    finite = rounded[np.isfinite(rounded)]
+    if not finite.size:
+        return
+    low, high = float(finite.min()), float(finite.max())
+    largest = max(abs(low), abs(high))
+    if largest <= _FAR * (high - low):
+        return
+    # Integers of 64 bits are no float64; x86-64 has a type that holds them.
+    wide = np.longdouble if array.dtype.kind in "iu" else array.dtype
+    flat = array.reshape(len(array), -1)[:, :: max(1, array.size // _SAMPLE)].astype(wide)
+    differences = np.abs(np.diff(flat, axis=0))
+    differences = differences[np.isfinite(differences)]
+    noise = 1.4826 / np.sqrt(2) * float(np.median(differences)) if differences.size else 0.0
+    own_step = 0.0 if array.dtype.kind in "iu" else 8 * float(np.spacing(array.dtype.type(largest)))
+    step = float(np.spacing(np.float32(largest)))
+    if own_step < noise and step > _MOST_ROUNDING * noise:
+        raise VolumeError(
+            f"volume must fit float32 to a quarter of its noise; got values around {low:.6g} with noise of about "
+            f"{noise:.3g}, which float32 rounds to steps of {step:.3g}. Subtract an offset before, and add it to the "
+            "result in float64."
+        )
 
 
 def checked_mask(values_dhw: Float32Array, mask: ArrayLike | None) -> BoolArray | None:

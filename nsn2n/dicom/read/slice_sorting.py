@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,11 @@ from nsn2n.dicom.selection.scan import read_header
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of
+from nsn2n.runtime.memory import memory_shortage
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 
 logger = logging.getLogger(__name__)
-
-BYTES_PER_VOXEL = 5
-"""float32 value and padding mask."""
 
 NEXT_STEPS = {
     Verdict.VARIABLE: "Without a run of some evenly spaced slices a series is no volume.",
@@ -277,22 +276,11 @@ def _pet_warnings(first: SliceFacts) -> list[str]:
 
 
 def _check_memory(geometry: SeriesGeometry, first: SliceFacts) -> None:
-    needed = int(np.prod(geometry.shape_dhw)) * BYTES_PER_VOXEL
-    available = _available_bytes()
-    if available is not None and needed > available:
+    pixels = math.prod(geometry.shape_dhw[1:])
+    shortage = memory_shortage(pixels * geometry.shape_dhw[0], pixels * max(geometry.slice_counts))
+    if shortage is not None:
         raise refusal(
-            f"a volume must fit into memory; {geometry.shape_dhw} voxels need {needed / 2**30:.1f} GiB,"
-            f" {available / 2**30:.1f} GiB are available",
+            f"a volume must fit into memory; {geometry.shape_dhw} voxels {shortage}",
             "Use a machine with more memory, or fewer slices.",
             header=first.header,
         )
-
-
-def _available_bytes() -> int | None:
-    """Memory that can be had without swapping, on Linux; None where that is not known."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    kibibytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return None if kibibytes is None else int(kibibytes) * 1024

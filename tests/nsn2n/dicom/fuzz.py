@@ -160,9 +160,13 @@ def took_too_long(_signal: int, _frame: object) -> None:
     raise TimeoutError(f"more than {MOST_SECONDS} s")
 
 
-def main() -> int:
+def main(
+    about: str | None = __doc__,
+    make_corpus: Callable[[Path], list[Path]] = make_corpus,
+    run_once: Callable[[list[Path], int, Path], str] = run_once,
+) -> int:
     """Run until the time is over; the exit code is 1 if anything was found."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(about or "").split("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

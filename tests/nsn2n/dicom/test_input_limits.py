@@ -98,6 +98,25 @@ def test_a_deflated_file_is_not_inflated_beyond_the_limit(make_series):
     check_inflation(files[1], Limits(inflated_bytes=1))  # not deflated
 
 
+def test_a_deflated_file_is_not_inflated_beyond_the_memory_that_there_is(make_series, monkeypatch):
+    files = make_series()
+    deflated_bomb(files[2], 64)
+    monkeypatch.setattr("nsn2n.dicom.input_limits.available_bytes", lambda: 40 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            DicomError, match=r"longer than 20971520 bytes when inflated, for which there is memory; it is.*S0001_I0003"
+        ) as caught:
+            read_header(files[2], Limits())
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    for available in (160 << 20, None):
+        monkeypatch.setattr("nsn2n.dicom.input_limits.available_bytes", lambda there=available: there)
+        check_inflation(files[2], Limits())
+
+
 # --- folders ------------------------------------------------------------------------------------------------
 
 

@@ -83,9 +83,8 @@ def test_unchanged_volume_gives_the_same_file(tmp_path_factory, file, suffix):
     write_nifti(folder / f"out{suffix}", volume.stack.values.copy(), volume)
 
     expected = np.asarray(nib.load(source).dataobj, np.float64).reshape(file["stored"].shape[:3])
-    np.testing.assert_allclose(
-        volume.stack.values, expected.transpose(volume.axes), rtol=1e-6, atol=1e-6 * abs(file["inter"] or 0)
-    )
+    values = volume.stack.values + volume.offset
+    np.testing.assert_allclose(values, expected.transpose(volume.axes), rtol=1e-6, atol=1e-6 * abs(file["inter"] or 0))
     assert _content(folder / f"out{suffix}") == _content(source)
 
 
@@ -105,11 +104,12 @@ def test_new_values_are_stored_as_the_nearest_number(tmp_path_factory, file, see
     assert written.get_data_dtype() == file["stored"].dtype
     assert written.shape == file["stored"].shape
     found = np.asarray(written.dataobj, np.float64).reshape(written.shape[:3]).transpose(volume.axes)
+    values = values.astype(np.float64) + volume.offset
     tolerance = 1e-5 * np.abs(values).max() + 1e-5 * abs(inter)
     if file["stored"].dtype.kind != "f":
         limits = np.iinfo(file["stored"].dtype)
         ends = sorted((float(limits.min) * slope + inter, float(limits.max) * slope + inter))
-        values = np.clip(values.astype(np.float64), *ends)
+        values = np.clip(values, *ends)
         tolerance += abs(slope) * 0.5001
     assert np.abs(found - values).max() <= tolerance
 
@@ -236,10 +236,13 @@ def test_values_changed_in_place_are_written(tmp_path):
 @pytest.mark.parametrize(
     ("stored", "match"),
     [
-        (np.zeros((2, 3, 4, 2), np.int16), r"one 3D volume; its shape is \(2, 3, 4, 2\)"),
-        (np.zeros((2, 3), np.int16), r"one 3D volume; its shape is \(2, 3\)"),
-        (np.zeros((2, 3, 4), np.complex64), "real numbers; it holds complex64"),
-        (np.zeros((2, 3, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])), "real numbers"),
+        (np.zeros((2, 3, 4, 2, 3), np.int16), r"its shape is \(2, 3, 4, 2, 3\)\. Take out one channel, or split it"),
+        (np.zeros((2, 3, 4, 1, 3), np.float32), r"its shape is \(2, 3, 4, 1, 3\)\. Take out one channel, or split it"),
+        (np.zeros((2, 3), np.int16), r"its shape is \(2, 3\), a single slice\. Join the slices"),
+        (np.zeros((1, 1, 1, 5), np.int16), r"its shape is \(1, 1, 1, 5\), a single slice\. Join the slices"),
+        (np.zeros((3, 4, 1, 5), np.int16), r"at least one part must have 2 slices"),
+        (np.zeros((2, 3, 4), np.complex64), r"real numbers; it holds complex numbers \(complex64\)\. Convert it"),
+        (np.zeros((2, 3, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])), "real numbers; it holds RGB colors"),
     ],
 )
 def test_other_data_is_refused(tmp_path, stored, match):
@@ -268,7 +271,7 @@ def test_missing_file_and_other_formats_are_refused(tmp_path):
     with pytest.raises(VolumeError, match="cannot be read as NIfTI"):
         read_nifti(tmp_path / "none.nii")
     with pytest.raises(VolumeError, match=r"must end in \.nii or \.nii\.gz"):
-        read_nifti(tmp_path / "a.mgz")
+        read_nifti(tmp_path / "a.tif")
 
 
 def test_wrong_shape_and_missing_folder_are_refused(tmp_path):
@@ -278,3 +281,94 @@ def test_wrong_shape_and_missing_folder_are_refused(tmp_path):
         write_nifti(tmp_path / "b.nii", np.zeros((2, 3, 4), np.float32), volume)
     with pytest.raises(VolumeError, match=r"folder of .* must exist"):
         write_nifti(tmp_path / "none" / "b.nii", volume.stack.values, volume)
+
+
+# --- volumes over time --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("slice_axis", [0, 2])
+def test_each_volume_over_time_is_a_part(tmp_path, slice_axis, more):
+    spacing = [0.75, 0.75, 0.75]
+    spacing[slice_axis] = 3.0
+    stored = np.random.default_rng(2).integers(0, 999, (3, 4, 5, 6, *more)).astype(np.int16)
+    source = _write(tmp_path / "bold.nii.gz", stored, affine=np.diag([*spacing, 1.0]), slope=0.5, inter=3.0)
+
+    volume = read_nifti(source)
+    write_nifti(tmp_path / "same.nii.gz", volume.stack.values.copy(), volume)
+    write_nifti(tmp_path / "more.nii.gz", volume.stack.values + 2, volume)
+
+    depth = stored.shape[slice_axis]
+    assert volume.stack.parts == (depth,) * 6
+    assert len(set(volume.stack.spacings_mm)) == 1
+    for index, place in enumerate(volume.stack.places):
+        expected = stored[:, :, :, index].reshape(3, 4, 5).transpose(volume.axes) * 0.5 + 3
+        np.testing.assert_array_equal(volume.stack.values[place], expected)
+    assert _content(tmp_path / "same.nii.gz") == _content(source)
+    written = nib.load(tmp_path / "more.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(nib.load(source).dataobj) + 2)
+
+
+def test_repetition_time_and_units_stay(tmp_path):
+    image = nib.Nifti1Image(np.zeros((4, 4, 3, 2), np.int16), np.diag([2.0, 2.0, 3.5, 1.0]))
+    image.header.set_zooms((2.0, 2.0, 3.5, 1.25))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "a.nii")
+    volume = read_nifti(tmp_path / "a.nii")
+
+    write_nifti(tmp_path / "b.nii", volume.stack.values + 7, volume)
+
+    header = nib.load(tmp_path / "b.nii").header
+    assert header.get_zooms() == (2.0, 2.0, 3.5, 1.25)
+    assert header.get_xyzt_units() == ("mm", "sec")
+
+
+# --- values far from zero -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("dtype", "far"), [("i4", 2.0e9), ("f8", 2.0e9), ("f8", 4.0e12), ("i8", 3.0e15), ("i8", 8.0e18)]
+)
+def test_values_far_from_zero_keep_their_differences(tmp_path, dtype, far, sign):
+    near = np.random.default_rng(5).normal(400, 25, (6, 5, 4)).round()
+    stored = np.asarray(int(sign * far) + near.astype(np.int64)).astype(dtype)
+    source = _write(tmp_path / "in.nii", stored)
+
+    volume = read_nifti(source)
+
+    found = volume.stack.values - np.float64(volume.stack.values.flat[0])
+    np.testing.assert_array_equal(found, (near - near[0, 0, 0]).transpose(volume.axes))
+    assert np.abs(volume.stack.values).min() > 12 * np.ptp(near)  # no magnitude of noise alone
+    write_nifti(tmp_path / "same.nii", volume.stack.values.copy(), volume)
+    assert _content(tmp_path / "same.nii") == _content(source)
+    write_nifti(tmp_path / "more.nii", volume.stack.values + 3, volume)
+    more = np.asarray(nib.load(tmp_path / "more.nii").dataobj)
+    assert more.dtype == stored.dtype
+    np.testing.assert_array_equal(more, stored + np.asarray(3, dtype))
+
+
+@pytest.mark.parametrize("slope", [None, 0.013])
+def test_an_offset_of_the_header_is_taken_off_too(tmp_path, slope):
+    stored = np.random.default_rng(5).integers(0, 500, (6, 5, 4)).astype(np.int16)
+    inter = 3.0e7
+    if slope is None:
+        slope = 0.25
+    volume = read_nifti(_write(tmp_path / "in.nii", stored, slope=slope, inter=inter))
+
+    values = volume.stack.values.astype(np.float64) + volume.offset
+    np.testing.assert_allclose(
+        values, stored.transpose(volume.axes) * np.float64(np.float32(slope)) + inter, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("stored", [np.arange(3000, 3120, dtype=np.int16), np.linspace(-1e9, 1e9, 120)])
+def test_values_that_float32_holds_have_no_offset(tmp_path, stored):
+    assert read_nifti(_write(tmp_path / "in.nii", stored.reshape(6, 5, 4))).offset == 0
+
+
+def test_values_beyond_float32_are_refused(tmp_path):
+    stored = np.ones((2, 3, 4))
+    stored[1, 1, 1] = 1e39
+    with pytest.raises(VolumeError, match=r"in\.nii must fit float32; it has magnitudes beyond 3\.4e\+38\. Rescale it"):
+        read_nifti(_write(tmp_path / "in.nii", stored))

@@ -2,12 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from nsn2n.errors import NSN2NError
-from nsn2n.runtime.memory import memory_errors
+from nsn2n.runtime import memory
+from nsn2n.runtime.memory import available_bytes, memory_errors, memory_shortage
+
+GIB = 1 << 30
 
 
 @pytest.mark.parametrize(
@@ -30,3 +37,93 @@ def test_what_is_not_there_is_told_in_one_line(ask):
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="something else"), memory_errors("CT series 2"):
         raise RuntimeError("something else")
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Write the files of a system, and look there: a machine with 8 GiB left, and what is named below."""
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def write(**files):
+        files = {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable:  {8 * GIB // 1024} kB\n", **files}
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    return write
+
+
+def group(folder, limit, usage, cached=0, *, v1=False):
+    """Files of one control group."""
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if v1 else ("memory.max", "memory.current")
+    prefix = "total_" if v1 else ""
+    stat = f"anon 5\n{prefix}inactive_file {cached // 2}\n{prefix}active_file {cached - cached // 2}\nactive_file 1\n"
+    if not v1:
+        stat = stat.removesuffix("active_file 1\n")
+    return {
+        f"{folder}/{names[0]}": f"{limit}\n",
+        f"{folder}/{names[1]}": f"{usage}\n",
+        f"{folder}/memory.stat": stat,
+    }
+
+
+def test_without_bounds_it_is_what_the_machine_has(system):
+    system(**{"proc/self/cgroup": "0::/\n"}, **group("cgroup", "max", GIB))
+    assert available_bytes() == 8 * GIB
+
+
+@pytest.mark.parametrize("path", ["/", "/one/two", "/not/seen/from/here"])
+def test_a_control_group_bounds_it_and_cached_files_count_as_free(system, path):
+    inner = "cgroup/one/two" if path == "/one/two" else "cgroup"
+    system(**{"proc/self/cgroup": f"0::{path}\n"}, **group(inner, 4 * GIB, 3 * GIB, 2 * GIB))
+    assert available_bytes() == 3 * GIB
+
+
+def test_the_group_around_a_group_counts_too(system):
+    system(
+        **{"proc/self/cgroup": "0::/pod/box\n"},
+        **group("cgroup/pod/box", "max", GIB),
+        **group("cgroup/pod", 2 * GIB, GIB),
+    )
+    assert available_bytes() == GIB
+
+
+def test_control_groups_of_version_1(system):
+    system(
+        **{"proc/self/cgroup": "5:cpu,cpuacct:/box\n4:memory:/box\n0::/\n"},
+        **group("cgroup/memory/box", 3 * GIB, 2 * GIB, GIB, v1=True),
+        **group("cgroup/memory", (1 << 63) - 4096, 2 * GIB, v1=True),
+    )
+    assert available_bytes() == 2 * GIB
+
+
+def test_more_in_use_than_is_allowed_leaves_nothing(system):
+    system(**{"proc/self/cgroup": "0::/\n"}, **group("cgroup", GIB, 2 * GIB))
+    assert available_bytes() == 0
+
+
+def test_where_nothing_is_known_nothing_is_refused(system):
+    assert available_bytes() is None
+    assert memory_shortage(1 << 60) is None
+
+
+def test_the_address_space_bounds_it():
+    code = (
+        "import resource\nfrom nsn2n.runtime.memory import available_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\nprint(available_bytes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert GIB // 2 < int(done.stdout) < GIB
+
+
+def test_what_a_volume_needs(monkeypatch):
+    whole = 40 << 20
+    monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
+    assert memory_shortage(whole) == "need 1.3 GiB, 1.0 GiB are available"
+    assert memory_shortage(whole // 4) is None
+    assert memory_shortage(whole // 4, beside=GIB) is not None
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(1.2 * GIB))
+    assert memory_shortage(whole, whole // 10) is None  # in ten parts, one of which is denoised at a time

@@ -124,3 +124,32 @@ def test_a_slice_without_valid_voxels_becomes_zero():
 
     assert not filled[0].any()
     assert (filled[1] == 3).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("dtype", "far"), [("i4", 1.9e9), ("i8", 1.9e9), ("i8", 5e18), ("f8", 1.9e9), ("f8", 2e11)])
+def test_noise_that_float32_rounds_away_is_refused(dtype, far, sign):
+    noise = np.random.default_rng(4).normal(0, 15, (4, 9, 11)).round().astype(np.int64)
+    volume = (int(sign * far) + noise).astype(dtype)
+    with pytest.raises(
+        VolumeError, match=r"to a quarter of its noise; got values around .*Subtract an offset"
+    ) as caught:
+        checked_values(volume)
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(checked_values(volume - volume.dtype.type(int(sign * far))), noise)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        np.full((3, 4, 5), 1e9 + 0.1),
+        np.full((3, 4, 5), 0.1) + np.spacing(0.1) * (np.arange(60).reshape(3, 4, 5) % 2),
+        1e9 * np.random.default_rng(4).random((3, 4, 5)),
+        2**24 - 60 + np.arange(60).reshape(3, 4, 5),
+        np.full((3, 4, 5), np.nan),
+        np.full((3, 4, 5), 1234567890, np.int32),
+    ],
+    ids=["constant", "rounded", "from zero", "whole numbers", "nothing", "constant integers"],
+)
+def test_what_has_no_noise_far_from_zero_is_taken(volume):
+    np.testing.assert_array_equal(checked_values(volume), volume.astype(np.float32))

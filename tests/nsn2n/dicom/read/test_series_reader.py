@@ -15,7 +15,6 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from nsn2n.dicom.read import slice_sorting as sorting_module
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.dicom.read.slice_sorting import inspect_series
 from nsn2n.dicom.selection.scan import scan_folder
@@ -409,10 +408,13 @@ def test_second_slice_at_a_position_is_refused_not_dropped(make_series, edit_fil
 
 def test_volume_that_does_not_fit_into_memory_is_refused_before_it_is_read(make_series, monkeypatch):
     files = make_series()
-    monkeypatch.setattr(sorting_module, "_available_bytes", lambda: 5 * 5 * 6 * 8 - 1)
-    with pytest.raises(DicomError, match=r"must fit into memory; \(5, 6, 8\) voxels need"):
+    monkeypatch.setattr("nsn2n.runtime.memory.available_bytes", lambda: 100 << 20)
+    with pytest.raises(
+        DicomError, match=r"must fit into memory; \(5, 6, 8\) voxels need 0\.4 GiB, 0\.1 GiB are"
+    ) as caught:
         inspect_series(files)
-    monkeypatch.setattr(sorting_module, "_available_bytes", lambda: 5 * 5 * 6 * 8)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr("nsn2n.runtime.memory.available_bytes", lambda: 1 << 30)
     assert inspect_series(files).shape_dhw == (5, 6, 8)
 
 
