@@ -157,11 +157,13 @@ CASES = {
     56: Case("private attributes that must stay, and others by the same number", "test_private_attributes",
              "test_in_a_derived_series_they_stay_on_their_level_only test_what_holds_something_else_goes "
              "test_pet.test_factors_of_counts_are_kept"),
+    57: Case("packed files", "test_scan",
+             "test_packed_files_are_named_with_what_to_do test_packed_files_that_hold_no_slices_are_no_dicom"),
 }  # fmt: skip
 
 
 def test_the_table_is_complete():
-    assert list(CASES) == list(range(1, 57))
+    assert list(CASES) == list(range(1, 58))
 
 
 @pytest.mark.parametrize("number", CASES)
