@@ -119,10 +119,11 @@ def why_not_a_volume(header: Dataset) -> str | None:
     if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES:
         return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
     component = text(header, "ComplexImageComponent").upper()
+    derived_by_others = not is_own_output(header)
     for keyword in ("ImageType", "FrameType"):
         words = [str(value).strip().upper() for value in values(header, keyword)]
         for place, word in enumerate(words):
-            kind = _kind(words, place, component)
+            kind = _kind(words, place, component, derived_by_others)
             if kind:
                 return f"{tag_text(keyword)} {text(header, keyword)} has {word}: {kind}"
     # The frames of an image with several components are looked at one by one.
@@ -136,8 +137,11 @@ def why_not_a_volume(header: Dataset) -> str | None:
     return _private_sign(header)
 
 
-def _kind(words: Sequence[str], place: int, component: str) -> str | None:
-    """What the word in that place of ImageType or FrameType makes of an image, if it must not be denoised."""
+def _kind(words: Sequence[str], place: int, component: str, derived_by_others: bool) -> str | None:
+    """What the word in that place of ImageType or FrameType makes of an image, if it must not be denoised.
+
+    What this program derived has the flavor of its source, and is no map of it.
+    """
     word = words[place]
     if word in REFUSED_IMAGE_TYPES:
         return REFUSED_IMAGE_TYPES[word]
@@ -145,7 +149,7 @@ def _kind(words: Sequence[str], place: int, component: str) -> str | None:
         return REFUSED_FLAVORS[word]
     # A sequence that encodes velocity makes a magnitude and a phase, of which the flavor says the same.
     velocities = word == "VELOCITY" and component != "MAGNITUDE"
-    if place == CONTRAST or words[0] == "DERIVED" or velocities:
+    if place == CONTRAST or (words[0] == "DERIVED" and derived_by_others) or velocities:
         return REFUSED_CONTRASTS.get(word)
     return None
 

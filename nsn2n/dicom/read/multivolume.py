@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nsn2n.dicom.attributes import refusal, tag_text, text, values
+from nsn2n.dicom.diffusion import diffusion_key
 from nsn2n.dicom.read.even_spacing import STEP_TOLERANCE_MM
 from nsn2n.dicom.read.geometry import SAME_POSITION_MM
 from nsn2n.dicom.slice_facts import SliceFacts
@@ -39,6 +40,9 @@ CONSTANT_KEYWORDS = (
     "StackID",
 )
 """Attributes that make other images of the same slice: slices that differ in one are never of one volume."""
+
+DIFFUSION_KEYWORDS = ("DiffusionBValue", "DiffusionGradientOrientation")
+"""Of these, the private attributes of a vendor count where the standard ones are absent."""
 
 RANKED_KEYWORDS = (
     "TriggerTime",
@@ -155,7 +159,10 @@ def _by_rank(positions: Sequence[Sequence[SliceFacts]]) -> VolumeSplit:
 
 
 def _constants(facts: SliceFacts) -> Key:
-    return tuple(text(facts.header, keyword) for keyword in CONSTANT_KEYWORDS)
+    diffusion = dict(zip(DIFFUSION_KEYWORDS, diffusion_key(facts.header), strict=True))
+    return tuple(
+        diffusion[keyword] if keyword in diffusion else text(facts.header, keyword) for keyword in CONSTANT_KEYWORDS
+    )
 
 
 def _sortable(key: Key) -> tuple[tuple[bool, float, str], ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, tag_text, text, values
 from nsn2n.dicom.input_limits import Limits, check_claimed_pixels
 from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
+from nsn2n.dicom.private_attributes import creators_of, private_numbers
 from nsn2n.dicom.read.even_spacing import tolerance_mm
 from nsn2n.dicom.read.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
 from nsn2n.dicom.read.multivolume import split_volumes
@@ -41,6 +42,10 @@ KEYWORDS = {
     Verdict.BAD_ORIENTATION: "ImageOrientationPatient",
 }
 """Attributes that a verdict is about, where it is not ImagePositionPatient."""
+
+COUNT_CREATOR, COUNT_GROUP = "Philips PET Private Group", 0x7053
+COUNT_FACTORS = {0x00: "SUV", 0x09: "Bq/ml"}
+"""Factors that stay in the new series (`nsn2n.dicom.private_attributes`)."""
 
 NAMED_PLACES = 3
 """How many of the places where parts end are named; their number is told in any case."""
@@ -102,7 +107,7 @@ def plan_series(
             *told.warnings,
             *_frame_of_reference_warnings(slices[0]),
             *_overlay_warnings(slices),
-            *_pet_warnings(slices[0]),
+            *_pet_warnings(slices),
         ),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
@@ -264,15 +269,31 @@ def _overlay_warnings(slices: Sequence[SliceFacts]) -> list[str]:
     ]
 
 
-def _pet_warnings(first: SliceFacts) -> list[str]:
+def _pet_warnings(slices: Sequence[SliceFacts]) -> list[str]:
+    first = slices[0]
     if not policy_of(text(first.header, "Modality")).counts_from_series_time:
         return []
     found = []
     if text(first.header, "Units") == "CNTS":
-        found.append("holds counts (Units CNTS): factors to uptake values in private attributes are not copied")
+        found.append(f"holds counts (Units CNTS): {_factors(slices)}")
     if text(first.header, "DecayCorrection") in ("", "NONE") and text(first.header, "DecayCorrected") != "YES":
         found.append("is not corrected for decay: neighboring slices acquired at other times may differ by that")
     return found
+
+
+def _factors(slices: Sequence[SliceFacts]) -> str:
+    """What becomes of the factors by which Philips makes uptake values and Bq/ml of counts."""
+    kept = []
+    for element, meaning in COUNT_FACTORS.items():
+        there = [
+            private_numbers(facts.header, creators_of(facts.header), COUNT_CREATOR, COUNT_GROUP, element)
+            for facts in slices
+        ]
+        if all(there):
+            kept.append(f"that to {meaning} ({COUNT_GROUP:04X},xx{element:02X})")
+    if kept:
+        return f"the private factor of Philips is kept, {' and '.join(kept)}; others in private attributes are not"
+    return "factors to uptake values in private attributes are not copied"
 
 
 def _check_memory(geometry: SeriesGeometry, first: SliceFacts) -> None:

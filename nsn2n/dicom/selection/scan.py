@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,24 @@ GROUPING_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesIns
 PREFIX_BYTES = 132
 """Preamble and DICM (PS3.10 7.1)."""
 
+HEAD_BYTES = 2048
+"""So much of a file is looked at where it is not known to be DICOM."""
+
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+
+PACKED = {
+    GZIP: "is gzip-compressed",
+    ZIP: "is a ZIP archive",
+    b"BZh": "is bzip2-compressed",
+    b"\xfd7zXZ\x00": "is xz-compressed",
+    b"\x28\xb5\x2f\xfd": "is Zstandard-compressed",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive",
+    b"Rar!\x1a\x07": "is a RAR archive",
+}
+"""First bytes of files that may hold DICOM files, and what they are."""
+
+ZIP_SUFFIXES = ("", ".zip", ".dcm", ".ima")
+
 KNOWN_VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
 
 
@@ -39,6 +58,8 @@ class IgnoredFile:
 
     path: Path
     reason: str
+    packed: bool = False
+    """It holds what may be slices, which can be had by unpacking it."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,10 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
         raise DicomError(_nothing_found(folder, ignored))
     records = [_record(files) for files in groups.values()]
     records.sort(key=_record_order)
+    packed = [entry for entry in ignored if entry.packed]
+    if packed:
+        listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in packed[:3])
+        logger.warning("%d packed files of %s may hold slices and take no part: %s", len(packed), folder, listed)
     if ignored:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
         logger.info("%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed)
@@ -176,8 +201,7 @@ def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | 
         ignored.append(IgnoredFile(path, f"cannot be opened ({type(error).__name__})"))
         return None
     except InvalidDicomError:
-        _refuse_missing_prefix(path)
-        ignored.append(IgnoredFile(path, "not DICOM: no DICM prefix"))
+        ignored.append(_no_dicom(path))
         return None
     except PARSE_ERRORS as error:
         raise _unreadable(path, error) from error
@@ -196,16 +220,41 @@ def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | 
     return uid
 
 
-def _refuse_missing_prefix(path: Path) -> None:
-    """A slice that lost its first 132 bytes, or whose DICM is damaged, is still a slice: without it there is a hole."""
+def _no_dicom(path: Path) -> IgnoredFile:
+    """Say what a file without DICM prefix is.
+
+    Raises
+    ------
+    DicomError
+        If it looks like a slice that lost its first 132 bytes, or whose DICM is damaged: that is still a slice, and
+        without it there is a hole.
+    """
     with path.open("rb") as file:
-        head = file.read(PREFIX_BYTES + 8)
+        head = file.read(HEAD_BYTES)
+    packed = next((name for magic, name in PACKED.items() if head.startswith(magic)), "")
+    if packed and _may_hold_dicom(head, path):
+        return IgnoredFile(path, f"it {packed}: unpack it first", packed=True)
     if _begins_dataset(head) or _begins_dataset(head[PREFIX_BYTES:]):
         raise refusal(
             "a DICOM file must begin with 128 bytes and DICM; this looks like DICOM but has no DICM prefix",
             "Convert it to a DICOM file (for example with dcmconv), or take it out of the folder.",
             path=path,
         )
+    return IgnoredFile(path, "not DICOM: no DICM prefix")
+
+
+def _may_hold_dicom(head: bytes, path: Path) -> bool:
+    """Whether a packed file may hold slices: not a NIfTI image, and no document, which is a ZIP archive too."""
+    if head.startswith(ZIP):
+        return path.suffix.lower() in ZIP_SUFFIXES
+    if not head.startswith(GZIP):
+        return True
+    try:
+        inside = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return False
+    archive = inside[257:262] == b"ustar"
+    return archive or inside[128:132] == b"DICM" or _begins_dataset(inside) or _begins_dataset(inside[PREFIX_BYTES:])
 
 
 def _begins_dataset(data: bytes) -> bool:
@@ -240,8 +289,7 @@ def _record_order(record: SeriesRecord) -> tuple[str, bool, int, str]:
 def _nothing_found(folder: Path, ignored: list[IgnoredFile]) -> str:
     if not ignored:
         return f"no DICOM found in {folder}: it is empty. Name the folder that holds the DICOM files."
-    first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in ignored[:3])
-    return (
-        f"no DICOM found in {folder}: {len(ignored)} entries, none a DICOM image ({first}). "
-        "Name the folder that holds the DICOM files."
-    )
+    told = sorted(ignored, key=lambda entry: not entry.packed)
+    first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in told[:3])
+    next_step = "Unpack them" if told[0].packed else "Name the folder that holds the DICOM files"
+    return f"no DICOM found in {folder}: {len(ignored)} entries, none a DICOM image ({first}). {next_step}."

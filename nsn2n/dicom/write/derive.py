@@ -28,9 +28,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
 from nsn2n.dicom.attributes import series_number, text, values
+from nsn2n.dicom.diffusion import Diffusion
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels.pixel_codecs import lossy_compression
 from nsn2n.dicom.pixels.pixel_format import PixelFormat, embedded_overlay_groups
+from nsn2n.dicom.private_attributes import safe_private_tags
 from nsn2n.dicom.write.derivation import LARGEST_SERIES_NUMBER, LONG_STRING_CHARACTERS, Derivation
 from nsn2n.dicom.write.transcode import raw_element, to_explicit_little_endian
 from nsn2n.modality import policy_of_sop_class
@@ -142,6 +144,7 @@ def derive_dataset(
     pixels: PixelFormat,
     derivation: Derivation,
     series: DerivedSeries,
+    diffusion: Diffusion | None = None,
 ) -> Dataset:
     """Make the dataset of one derived slice.
 
@@ -155,6 +158,8 @@ def derive_dataset(
         Coding of the derived slice: that of the source, but perhaps for another slope.
     derivation, series
         What all slices share.
+    diffusion : Diffusion, optional
+        What private attributes of the source tell; written where the standard ones are absent.
 
     Returns
     -------
@@ -162,6 +167,8 @@ def derive_dataset(
         With file meta information, for explicit VR little endian.
     """
     target = describe(source, derivation, series, dropped)
+    if diffusion is not None:
+        _set_diffusion(target, diffusion)
     _set_derivation(target, source, derivation)
     set_lossy_compression(target, source, pixels.byte_count)
     _set_pixels(target, stored_hw, pixels)
@@ -175,7 +182,7 @@ def describe(
 
     Pixels, and what was done to them, are for the caller; so are attributes that `drop` leaves out on all levels.
     """
-    target = to_explicit_little_endian(source, drop)
+    target = to_explicit_little_endian(source, drop, safe_private_tags)
     for group in embedded_overlay_groups(target):
         for tag in [tag for tag in target.keys() if tag.group == group]:  # noqa: SIM118
             del target[tag]
@@ -196,7 +203,7 @@ def describe(
 
 
 def dropped(tag: BaseTag) -> bool:
-    """Private attributes (meaning unknown, may hold identity or old pixels), curves, group lengths."""
+    """Private attributes (may hold identity or old pixels; those known to be safe stay), curves, group lengths."""
     curve = 0x5000 <= tag.group <= 0x50FF
     return tag.is_private or curve or tag.element == 0 or tag == 0xFFFAFFFA or tag == 0xFFFCFFFC
 
@@ -262,6 +269,13 @@ def _set_derivation(target: Dataset, source: Dataset, derivation: Derivation) ->
         target.ContentQualification = "RESEARCH"
     target.DerivationCodeSequence = [code_item(codes.DCM.Smoothing)]
     target.SourceImageSequence = [source_reference(source)]
+
+
+def _set_diffusion(target: Dataset, diffusion: Diffusion) -> None:
+    if not values(target, "DiffusionBValue"):
+        target.DiffusionBValue = diffusion.b_value
+    if diffusion.orientation is not None and not values(target, "DiffusionGradientOrientation"):
+        target.DiffusionGradientOrientation = list(diffusion.orientation)
 
 
 def derived_type(dataset: Dataset, keyword: str) -> list[str]:

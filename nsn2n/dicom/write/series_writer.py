@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
+from nsn2n.dicom.diffusion import Diffusion, diffusion_of_series
 from nsn2n.dicom.pixels.encoding import EncodedSlice, encode_slice
 from nsn2n.dicom.pixels.lossless import compress, encoding
 from nsn2n.dicom.pixels.pixel_format import stored_values
@@ -123,11 +124,14 @@ def write_series(
         with claim as (series, hidden):
             folder = output / series.SeriesInstanceUID
             images = _images(slices)
+            diffusions = diffusion_of_series(slices)
             names = [f"IM{index + 1:04d}.dcm" for index in range(len(images))]
             for name, places in zip(names, images, strict=True):
-                write = _write_slice if slices[places[0]].frame is None else _write_frames
                 parts, frames = [slices[place] for place in places], [volume[place] for place in places]
-                for encoded in write(hidden / name, parts, frames, derivation, series, options.compression):
+                common = (hidden / name, parts, frames, derivation, series, options.compression)
+                single = parts[0].frame is None
+                written = _write_slice(*common, diffusions[places[0]]) if single else _write_frames(*common)
+                for encoded in written:
                     clipped += encoded.clipped
                     moved += encoded.moved_off_padding
                     rescaled += encoded.new_slope
@@ -195,13 +199,14 @@ def _write_slice(
     derivation: Derivation,
     series: DerivedSeries,
     compression: str,
+    diffusion: Diffusion | None,
 ) -> list[EncodedSlice]:
     """Derive one instance from its source file, save it and check what was saved."""
     (facts,), (values_hw,) = slices, values
     source = _source(facts.path)
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
     with _copied_from(facts.path):
-        target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series)
+        target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series, diffusion)
     compress(target, compression)
     _save(target, file, facts.path)
     check_slice_file(file, source, encoded, facts)

@@ -8,7 +8,7 @@ moved as raw bytes wherever their bytes are the same in the new encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
@@ -35,8 +35,15 @@ def raw_element(tag: BaseTag, vr: str, value: bytes) -> RawDataElement:
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
+def _none(dataset: Dataset) -> frozenset[BaseTag]:
+    return frozenset()
+
+
 def to_explicit_little_endian(
-    source: Dataset, drop: Callable[[BaseTag], bool], parent_encoding: str | list[str] = default_encoding
+    source: Dataset,
+    drop: Callable[[BaseTag], bool],
+    keep: Callable[[Dataset], Collection[BaseTag]] = _none,
+    parent_encoding: str | list[str] = default_encoding,
 ) -> Dataset:
     """Copy a dataset that was read from a file, and the items of its sequences.
 
@@ -46,6 +53,8 @@ def to_explicit_little_endian(
         In any transfer syntax; values may have been accessed before. Compressed pixels stay compressed.
     drop : callable
         Tells of each tag, on all levels, whether to leave it out.
+    keep : callable
+        Gives, for the dataset of each level, tags that stay although they would be dropped.
     parent_encoding
         Python codecs of the dataset around this one.
 
@@ -58,15 +67,20 @@ def to_explicit_little_endian(
     if source.get("SpecificCharacterSet"):
         encoding = convert_encodings(source.SpecificCharacterSet)
     target = Dataset(parent_encoding=parent_encoding)
+    kept = keep(source)
     for tag in sorted(source.keys()):
-        if not drop(tag):
-            target[tag] = _converted(source, tag, drop, encoding)
+        if tag in kept or not drop(tag):
+            target[tag] = _converted(source, tag, drop, keep, encoding)
     target.set_original_encoding(False, True, encoding)
     return target
 
 
 def _converted(
-    source: Dataset, tag: BaseTag, drop: Callable[[BaseTag], bool], encoding: str | list[str]
+    source: Dataset,
+    tag: BaseTag,
+    drop: Callable[[BaseTag], bool],
+    keep: Callable[[Dataset], Collection[BaseTag]],
+    encoding: str | list[str],
 ) -> DataElement | RawDataElement:
     little_endian = source.original_encoding[1]
     element: DataElement | RawDataElement = source.get_item(tag)
@@ -76,7 +90,7 @@ def _converted(
             return raw_element(tag, vr, element.value or b"")
         element = source[tag]
     if element.VR == "SQ":
-        items = [to_explicit_little_endian(item, drop, encoding) for item in element.value]
+        items = [to_explicit_little_endian(item, drop, keep, encoding) for item in element.value]
         return DataElement(tag, "SQ", Sequence(items))
     vr = str(element.VR)
     if len(vr) != 2:  # such as "US or SS": the dataset says which

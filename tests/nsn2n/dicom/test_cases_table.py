@@ -150,11 +150,20 @@ CASES = {
              "test_a_series_without_frame_of_reference_is_taken_with_a_warning "
              "test_broken_slice_is_refused_with_file_tag_and_series "
              "test_companions.test_a_source_without_frame_of_reference_gets_a_report_and_no_map"),
+    55: Case("b-values and directions in private attributes only", "test_diffusion",
+             "test_private_values_become_the_standard_ones test_volumes_are_split_by_them "
+             "test_a_direction_of_ge_whose_signs_are_not_known_stays_as_it_is "
+             "test_numbers_of_ge_in_other_scans_are_no_b_values"),
+    56: Case("private attributes that must stay, and others by the same number", "test_private_attributes",
+             "test_in_a_derived_series_they_stay_on_their_level_only test_what_holds_something_else_goes "
+             "test_pet.test_factors_of_counts_are_kept"),
+    57: Case("packed files", "test_scan",
+             "test_packed_files_are_named_with_what_to_do test_packed_files_that_hold_no_slices_are_no_dicom"),
 }  # fmt: skip
 
 
 def test_the_table_is_complete():
-    assert list(CASES) == list(range(1, 55))
+    assert list(CASES) == list(range(1, 58))
 
 
 @pytest.mark.parametrize("number", CASES)

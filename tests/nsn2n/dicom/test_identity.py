@@ -45,9 +45,11 @@ def series_options(draw):
     signed = draw(st.booleans())
     allocated = 8 if bits == 8 and draw(st.booleans()) else 16
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    low = 0 if modality == "MR" else low  # magnitudes
     seed = draw(st.integers(0, 2**32 - 1))
     stored = np.random.default_rng(seed).integers(low, high, size=(depth, height, width), endpoint=True)
-    intercept = 0.0 if modality == "PT" else draw(st.sampled_from([0.0, -1024.0, 3.5, -0.125]))
+    intercepts = {"PT": [0.0], "MR": [0.0, 3.5, -0.125]}.get(modality, [0.0, -1024.0, 3.5, -0.125])
+    intercept = draw(st.sampled_from(intercepts))
     slopes = [draw(st.floats(1e-3, 1e3)) for _ in range(depth if draw(st.booleans()) else 1)] * depth
     slopes = [float(f"{slope:.6g}") for slope in slopes[:depth]]
     angles = draw(st.tuples(*[st.sampled_from([0.0, 90.0, 180.0, -90.0, 12.5, -33.0])] * 3))

@@ -37,7 +37,7 @@ def header(sop_class, *image_type, **attributes):
         header(PositronEmissionTomographyImageStorage, "ORIGINAL", "PRIMARY"),
         header(EnhancedMRImageStorage, "ORIGINAL", "PRIMARY", "T1", "NONE"),
         header(MRImageStorage, "ORIGINAL", "PRIMARY", "PERFUSION", "NONE"),
-        header(MRImageStorage, "original", "primary", "perfusion", "none", "ND"),
+        header(MRImageStorage, "ORIGINAL", "PRIMARY", "PERFUSION", "NONE", "ND"),
         header(MRImageStorage, "ORIGINAL", "PRIMARY", "DIFFUSION", "B0"),
         header(MRImageStorage, "ORIGINAL", "PRIMARY", "TEMPERATURE", "NONE"),
         header(EnhancedMRImageStorage, "ORIGINAL", "PRIMARY", "VELOCITY", "NONE", ComplexImageComponent="MAGNITUDE"),

@@ -164,6 +164,33 @@ def test_counts_and_decay_are_warned_of_once(pet, tmp_path, derivation, caplog, 
         assert target.Units == overrides.get("Units", "BQML")
 
 
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [
+        ({0x00: "0.00042", 0x09: "9.5"}, "is kept, that to SUV (7053,xx00) and that to Bq/ml (7053,xx09)"),
+        ({0x00: "0.00042"}, "is kept, that to SUV (7053,xx00); others"),
+        ({}, "factors to uptake values in private attributes are not copied"),
+    ],
+)
+@pytest.mark.parametrize("in_all", [True, False])
+def test_factors_of_counts_are_kept(pet, edit_file, tmp_path, derivation, factors, told, in_all):
+    files = pet(overrides={"Units": "CNTS"})
+    for file in files if in_all else files[1:]:
+        for element, value in factors.items():
+            edit_file(file, lambda dataset, element=element, value=value: dataset.private_block(
+                0x7053, "Philips PET Private Group", create=True).add_new(element, "DS", value))  # fmt: skip
+    series = read_series(files)
+    (warning,) = series.warnings
+    assert warning.startswith("holds counts (Units CNTS): ")
+    assert (told in warning) == (in_all or not factors)
+    # Brighter slices get a new RescaleSlope: the factors are of what it yields.
+    written = write_series(series.stack.values * 1.5, series.files, tmp_path / "out", derivation)
+    assert written.rescaled_slices
+    for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
+        for tag in (0x70530010, 0x70531000, 0x70531009):
+            assert target.get(tag) == source.get(tag)
+
+
 @pytest.mark.parametrize(("keyword", "value"), [("Units", "CNTS"), ("DecayCorrection", "ADMIN")])
 def test_slices_of_other_units_are_refused(pet, edit_file, keyword, value):
     files = pet()

@@ -4,8 +4,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import shutil
+import tarfile
+import zipfile
 
 import pydicom
 import pytest
@@ -131,3 +137,71 @@ def test_series_without_number_has_a_label(make_series, number):
     (record,) = scan_folder(make_series(overrides={"SeriesNumber": number})[0].parent).series
     assert record.SeriesNumber is None
     assert record.label.startswith('CT series without number "Synthetic phantom" (')
+
+
+def gzipped(content):
+    return gzip.compress(content)
+
+
+def zipped(content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("IM1.dcm", content)
+    return buffer.getvalue()
+
+
+def tarred(content):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("IM1.dcm")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+PACKED = {
+    "IM1.dcm.gz": (gzipped, "it is gzip-compressed: unpack it first"),
+    "IM1.gz": (gzipped, "it is gzip-compressed: unpack it first"),
+    "IM1.dcm": (gzipped, "it is gzip-compressed: unpack it first"),
+    "study.tar.gz": (tarred, "it is gzip-compressed: unpack it first"),
+    "study.zip": (zipped, "it is a ZIP archive: unpack it first"),
+    "IM1.dcm.bz2": (bz2.compress, "it is bzip2-compressed: unpack it first"),
+    "IM1.dcm.xz": (lzma.compress, "it is xz-compressed: unpack it first"),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_files_are_named_with_what_to_do(make_series, tmp_path, caplog, name):
+    files = make_series()
+    pack, reason = PACKED[name]
+    packed = tmp_path / "packed" / name
+    packed.parent.mkdir()
+    packed.write_bytes(pack(files[0].read_bytes()))
+    (tmp_path / "packed" / "a note.txt").write_text("no image")
+    with pytest.raises(DicomError) as caught:
+        scan_folder(tmp_path / "packed")
+    assert f"2 entries, none a DICOM image ({name}: {reason}; a note.txt: not DICOM" in str(caught.value)
+    assert str(caught.value).endswith(" Unpack them.")
+
+    # Beside others a slice is missing, which must not be passed over without a word.
+    packed.rename(files[0].with_name("packed " + name))
+    scan = scan_folder(files[0].parent)
+    assert len(scan.series[0].files) == len(files)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("1 packed files of ")
+    assert warning.endswith(f"packed {name}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t1.nii.gz", gzipped(b"\x5c\x01\0\0" + bytes(500))),
+        ("report.docx", zipped(b"text")),
+        ("cut.gz", gzipped(bytes(500))[:12]),
+        ("damaged.gz", b"\x1f\x8b" + bytes(40)),
+    ],
+)
+def test_packed_files_that_hold_no_slices_are_no_dicom(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DicomError, match=r"not DICOM: no DICM prefix\)\. Name the folder"):
+        scan_folder(tmp_path)

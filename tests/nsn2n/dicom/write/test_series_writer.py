@@ -42,12 +42,24 @@ def errors_of(messages: Counter[str]) -> Counter[str]:
     ids=["plain", "signed", "8 bits", "slope", "slope per slice", "MONOCHROME1"],
 )
 def test_unchanged_volume_keeps_every_stored_bit(make_series, tmp_path, derivation, noise_dhw, modality, overrides):
-    files = make_series(noise_dhw[:, :5, :7], modality=modality, overrides=overrides)  # odd number of pixels
+    volume = np.abs(noise_dhw) if modality == "MR" else noise_dhw  # magnitudes
+    files = make_series(volume[:, :5, :7], modality=modality, overrides=overrides)  # odd number of pixels
     series = read_series(files)
     written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(series.files, written.files, strict=True):
         assert pydicom.dcmread(target).PixelData == pydicom.dcmread(source).PixelData
     assert (written.clipped_voxels, written.voxels_moved_off_padding) == (0, 0)
+
+
+def test_an_acquired_perfusion_series_is_written_and_known_as_derived(make_series, tmp_path, derivation, noise_dhw):
+    """DERIVED beside PERFUSION marks a map, but not in what this program wrote."""
+    perfusion = {"ImageType": ["ORIGINAL", "PRIMARY", "PERFUSION", "NONE"]}
+    series = read_series(make_series(np.abs(noise_dhw), modality="MR", overrides=perfusion))
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
+    target = pydicom.dcmread(written.files[0])
+    assert list(target.ImageType) == ["DERIVED", "PRIMARY", "PERFUSION", "NONE"]
+    with pytest.raises(DicomError, match="this one was written by nsn2n"):
+        read_series(written.files)
 
 
 def test_changed_values_are_within_half_a_step(make_series, tmp_path, derivation):

@@ -1,0 +1,143 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Private attributes whose meaning is known: which may stay in a derived image, and their numbers.
+
+A private element belongs to the creator that reserved its block (PS3.5 7.8.1), so each is looked up by that name, in
+whatever block it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
+
+from nsn2n.dicom.attributes import PARSE_ERRORS
+
+__all__ = ["KEPT", "creators_of", "private_numbers", "safe_private_tags"]
+
+KEPT: Mapping[str, Mapping[tuple[int, int], str]] = {
+    "Philips PET Private Group": {(0x7053, 0x00): "DS", (0x7053, 0x09): "DS"},
+    "Philips Imaging DD 001": {(0x2001, 0x03): "FL", (0x2001, 0x04): "CS"},
+    "Philips MR Imaging DD 001": {
+        (0x2005, 0x0D): "FL",
+        (0x2005, 0x0E): "FL",
+        (0x2005, 0xB0): "FL",
+        (0x2005, 0xB1): "FL",
+        (0x2005, 0xB2): "FL",
+    },
+    "SIEMENS MR HEADER": {(0x0019, 0x0C): "IS", (0x0019, 0x0D): "CS", (0x0019, 0x0E): "FD", (0x0019, 0x27): "FD"},
+    "GEMS_ACQU_01": {
+        (0x0019, 0x23): "DS",
+        (0x0019, 0x24): "DS",
+        (0x0019, 0x27): "DS",
+        (0x0019, 0xBB): "DS",
+        (0x0019, 0xBC): "DS",
+        (0x0019, 0xBD): "DS",
+    },
+    "GEMS_SERS_01": {(0x0025, 0x07): "SL"},
+    "GEMS_PARM_01": {(0x0043, 0x39): "IS", (0x0043, 0x6F): "DS"},
+    "GEMS_HELIOS_01": {(0x0045, 0x01): "SS", (0x0045, 0x02): "FL"},
+    "ELSCINT1": {
+        (0x00E1, 0x21): "DS",
+        (0x01E1, 0x26): "CS",
+        (0x01E1, 0x50): "DS",
+        (0x01F1, 0x01): "CS",
+        (0x01F1, 0x07): "DS",
+        (0x01F1, 0x26): "DS",
+        (0x01F1, 0x27): "DS",
+    },
+    "Image Private Header": {(0x0065, 0x09): "FD", (0x0065, 0x37): "FD"},
+}
+"""Creator, group and element in its block, value representation: numbers and terms of CT, MR and PET that PS3.15 calls
+safe (table E.3.10-1), and those of diffusion. They stay true, since a derived image has the unit, the place and the
+acquisition of its source."""
+
+WORDS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "UL": "I", "US": "H"}
+"""Binary value representations, as `struct` names them."""
+
+TERM = re.compile(r"[A-Z0-9_ ]{0,16}")
+"""A value of VR CS: in no other may a name stand."""
+
+
+def creators_of(dataset: Dataset) -> dict[tuple[int, int], str]:
+    """Return who reserved each private block of a dataset: group and block to creator."""
+    found = {}
+    for tag in dataset.keys():  # noqa: SIM118
+        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
+            found[tag >> 16, tag & 0xFFFF] = _text(dataset.get_item(tag))
+    return found
+
+
+def private_numbers(
+    dataset: Dataset, creators: Mapping[tuple[int, int], str], creator: str, group: int, element: int
+) -> tuple[float, ...]:
+    """Return the numbers of an element of `KEPT`; none where it is absent or holds something else.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    creators : mapping
+        As `creators_of` gives them.
+    creator, group, element
+        The element, without its block.
+    """
+    for (of_group, block), owner in creators.items():
+        tag = Tag(of_group, block << 8 | element)
+        if owner == creator and of_group == group and tag in dataset:
+            return _numbers(dataset.get_item(tag), KEPT[creator][(group, element)])
+    return ()
+
+
+def safe_private_tags(dataset: Dataset) -> frozenset[BaseTag]:
+    """Return the tags of a dataset, of this level alone, that may stay, and those of their creators.
+
+    An element stays only if it holds what it should, numbers or a term: a text is not known to be safe.
+    """
+    kept: set[BaseTag] = set()
+    for (group, block), owner in creators_of(dataset).items():
+        for (of_group, element), vr in KEPT.get(owner, {}).items():
+            tag = Tag(group, block << 8 | element)
+            if of_group == group and tag in dataset and _is_plain(dataset.get_item(tag), vr):
+                kept |= {tag, Tag(group, block)}
+    return frozenset(kept)
+
+
+def _is_plain(element: DataElement | RawDataElement, vr: str) -> bool:
+    if vr == "CS":
+        return all(TERM.fullmatch(value.strip(" \0")) for value in _text(element).split("\\"))
+    return bool(_numbers(element, vr))
+
+
+def _numbers(element: DataElement | RawDataElement, vr: str) -> tuple[float, ...]:
+    """The values of an element; `vr` is what it has where the file does not say it."""
+    value = element.value
+    found = str(element.VR or "UN")
+    try:
+        if not isinstance(value, bytes):
+            entries = tuple(value) if isinstance(value, (MultiValue, list, tuple)) else (value,)
+        elif (vr if found in ("UN", "OB") else found) in WORDS:
+            word = WORDS[vr if found in ("UN", "OB") else found]
+            little = not isinstance(element, RawDataElement) or element.is_little_endian
+            count = len(value) // struct.calcsize(f"={word}")
+            entries = struct.unpack(f"{'<' if little else '>'}{count}{word}", value)
+        else:
+            entries = tuple(value.decode("ascii").strip(" \0").split("\\"))
+        numbers = tuple(float(entry) for entry in entries)
+    except PARSE_ERRORS:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
+
+
+def _text(element: DataElement | RawDataElement) -> str:
+    value = element.value
+    if isinstance(value, (MultiValue, list, tuple)):
+        return "\\".join(map(str, value))
+    found = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return found.strip(" \0")
