@@ -53,7 +53,9 @@ class Diffusion:
 
 
 def diffusion_of_series(slices: Sequence[SliceFacts]) -> tuple[Diffusion | None, ...]:
-    """Return what private attributes say of each slice; None of all where no slice has a b-value above 0."""
+    """Return what private attributes say of each slice of MR; None of all where no slice has a b-value above 0."""
+    if text(slices[0].header, "Modality") != "MR":
+        return (None,) * len(slices)
     ascending = _is_ascending(slices)
     found = tuple(_private(facts.header, ascending) for facts in slices)
     b_values = {diffusion.b_value for diffusion in found if diffusion is not None}

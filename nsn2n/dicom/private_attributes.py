@@ -95,18 +95,18 @@ def private_numbers(
     return ()
 
 
-def safe_private_tags(dataset: Dataset) -> frozenset[BaseTag]:
-    """Return the tags of a dataset, of this level alone, that may stay, and those of their creators.
+def safe_private_tags(dataset: Dataset) -> dict[BaseTag, str]:
+    """Return the tags of a dataset, of this level alone, that may stay, and of their creators, with their VR.
 
     An element stays only if it holds what it should, numbers or a term: a text is not known to be safe.
     """
-    kept: set[BaseTag] = set()
+    kept: dict[BaseTag, str] = {}
     for (group, block), owner in creators_of(dataset).items():
         for (of_group, element), vr in KEPT.get(owner, {}).items():
             tag = Tag(group, block << 8 | element)
             if of_group == group and tag in dataset and _is_plain(dataset.get_item(tag), vr):
-                kept |= {tag, Tag(group, block)}
-    return frozenset(kept)
+                kept |= {tag: vr, Tag(group, block): "LO"}
+    return kept
 
 
 def _is_plain(element: DataElement | RawDataElement, vr: str) -> bool:

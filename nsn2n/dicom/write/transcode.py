@@ -8,7 +8,7 @@ moved as raw bytes wherever their bytes are the same in the new encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
@@ -35,14 +35,17 @@ def raw_element(tag: BaseTag, vr: str, value: bytes) -> RawDataElement:
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
-def _none(dataset: Dataset) -> frozenset[BaseTag]:
-    return frozenset()
+Keep = Callable[[Dataset], Mapping[BaseTag, str]]
+
+
+def _none(dataset: Dataset) -> Mapping[BaseTag, str]:
+    return {}
 
 
 def to_explicit_little_endian(
     source: Dataset,
     drop: Callable[[BaseTag], bool],
-    keep: Callable[[Dataset], Collection[BaseTag]] = _none,
+    keep: Keep = _none,
     parent_encoding: str | list[str] = default_encoding,
 ) -> Dataset:
     """Copy a dataset that was read from a file, and the items of its sequences.
@@ -54,7 +57,8 @@ def to_explicit_little_endian(
     drop : callable
         Tells of each tag, on all levels, whether to leave it out.
     keep : callable
-        Gives, for the dataset of each level, tags that stay although they would be dropped.
+        Gives, for the dataset of each level, tags that stay although they would be dropped, and the value
+        representation of each, which implicit VR does not tell.
     parent_encoding
         Python codecs of the dataset around this one.
 
@@ -70,7 +74,7 @@ def to_explicit_little_endian(
     kept = keep(source)
     for tag in sorted(source.keys()):
         if tag in kept or not drop(tag):
-            target[tag] = _converted(source, tag, drop, keep, encoding)
+            target[tag] = _converted(source, tag, drop, keep, kept.get(tag), encoding)
     target.set_original_encoding(False, True, encoding)
     return target
 
@@ -79,13 +83,16 @@ def _converted(
     source: Dataset,
     tag: BaseTag,
     drop: Callable[[BaseTag], bool],
-    keep: Callable[[Dataset], Collection[BaseTag]],
+    keep: Keep,
+    known_vr: str | None,
     encoding: str | list[str],
 ) -> DataElement | RawDataElement:
     little_endian = source.original_encoding[1]
     element: DataElement | RawDataElement = source.get_item(tag)
     if isinstance(element, RawDataElement):
         vr = element.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
+        if vr == "UN" and known_vr and little_endian:
+            vr = known_vr
         if vr in BYTE_ORDER_FREE_VRS or (little_endian and vr != "SQ" and len(vr) == 2):
             return raw_element(tag, vr, element.value or b"")
         element = source[tag]

@@ -97,3 +97,21 @@ def test_in_a_derived_series_they_stay_on_their_level_only(make_series, edit_fil
         assert (target[0x70530010].value, target[0x70531000].value) == (PET, 0.00125)
         assert not any(element.tag.is_private for element in target.ReferencedImageSequence[0])
         assert b"SECRET" not in file.read_bytes()
+
+
+def test_a_source_of_implicit_vr_says_not_what_they_are_and_the_new_series_does(make_series, tmp_path, derivation):
+    files = make_series(modality="MR", volume_dhw=np.random.default_rng(1).integers(1, 50, (4, 6, 5)))
+
+    def edit(dataset):
+        dataset.private_block(0x0065, "Image Private Header", create=True).add_new(0x09, "FD", 850.0)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        edit(dataset)
+        dataset.save_as(file, implicit_vr=True, little_endian=True)
+    series = read_series(files)
+    written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
+    target = pydicom.dcmread(written.files[0])
+    assert (target[0x00650010].VR, target[0x00651009].VR) == ("LO", "FD")
+    assert target[0x00651009].value == target.DiffusionBValue == 850
