@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc
 import difflib
 import enum
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,18 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from nsn2n.errors import SettingsError
 
-__all__ = ["Option", "check_bounds", "known_key", "option", "option_of", "read_yaml", "updated_from"]
+__all__ = [
+    "Option",
+    "check_bounds",
+    "check_depth",
+    "known_key",
+    "option",
+    "option_of",
+    "read_short_text",
+    "read_yaml",
+    "shown",
+    "updated_from",
+]
 
 _Settings = TypeVar("_Settings")
 
@@ -106,13 +118,13 @@ def check_bounds(settings: Any, prefix: str = "") -> None:
             continue
         if told.choices and value not in told.choices:
             raise SettingsError(
-                f"{prefix}{entry.name} must be one of {', '.join(map(str, told.choices))}; got {value!r}. "
+                f"{prefix}{entry.name} must be one of {', '.join(map(str, told.choices))}; got {shown(value)}. "
                 "Correct it in the configuration."
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if told.bounds and not (number and told.allows(value)):
             raise SettingsError(
-                f"{prefix}{entry.name} must be {told.bounds}; got {value!r}. Correct it in the configuration."
+                f"{prefix}{entry.name} must be {told.bounds}; got {shown(value)}. Correct it in the configuration."
             )
 
 
@@ -128,7 +140,7 @@ def known_key(key: object, known: Sequence[str], what: str, prefix: str = "") ->
         return str(key)
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
     raise SettingsError(
-        f"{what} {prefix + str(key)!r} is unknown. Did you mean {prefix + near!r}? Known: {', '.join(known)}."
+        f"{what} {shown(prefix + str(key))} is unknown. Did you mean {prefix + near!r}? Known: {', '.join(known)}."
     )
 
 
@@ -158,7 +170,7 @@ def updated_from(settings: _Settings, mapping: Mapping[str, Any], prefix: str = 
         current = getattr(settings, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise SettingsError(f"Setting {name!r} must be a mapping; got {value!r}.")
+                raise SettingsError(f"Setting {name!r} must be a mapping; got {shown(value)}.")
             changes[key] = updated_from(current, value, f"{name}.")
         else:
             changes[key] = _checked(name, value, types[key])
@@ -170,7 +182,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         if value not in choices:
-            raise SettingsError(f"Setting {name!r} must be one of {', '.join(map(str, choices))}; got {value!r}.")
+            raise SettingsError(f"Setting {name!r} must be one of {', '.join(map(str, choices))}; got {shown(value)}.")
         return value
     options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     allowed = tuple(get_origin(one) or one for one in options)
@@ -180,21 +192,21 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         if isinstance(one, type) and issubclass(one, enum.Enum) and isinstance(value, str):
             known = {str(member.value): member for member in one}
             if value not in known:
-                raise SettingsError(f"Setting {name!r} must be one of {', '.join(known)}; got {value!r}.")
+                raise SettingsError(f"Setting {name!r} must be one of {', '.join(known)}; got {shown(value)}.")
             return known[value]
     if Path in allowed and isinstance(value, str):
         return Path(value)
     if tuple in allowed and isinstance(value, (list, tuple)):
         if not all(isinstance(entry, str) for entry in value):
-            raise SettingsError(f"Setting {name!r} must be a list of texts, in quotes; got {value!r}.")
+            raise SettingsError(f"Setting {name!r} must be a list of texts, in quotes; got {shown(value)}.")
         return tuple(value)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         wanted = " or ".join(_NAMES.get(one, one.__name__) for one in allowed)
-        raise SettingsError(f"Setting {name!r} must be of type {wanted}; got {value!r}.")
+        raise SettingsError(f"Setting {name!r} must be of type {wanted}; got {shown(value)}.")
     if isinstance(value, float) and not math.isfinite(value):
-        raise SettingsError(f"Setting {name!r} must be finite; got {value!r}.")
+        raise SettingsError(f"Setting {name!r} must be finite; got {shown(value)}.")
     return value
 
 
@@ -202,8 +214,29 @@ _NAMES: Mapping[Any, str] = {type(None): "null", tuple: "list", Path: "str", col
 """Types by the names that YAML has for them."""
 
 
+MOST_BYTES = 1 << 17
+"""Of a configuration file: those of this project have some thousand."""
+
+MOST_DEPTH = 32
+"""Of mappings and lists in each other."""
+
+MOST_VALUES = 10_000
+"""With what stands in mappings and lists, and each time that an alias repeats it."""
+
+MOST_DIGITS = 64
+"""Of a number."""
+
+MOST_SHOWN = 200
+"""Characters of a wrong value."""
+
+_PARSE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the parser of YAML raises beside its own errors, where a value does not fit the type that it is said to have."""
+
+
 def read_yaml(file: str | os.PathLike[str], what: str) -> Any:
     """Read a YAML or JSON file; None if it is empty.
+
+    Aliases count as what they stand for, since few of them can make endless content; what looks like a date is text.
 
     Parameters
     ----------
@@ -214,14 +247,111 @@ def read_yaml(file: str | os.PathLike[str], what: str) -> Any:
     Raises
     ------
     SettingsError
-        If it cannot be read, or is not YAML.
+        If it cannot be read, is not YAML, or is longer or deeper than any configuration.
     """
     import yaml  # here: the settings of the method need none
 
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))  # JSON is YAML too
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(read_short_text(file), _plain_loader())  # JSON is YAML too
+        check_depth(content)
+        return content
+    except (OSError, yaml.YAMLError, *_PARSE_ERRORS) as error:
         reason = " ".join(str(error).split())
+        if isinstance(error, (ArithmeticError, AttributeError, LookupError, TypeError)):
+            reason = f"a value that is not of its type ({type(error).__name__})"
         raise SettingsError(
             f"{what} must be a readable YAML or JSON file; got {reason} at {file}. Correct it."
         ) from error
+
+
+def read_short_text(file: str | os.PathLike[str]) -> str:
+    """Read a file of UTF-8 that is no longer than any configuration.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, is longer, or no UTF-8.
+    """
+    with Path(file).open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES} bytes")
+    return content.decode("utf-8")
+
+
+def check_depth(value: Any) -> None:
+    """Refuse mappings and lists that are nested deeper than in any configuration.
+
+    Raises
+    ------
+    ValueError
+        If they are.
+    """
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if level:
+        raise ValueError(f"more than {MOST_DEPTH} levels")
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it; of a long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+@functools.cache
+def _plain_loader() -> Any:
+    """Return the class that reads YAML: PyYAML's safe one, within the bounds above."""
+    import yaml
+
+    def _composer_error(problem: str, place: Any) -> Exception:
+        return yaml.composer.ComposerError(None, None, problem, place.start_mark)
+
+    class PlainLoader(yaml.SafeLoader):
+        """Takes plain values in mappings and lists, and no more of them than a configuration has."""
+
+        depth = values = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            if isinstance(event, yaml.AliasEvent):
+                node = super().compose_node(parent, index)
+                # What is being composed has no number of values yet: it would hold itself.
+                self.values += getattr(node, "values", MOST_VALUES)
+            else:
+                self.depth += 1
+                before, self.values = self.values, self.values + 1
+                if self.depth > MOST_DEPTH:
+                    raise _composer_error(f"more than {MOST_DEPTH} levels", event)
+                node = super().compose_node(parent, index)
+                node.values = self.values - before  # type: ignore[union-attr]
+                self.depth -= 1
+            if self.values > MOST_VALUES:
+                raise _composer_error(f"more than {MOST_VALUES} values", event)
+            return node
+
+        def compose_scalar_node(self, anchor: Any) -> Any:
+            node = super().compose_scalar_node(anchor)
+            if node.tag in _NUMBERS and len(node.value) > MOST_DIGITS:
+                raise _composer_error(f"a number of {len(node.value)} characters", node)
+            return node
+
+    # Each begins with the characters that a value of its kind can begin with.
+    PlainLoader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    PlainLoader.yaml_constructors = {
+        tag: construct for tag, construct in yaml.SafeLoader.yaml_constructors.items() if tag != _TIMESTAMP
+    }
+    return PlainLoader
+
+
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ WORK_BYTES_PER_VOXEL = 10
 RESULT_BYTES_PER_VOXEL = 8
 """Of one of several parts besides: what comes of it stands beside the whole before it is put there."""
 
-FIXED_BYTES = 440 << 20
-"""PyTorch, and what a fit takes whatever the volume.
+LIBRARY_BYTES, FIT_BYTES = 250 << 20, 190 << 20
+"""PyTorch, where it is not loaded yet; and what a fit takes whatever the volume.
 
 Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB before the volume is read): CT 814 and
 1081 MiB, MR 752 and 1023 MiB, 18 bytes per voxel; NIfTI of float32 with NaN in a quarter of the voxels 876 and 1281
@@ -80,7 +81,8 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
     """
     part = voxels if largest_part is None else largest_part
     of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
-    needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + FIXED_BYTES + beside
+    fixed = FIT_BYTES + (0 if "torch" in sys.modules else LIBRARY_BYTES)
+    needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + fixed + beside
     available = available_bytes()
     if available is None or needed <= available:
         return None

@@ -12,16 +12,24 @@ import fcntl
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from nsn2n.errors import NSN2NError
 
 __all__ = ["PREFIX", "hidden_folder", "remove_abandoned", "unfinished_folders"]
 
 logger = logging.getLogger(__name__)
 
 PREFIX = ".nsn2n-"
+
+WAIT_S = 30.0
+"""For the lock of a folder, which others hold for moments only."""
+
+_POLL_S = 0.05
 
 _unfinished: set[Path] = set()
 
@@ -40,6 +48,11 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
     Yields
     ------
     path
+
+    Raises
+    ------
+    NSN2NError
+        If another process keeps `parent` locked.
     """
     hidden, descriptor = parent, None
     try:
@@ -48,7 +61,7 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
             _unfinished.add(hidden)
             hidden.mkdir()
             descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
-            _lock(descriptor, wait=True)  # nobody takes it for abandoned
+            _lock(descriptor)  # nobody takes it for abandoned
         yield hidden
     finally:
         if hidden in _unfinished:
@@ -64,16 +77,29 @@ def unfinished_folders() -> tuple[Path, ...]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the hidden folders of processes that are gone; one that cannot be removed stays, and is no error."""
+    """Remove the hidden folders of processes that are gone.
+
+    What cannot be removed stays, and is no error; so do files, pipes and links of such a name.
+
+    Raises
+    ------
+    NSN2NError
+        If another process keeps `parent` locked.
+    """
     with suppress(OSError), _locked(parent):
         for hidden in sorted(parent.glob(f"{PREFIX}*")):
-            descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                if _lock(descriptor, wait=False):
-                    shutil.rmtree(hidden)
-                    logger.info("removed %s, which a run that was stopped had left", hidden)
-            finally:
-                os.close(descriptor)
+            with suppress(OSError):
+                _remove_if_abandoned(hidden)
+
+
+def _remove_if_abandoned(hidden: Path) -> None:
+    descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _lock(descriptor):
+            shutil.rmtree(hidden)
+            logger.info("removed %s, which a run that was stopped had left", hidden)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -81,16 +107,25 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes that ask for it out of a folder. They wait, so for moments only."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(descriptor, wait=True)
+        end = time.monotonic() + WAIT_S
+        while _lock(descriptor) is False:
+            if time.monotonic() >= end:
+                raise NSN2NError(
+                    f"the output folder must be free for a moment; another process has kept {folder} locked for "
+                    f"{WAIT_S:.0f} s. End that process, or choose another folder."
+                )
+            time.sleep(_POLL_S)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open folder; False if another process has it, or the file system knows no locks."""
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open folder; False if another process has it, None if the file system knows no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True

@@ -80,6 +80,7 @@ def read_series(
         does not suffice.
     """
     plan = plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps, limits=limits)
+    plan.check_memory()
     slices, geometry = plan.slices, plan.geometry
     plan.log()
     values_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)

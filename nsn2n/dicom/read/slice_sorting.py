@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +70,17 @@ class SeriesPlan:
         for line in self.remarks:
             logger.info("series %s: %s", series, line)
 
+    def check_memory(self) -> None:
+        """Refuse a series for whose run there is not memory enough; to be asked before its pixels are read."""
+        depth, height, width = self.geometry.shape_dhw
+        shortage = memory_shortage(depth * height * width, max(self.geometry.slice_counts) * height * width)
+        if shortage is not None:
+            raise refusal(
+                f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage}",
+                "Use a machine with more memory, or fewer slices.",
+                header=self.slices[0].header,
+            )
+
 
 def inspect_series(
     files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False
@@ -79,7 +89,9 @@ def inspect_series(
 
     Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read.
     """
-    return plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps).geometry
+    plan = plan_series(files, allow_own_output=allow_own_output, refuse_gaps=refuse_gaps)
+    plan.check_memory()
+    return plan.geometry
 
 
 def plan_series(
@@ -87,7 +99,8 @@ def plan_series(
 ) -> SeriesPlan:
     """Check the headers of a series and put its slices in order.
 
-    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read.
+    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read, and whether
+    they fit into memory is not asked: what was written is planned too, beside the volume that it is of.
     """
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
@@ -99,7 +112,6 @@ def plan_series(
     stacks, told = _stacks(slices, refuse_gaps)
     slices = [facts for stack, _ in stacks for facts in stack]
     geometry = SeriesGeometry(tuple(part for _, stack in stacks for part in stack.parts))
-    _check_memory(geometry, slices[0])
     return SeriesPlan(
         slices=tuple(slices),
         geometry=geometry,
@@ -294,14 +306,3 @@ def _factors(slices: Sequence[SliceFacts]) -> str:
     if kept:
         return f"the private factor of Philips is kept, {' and '.join(kept)}; others in private attributes are not"
     return "factors to uptake values in private attributes are not copied"
-
-
-def _check_memory(geometry: SeriesGeometry, first: SliceFacts) -> None:
-    pixels = math.prod(geometry.shape_dhw[1:])
-    shortage = memory_shortage(pixels * geometry.shape_dhw[0], pixels * max(geometry.slice_counts))
-    if shortage is not None:
-        raise refusal(
-            f"a volume must fit into memory; {geometry.shape_dhw} voxels {shortage}",
-            "Use a machine with more memory, or fewer slices.",
-            header=first.header,
-        )

@@ -34,6 +34,7 @@ from nsn2n.dicom.attributes import values
 from nsn2n.dicom.image_kinds import is_own_output, why_not_a_volume
 from nsn2n.dicom.selection.scan import Scan, SeriesRecord
 from nsn2n.errors import DicomError, SettingsError
+from nsn2n.runtime.config_loading import MOST_DIGITS, check_depth, read_short_text, shown
 
 __all__ = [
     "LeftAlone",
@@ -117,14 +118,20 @@ def load_rules(text_or_path: str | Path) -> Rules:
     if isinstance(text_or_path, Path) or not text_or_path.lstrip().startswith("{"):
         origin = str(text_or_path)
         try:
-            content = Path(text_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = read_short_text(text_or_path)
+        except (OSError, ValueError) as error:
             raise SettingsError(
-                f"selection rules must be a readable JSON file; got {type(error).__name__} at {origin}. Check the path."
+                f"selection rules must be a readable JSON file; got {type(error).__name__} at {shown(origin)[1:-1]}. "
+                "Check the path, and that it is a short file of UTF-8."
             ) from error
     try:
-        parsed = json.loads(str(content))
-    except json.JSONDecodeError as error:
+        parsed = json.loads(str(content), parse_int=_number, parse_float=_number)
+        check_depth(parsed)
+    except RecursionError as error:
+        raise SettingsError(
+            f"{origin} must be JSON; got more levels than can be read. Correct the text there."
+        ) from error
+    except ValueError as error:
         raise SettingsError(f"{origin} must be JSON; got {error}. Correct the text there.") from error
     selections = parsed.get("selections") if isinstance(parsed, dict) else None
     if not isinstance(selections, list) or not selections or set(parsed) != {"selections"}:
@@ -132,13 +139,19 @@ def load_rules(text_or_path: str | Path) -> Rules:
     return Rules(tuple(_selection_rule(entry, origin) for entry in selections))
 
 
+def _number(text: str) -> int | float:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} characters")
+    return int(text) if text.removeprefix("-").isdigit() else float(text)
+
+
 def _selection_rule(entry: Any, origin: str) -> SelectionRule:
     allowed = {"name", "conditions"}
     if not isinstance(entry, dict) or set(entry) != allowed or not isinstance(entry["conditions"], dict):
-        raise SettingsError(f'each selection in {origin} must have "name" and "conditions" only; got {entry!r}.')
+        raise SettingsError(f'each selection in {origin} must have "name" and "conditions" only; got {shown(entry)}.')
     name, conditions = str(entry["name"]).strip(), entry["conditions"]
     if not name or not conditions:
-        raise SettingsError(f"each selection in {origin} must have a name and a condition; got {entry!r}.")
+        raise SettingsError(f"each selection in {origin} must have a name and a condition; got {shown(entry)}.")
     for keyword, value in conditions.items():
         _check_condition(keyword, value, f'selection "{name}" in {origin}')
     return SelectionRule(name, tuple(conditions.items()))
@@ -149,13 +162,13 @@ def _check_condition(keyword: str, value: Any, origin: str) -> None:
         raise SettingsError(f"{keyword} in {origin} must be a DICOM keyword, such as SeriesDescription.")
     items = value if isinstance(value, list) else [value]
     if any(isinstance(item, bool) or not isinstance(item, (str, int, float, type(None))) for item in items):
-        raise SettingsError(f"{keyword} in {origin} must be text, a number or a list of them; got {value!r}.")
+        raise SettingsError(f"{keyword} in {origin} must be text, a number or a list of them; got {shown(value)}.")
     if keyword == "ImageOrientationPatient" and str(value).strip().capitalize() not in ORIENTATIONS:
-        raise SettingsError(f"{keyword} in {origin} must be one of {', '.join(ORIENTATIONS)}; got {value!r}.")
+        raise SettingsError(f"{keyword} in {origin} must be one of {', '.join(ORIENTATIONS)}; got {shown(value)}.")
     if isinstance(value, str):
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise SettingsError(f"{keyword} in {origin} must be a regular expression; got {error}.") from error
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +47,20 @@ def claimed_series(
 
     def label() -> str:
         # Hidden folders first: one that is finished in between is seen twice, and not never.
-        claimed = {int(path.name.split("_")[-2]) for path in output.glob(f"{PREFIX}{study}*_*")}
+        claimed = _claimed_numbers(output, study)
         chosen.append(new_series(source, derivation, {*taken_series_numbers, *claimed, *numbers_in(output, study_uid)}))
         return f"{study}{chosen[-1].SeriesNumber}_"
 
     with hidden_folder(output, label) as hidden:
         yield chosen[-1], hidden
+
+
+def _claimed_numbers(output: Path, study: str) -> set[int]:
+    """Numbers that names of hidden folders tell; others may have such names by chance."""
+    names = (
+        re.fullmatch(rf"{re.escape(PREFIX + study)}(-?\d{{1,12}})_[0-9a-f]+", path.name) for path in output.iterdir()
+    )
+    return {int(name[1]) for name in names if name is not None}
 
 
 def numbers_in(output: Path, study_uid: str) -> set[int]:

@@ -109,3 +109,29 @@ def test_pytorch_is_not_loaded(nsn2n, study, tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_torch)
 
     assert nsn2n("denoise", study, tmp_path / "out", "--dry-run").code == 0
+
+
+def test_volumes_over_time_of_a_nifti_file(nsn2n, tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((8, 7, 5, 3), np.int16), np.diag([1, 1, 2, 1])), tmp_path / "a.nii")
+    plan = nsn2n("denoise", tmp_path / "a.nii", tmp_path / "b.nii", "--dry-run")
+    assert plan.code == 0
+    assert "3 volumes of 5 x 7 x 8 voxels (slices, rows, columns)" in plan.stdout
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_a_nifti_file_that_would_fill_the_memory_is_refused_in_one_line(nsn2n, tmp_path, monkeypatch, dry_run):
+    monkeypatch.setattr("nsn2n.runtime.memory.available_bytes", lambda: 300 << 20)
+    nib.save(nib.Nifti1Image(np.zeros((300, 300, 60), np.uint8), np.diag([1, 1, 2, 1])), tmp_path / "a.nii.gz")
+    done = nsn2n("denoise", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", *dry_run)
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "a.nii.gz must fit into memory" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.mgz", "a.hdr", "a.nrrd", "a.nii.zst"])
+def test_a_file_of_another_format_is_told_what_to_do(nsn2n, tmp_path, name):
+    (tmp_path / name).write_bytes(b"anything")
+    done = nsn2n("denoise", tmp_path / name, tmp_path / "out", "--dry-run")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "must be a single .nii or .nii.gz file" in done.stderr

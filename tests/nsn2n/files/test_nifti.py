@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from nsn2n.errors import VolumeError
 from nsn2n.files.nifti import read_nifti, write_nifti
+from nsn2n.runtime.unfinished import remove_abandoned, unfinished_folders
 
 OBLIQUE = np.array([[-0.7, 0.1, 0.6, 12.0], [0.2, 0.68, 0.9, -40.5], [0.05, -0.2, 2.9, 7.25], [0.0, 0.0, 0.0, 1.0]])
 
@@ -372,3 +373,31 @@ def test_values_beyond_float32_are_refused(tmp_path):
     stored[1, 1, 1] = 1e39
     with pytest.raises(VolumeError, match=r"in\.nii must fit float32; it has magnitudes beyond 3\.4e\+38\. Rescale it"):
         read_nifti(_write(tmp_path / "in.nii", stored))
+
+
+# --- files that are not complete ----------------------------------------------------------------------------
+
+
+def test_another_run_leaves_a_file_that_is_being_written(tmp_path, monkeypatch):
+    volume = read_nifti(_write(tmp_path / "in.nii", np.zeros((2, 3, 4), np.int16)))
+    save = nib.save
+
+    def save_meanwhile(image, path):
+        remove_abandoned(tmp_path)  # as a run of a DICOM series on this folder begins
+        assert unfinished_folders() == (path.parent,)
+        save(image, path)
+
+    monkeypatch.setattr(nib, "save", save_meanwhile)
+    write_nifti(tmp_path / "out.nii", volume.stack.values + 1, volume)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.nii", "out.nii"]
+
+
+def test_what_a_stopped_run_left_is_removed(tmp_path):
+    volume = read_nifti(_write(tmp_path / "in.nii", np.zeros((2, 3, 4), np.int16)))
+    (tmp_path / ".nsn2n-0123").mkdir()
+    (tmp_path / ".nsn2n-0123" / "out.nii").touch()
+
+    write_nifti(tmp_path / "out.nii", volume.stack.values + 1, volume)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.nii", "out.nii"]

@@ -83,3 +83,30 @@ def test_the_input_by_another_name(source, tmp_path):
         denoise_nifti(source, tmp_path / "link.nii", denoise=run)
 
     assert source.read_bytes() == before
+
+
+def test_each_volume_over_time_is_denoised_apart(tmp_path, caplog):
+    caplog.set_level("INFO")
+    volumes = np.random.default_rng(8).normal(200, 12, (20, 22, 5, 3)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volumes, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "bold.nii.gz")
+
+    target = denoise_nifti(tmp_path / "bold.nii.gz", tmp_path / "out", denoise=run)
+
+    found = nib.load(target).get_fdata(dtype=np.float32)
+    for index in range(3):
+        alone = run(volumes[..., index].transpose(2, 1, 0), spacing_mm=(3.0, 1.0, 1.0)).volume
+        np.testing.assert_array_equal(found[..., index], alone.transpose(2, 1, 0))
+    assert "3 volumes of 5 slices; each is denoised apart" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64])
+def test_values_far_from_zero_are_denoised_as_they_are_near_it(tmp_path, dtype):
+    near = np.random.default_rng(9).normal(0, 18, (20, 22, 6)).round()
+    results = []
+    for name, far in (("near", 10_000), ("far", 1_500_000_000)):
+        nib.save(nib.Nifti1Image((near + far).astype(dtype), np.diag([1.0, 1.0, 2.0, 1.0])), tmp_path / f"{name}.nii")
+        target = denoise_nifti(tmp_path / f"{name}.nii", tmp_path / "out", denoise=run)
+        results.append(np.asarray(nib.load(target).dataobj).astype(np.float64) - far)
+
+    assert results[0].std() < 0.8 * near.std()
+    assert np.abs(results[1] - results[0]).max() < 0.3 * near.std()  # the fit sees other last digits

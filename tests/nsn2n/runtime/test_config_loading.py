@@ -6,6 +6,7 @@ name."""
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -18,10 +19,12 @@ from nsn2n.errors import SettingsError
 from nsn2n.runtime.config_loading import (
     Option,
     check_bounds,
+    check_depth,
     known_key,
     option,
     option_of,
     read_yaml,
+    shown,
     updated_from,
 )
 
@@ -286,3 +289,74 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
         read_yaml(file, "--config")
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(f" at {file}. Correct it.")
+
+
+def _aliases(levels):
+    """Each level holds the one before nine times: what is read grows ninefold with each line."""
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_aliases(12), "more than 10000 values"),
+        ("fit: &f\n  steps: *f\n", "more than 10000 values"),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 99)), "more than 32 levels"),
+        ("fit: *f\n", "found undefined alias"),
+        ("[" * 5000, "more than 32 levels"),
+        ('{"a":' * 5000, "more than 32 levels"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(300)), "more than 32 levels"),
+        ("seed: " + "7" * 6000, "a number of 6000 characters"),
+        ("seed: 0x" + "f" * 6000, "a number of 6002 characters"),
+        ("strength: 0." + "3" * 6000, "a number of 6002 characters"),
+        ("seed: !!int ''", "not of its type"),
+        ("seed: !!int many", "invalid literal"),
+        ("force: !!bool perhaps", "not of its type"),
+        ("seed: !!timestamp 2024-01-01", "could not determine a constructor"),
+        ("a: 1\n" * 50_000, "more than 131072 bytes"),
+    ],
+)
+def test_what_would_grow_or_cannot_be_is_refused_at_once(tmp_path, text, said):
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    started = time.monotonic()
+
+    with pytest.raises(SettingsError, match=rf"^--config must be a readable YAML or JSON file; got .*{said}") as caught:
+        read_yaml(file, "--config")
+
+    assert time.monotonic() - started < 5
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500 + len(str(file))
+
+
+@pytest.mark.parametrize("date", ["2024-02-30", "2024-13-45 99:99:99", "2024-02-28"])
+def test_dates_are_texts_whether_they_exist_or_not(tmp_path, date):
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"series_description_suffix: {date}\n")
+    assert read_yaml(file, "--config") == {"series_description_suffix": date}
+
+
+def test_a_few_aliases_are_what_they_stand_for(tmp_path):
+    file = tmp_path / "app.yaml"
+    file.write_text("input: &formats\n- {format: series}\noutput: *formats\nfit: {<<: {steps: 5}}\n")
+    assert read_yaml(file, "app.yaml") == {
+        "input": [{"format": "series"}],
+        "output": [{"format": "series"}],
+        "fit": {"steps": 5},
+    }
+
+
+def test_the_deepest_that_is_allowed_is_read(tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text("[" * 31 + "1" + "]" * 31)
+    value = read_yaml(file, "--config")
+    check_depth(value)
+    with pytest.raises(ValueError, match="more than 32 levels"):
+        check_depth([[value]])
+
+
+def test_of_a_long_value_the_beginning_is_shown():
+    assert shown("ab") == "'ab'"
+    assert shown([1] * 1000) == f"{str([1] * 1000)[:200]}..."

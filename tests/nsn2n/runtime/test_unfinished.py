@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from nsn2n.errors import NSN2NError
+from nsn2n.runtime import unfinished
 from nsn2n.runtime.unfinished import hidden_folder, remove_abandoned, unfinished_folders
 
 
@@ -58,6 +63,8 @@ def test_relative_folder_is_known_by_its_full_path(tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
+from nsn2n.errors import NSN2NError
+from nsn2n.runtime import unfinished
 from nsn2n.runtime.unfinished import hidden_folder
 with hidden_folder(Path(sys.argv[1])) as folder:
     (folder / "IM0001.dcm").write_text("half")
@@ -143,3 +150,71 @@ def test_names_are_chosen_one_after_the_other(tmp_path):
     second.join()
 
     assert order == ["first", "second"]
+
+
+def test_what_is_no_folder_stays_and_stops_nothing(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / ".nsn2n-a-file").touch()
+    os.mkfifo(tmp_path / ".nsn2n-b-pipe")
+    (tmp_path / ".nsn2n-c-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".nsn2n-d-loop").symlink_to(tmp_path / ".nsn2n-d-loop")
+    (tmp_path / ".nsn2n-e").mkdir()
+
+    remove_abandoned(tmp_path)
+    with hidden_folder(tmp_path) as folder:
+        assert folder.is_dir()
+
+    names = {".nsn2n-a-file", ".nsn2n-b-pipe", ".nsn2n-c-link", ".nsn2n-d-loop"}
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", *names}
+    assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_one_that_cannot_be_removed_keeps_no_other(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / f".nsn2n-{name}").mkdir()
+    remove = unfinished.shutil.rmtree
+
+    def rmtree(path, **options):
+        if path.name.endswith("a"):
+            raise PermissionError(path)
+        remove(path, **options)
+
+    monkeypatch.setattr(unfinished.shutil, "rmtree", rmtree)
+    remove_abandoned(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [".nsn2n-a"]
+
+
+def make_one(parent):
+    with hidden_folder(parent):
+        pytest.fail("made")
+
+
+@pytest.mark.parametrize("call", [remove_abandoned, make_one])
+def test_a_folder_that_stays_locked_is_told_in_one_line(tmp_path, monkeypatch, call):
+    monkeypatch.setattr(unfinished, "WAIT_S", 0.2)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    started = time.monotonic()
+    try:
+        with pytest.raises(NSN2NError, match=r"must be free for a moment; another .* has kept .* locked") as caught:
+            call(tmp_path)
+    finally:
+        os.close(descriptor)
+    assert 0.2 <= time.monotonic() - started < 5
+    assert "\n" not in str(caught.value)
+    assert unfinished_folders() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_no_reason_to_wait(tmp_path, monkeypatch):
+    def flock(_descriptor, _how):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / ".nsn2n-old").mkdir()
+    remove_abandoned(tmp_path)
+    with hidden_folder(tmp_path) as folder:
+        assert folder.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [".nsn2n-old"]  # perhaps somebody works on it

@@ -227,12 +227,28 @@ def test_series_belongs_to_the_first_rule_that_takes_it(study):
             '{"selections": [{"name": "a", "conditions": {"ImageOrientationPatient": "Oblique"}}]}',
             "must be one of",
         ),
+        ('{"selections":' + "[" * 100_000, "more levels than can be read"),
+        ('{"selections": [' + "[" * 40 + "]" * 41 + "}", "got more than 32 levels"),
+        (
+            '{"selections": [{"name": "a", "conditions": {"SeriesNumber": ' + "3" * 6000 + "}}]}",
+            "got a number of 6000 characters",
+        ),
+        (
+            '{"selections": [{"name": "a", "conditions": {"SliceThickness": [0, 1.' + "3" * 6000 + "]}}]}",
+            "got a number of 6002 characters",
+        ),
+        (
+            '{"selections": [{"name": "a", "conditions": {"Modality": "C{99999999999999}"}}]}',
+            "must be a regular expression",
+        ),
+        ("a\0b", "readable JSON file; got ValueError"),
         ("no such file.json", "readable JSON file; got FileNotFoundError at no such file"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(text, message):
-    with pytest.raises(SettingsError, match=message):
+    with pytest.raises(SettingsError, match=message) as caught:
         load_rules(text)
+    assert str(caught.value).isprintable()
 
 
 def test_condition_of_a_wrong_shape_on_a_number_is_refused(study):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -63,6 +64,17 @@ def test_a_number_at_work_is_taken(make_series, tmp_path, derivation):
         assert two.is_dir()
     with claimed_series(tmp_path, header, derivation) as (third, _):
         assert third.SeriesNumber == 1001
+
+
+def test_names_that_tell_no_number_do_not_matter(make_series, tmp_path, derivation):
+    header = pydicom.dcmread(make_series()[0])
+    with claimed_series(tmp_path, header, derivation) as (first, folder):
+        study = folder.name.split("_")[0]
+        for name in (f"{study}_x_y", f"{study}__", f"{study}_1_2_zz", f"{study}_{'9' * 6000}"[:200] + "_ab"):
+            (tmp_path / name).touch()
+        os.mkfifo(tmp_path / ".nsn2n-pipe")
+        with claimed_series(tmp_path, header, derivation) as (second, _):
+            assert second.SeriesNumber == first.SeriesNumber + 1
 
 
 def test_numbers_below_zero(make_series, tmp_path):
