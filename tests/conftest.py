@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -22,6 +25,21 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Command line and application configure the logging of their process, which here is that of all tests."""
+    loggers = [logging.getLogger(name) for name in ("", "nsn2n", "pydicom")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    excepthook = sys.excepthook
+    with warnings.catch_warnings():
+        yield
+        logging.captureWarnings(False)
+    sys.excepthook = excepthook
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from functools import partial
 
@@ -25,17 +24,6 @@ def _own_environment(monkeypatch, tmp_path):
         "nsn2n: {preset: fast, seed: 1, config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n"
     )
     monkeypatch.setenv("HOLOSCAN_CONFIG_PATH", str(file))
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    """The application configures the logging of its process."""
-    loggers = [logging.getLogger(name) for name in ("", "nsn2n", "pydicom")]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 PATIENT = {

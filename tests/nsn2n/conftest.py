@@ -6,14 +6,12 @@ files, and validators as oracles."""
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import shutil
 import subprocess
 import sys
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,20 +43,7 @@ def brief_config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def _logging_as_before() -> Iterator[None]:
-    root, own, of_pydicom = logging.getLogger(), logging.getLogger("nsn2n"), logging.getLogger("pydicom")
-    handlers, levels = root.handlers[:], [logger.level for logger in (root, own, of_pydicom)]
-    with warnings.catch_warnings():
-        yield
-    root.handlers[:] = handlers
-    for logger, level in zip((root, own, of_pydicom), levels, strict=True):
-        logger.setLevel(level)
-
-
-@pytest.fixture
-def nsn2n(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], _logging_as_before: None
-) -> Callable[..., Finished]:
+def nsn2n(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Run ``nsn2n`` with arguments."""
     from nsn2n.cli.main import main
 

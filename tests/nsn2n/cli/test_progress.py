@@ -13,11 +13,6 @@ from nsn2n.cli.progress import show_progress
 from nsn2n.runtime import logs
 
 
-@pytest.fixture(autouse=True)
-def _logging(_logging_as_before):
-    """The bars change where log lines go."""
-
-
 def test_bars_show_the_time_left_and_log_lines_above_them():
     terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
 
