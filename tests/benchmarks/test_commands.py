@@ -29,6 +29,7 @@ LEAST = {
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
     "python benchmarks/structure.py": "--size tiny --cases checkerboard --presets fast --seeds 1 --budget 0.1",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "--seconds 0",
+    "python -m tests.nsn2n.files.fuzz --seconds 600": "--seconds 0",
 }
 """What is added to each."""
 SHOWN = {
@@ -39,6 +40,7 @@ SHOWN = {
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
     "python benchmarks/structure.py": "│ fast: ",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "seeds 0 to 0: ",
+    "python -m tests.nsn2n.files.fuzz --seconds 600": "seeds 0 to 0: ",
 }
 
 
