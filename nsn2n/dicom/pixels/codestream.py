@@ -1,47 +1,113 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The size that a codestream gives itself, before a decoder takes memory for it."""
+"""The size that a codestream gives itself, before a decoder takes memory for it.
+
+It is read at the one place where a decoder reads it. Whatever could lead the two to different places is no codestream
+here: a decoder skips what it does not know by rules of its own.
+"""
 
 from __future__ import annotations
 
-__all__ = ["size_in_codestream"]
+import struct
+from typing import NamedTuple
+
+__all__ = ["CodestreamSize", "size_in_codestream"]
 
 JPEG_2000_START = b"\xff\x4f\xff\x51"
 """Markers SOC and SIZ, with which every codestream of JPEG 2000 and HTJ2K begins (ISO/IEC 15444-1 A.4, A.5.1)."""
+
+JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+"""The first box of a JP2 file (ISO/IEC 15444-1 I.5.1)."""
 
 JPEG_START = b"\xff\xd8"
 
 FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Markers SOF of JPEG (ISO/IEC 10918-1 B.1.1.3) and of JPEG-LS (ISO/IEC 14495-1 C.2.2)."""
 
+BEFORE_FRAME = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xF8, 0xFE})
+"""Markers of tables, applications and comments, each with its length. Those without one are at home in a scan only."""
 
-def size_in_codestream(data: bytes) -> tuple[int, int] | None:
-    """Return (rows, columns) that a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream claims; None if it is none.
+
+class CodestreamSize(NamedTuple):
+    """What a decoder takes memory for."""
+
+    rows: int
+    columns: int
+    components: int
+    tiles: int = 1
+
+
+def size_in_codestream(data: bytes) -> CodestreamSize | None:
+    """Return what a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream claims; None if it is none.
 
     Parameters
     ----------
     data : bytes
         All of the codestream; a JPEG 2000 one may lie in the boxes of a file format.
     """
-    if data[:2] == JPEG_START:
-        return _jpeg_size(data)
-    start = data.find(JPEG_2000_START)
-    if start < 0 or len(data) < start + 24:
+    try:
+        if data.startswith(JPEG_START):
+            return _jpeg_size(data)
+        start = _first_codestream_box(data) if data.startswith(JP2_START) else 0
+        return None if start is None else _jpeg_2000_size(data, start)
+    except struct.error:  # the end of the data
         return None
-    right, bottom, left, top = (int.from_bytes(data[start + at : start + at + 4], "big") for at in (8, 12, 16, 20))
-    return bottom - top, right - left
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+def _jpeg_size(data: bytes) -> CodestreamSize | None:
     place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    while True:
+        fill_or_start, marker, length = struct.unpack_from(">BBH", data, place)
+        if fill_or_start != 0xFF:
+            return None
         if marker == 0xFF:  # fill byte
             place += 1
         elif marker in FRAME_HEADERS:
-            return int.from_bytes(data[place + 5 : place + 7], "big"), int.from_bytes(
-                data[place + 7 : place + 9], "big"
-            )
+            rows, columns, components = struct.unpack_from(">HHB", data, place + 5)
+            return CodestreamSize(rows, columns, components)
+        elif marker in BEFORE_FRAME and length >= 2:
+            place += 2 + length
         else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
+            return None
+
+
+def _first_codestream_box(data: bytes) -> int | None:
+    """Where the contents of the first box jp2c begin, the one that is decoded (ISO/IEC 15444-1 I.4, I.5.4)."""
+    place = 0
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, place)
+        header = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, place + 8)
+            header = 16
+        elif length == 0:  # to the end of the file
+            length = len(data) - place
+        if length < header or length > len(data) - place:
+            return None
+        if kind == b"jp2c":
+            # A palette makes up to 255 components out of one. A decoder takes it from wherever it lies.
+            return None if b"pclr" in data[:place] else place + header
+        place += length
+
+
+def _jpeg_2000_size(data: bytes, start: int) -> CodestreamSize | None:
+    """What SIZ says (ISO/IEC 15444-1 A.5.1), which stands directly after SOC."""
+    if data[start : start + 4] != JPEG_2000_START:
+        return None
+    length, _, right, bottom, left, top, *grid, components = struct.unpack_from(">HH8IH", data, start + 4)
+    tile_width, tile_height, tile_left, tile_top = grid
+    samples = data[start + 42 : start + 4 + length]
+    # Of components that leave samples out, an image of another size is made.
+    if length != 38 + 3 * components or samples[1::3] + samples[2::3] != b"\1" * (2 * components):
+        return None
+    across, down = _tiles(left, right, tile_left, tile_width), _tiles(top, bottom, tile_top, tile_height)
+    if across is None or down is None:
+        return None
+    return CodestreamSize(bottom - top, right - left, components, across * down)
+
+
+def _tiles(start: int, end: int, first: int, size: int) -> int | None:
+    """How many tiles cover a side of the image; None where the first one does not hold its start (B.3)."""
+    if not (first <= start < end and start < first + size):
+        return None
+    return -(-(end - first) // size)

@@ -36,6 +36,7 @@ from pydicom.uid import (
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, text
 from nsn2n.dicom.pixels.codestream import size_in_codestream
+from nsn2n.dicom.pixels.rle_segments import check_rle_segments
 from nsn2n.errors import DicomError
 
 __all__ = [
@@ -64,7 +65,7 @@ class Codec:
     lossy_method: str = ""
     """LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1) if values may have been lost; empty if they were not."""
     end_marker: bytes = b"\xff\xd9"
-    """What closes a complete codestream; RLE has nothing of the kind, but its decoder counts."""
+    """What closes a complete codestream; RLE has nothing of the kind, but its bytes are counted."""
 
 
 CODECS = {
@@ -86,6 +87,10 @@ CODECS = {
 
 PACKAGES = {"gdcm": ("python-gdcm",), "pyjpegls": ("pyjpegls",), "pylibjpeg": ("pylibjpeg", "pylibjpeg-openjpeg")}
 """What pip calls the packages of which each decoder is made; pydicom itself needs none."""
+
+
+FEW_TILES, SMALL_TILE = 64, 256
+"""A decoder takes some 7 kB for each tile. Tiles of fewer pixels than this are no use, but for a few at the edges."""
 
 
 class LossyCompression(NamedTuple):
@@ -131,9 +136,7 @@ def decode_frame(dataset: Dataset) -> NDArray[np.generic]:
         # Decoders are lenient in different ways: a few fill the rest of a cut image with what they have.
         if not complete:
             raise DicomError("a codestream that ends before its end marker")
-        claimed, expected = size_in_codestream(codestream), (dataset.Rows, dataset.Columns)
-        if codec.end_marker and claimed != expected:  # a decoder would take memory for whatever is claimed
-            raise DicomError("a codestream of " + (" x ".join(map(str, claimed)) if claimed else "no") + " pixels")
+        _check_size(codestream, dataset)
         decoded = pixel_array(dataset, decoding_plugin=codec.plugin)
         if codec.plugin == "gdcm" and not _holds_whole_values(decoded, dataset):
             raise DicomError("a codestream with values beyond BitsStored")
@@ -160,6 +163,23 @@ def lossy_compression(dataset: Dataset, native_bytes: int) -> LossyCompression |
     return LossyCompression(codec.lossy_method, native_bytes / encoded_bytes)
 
 
+def _check_size(codestream: bytes, dataset: Dataset) -> None:
+    """Refuse what the attributes do not say: a decoder would take memory for whatever is claimed."""
+    pixels = dataset.Rows * dataset.Columns
+    if transfer_syntax(dataset) == RLELossless:
+        check_rle_segments(codestream, dataset.SamplesPerPixel * dataset.BitsAllocated // 8, pixels)
+        return
+    claimed = size_in_codestream(codestream)
+    if claimed is None:
+        raise DicomError("a codestream of no pixels")
+    if (claimed.rows, claimed.columns) != (dataset.Rows, dataset.Columns):
+        raise DicomError(f"a codestream of {claimed.rows} x {claimed.columns} pixels")
+    if claimed.components != dataset.SamplesPerPixel:
+        raise DicomError(f"a codestream of {claimed.components} samples per pixel, not {dataset.SamplesPerPixel}")
+    if claimed.tiles > FEW_TILES + pixels // SMALL_TILE:
+        raise DicomError(f"a codestream of {claimed.tiles} tiles for {dataset.Rows} x {dataset.Columns} pixels")
+
+
 def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:
     """Whether GDCM, which cuts values to BitsStored without a word, has cut none: it decodes the full words too.
 
@@ -173,4 +193,8 @@ def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:
 
 def _codestream(dataset: Dataset) -> bytes:
     """All fragments of the one frame."""
-    return next(generate_frames(dataset.PixelData, number_of_frames=1), b"")
+    frames = generate_frames(dataset.PixelData, number_of_frames=1)
+    first = next(frames, b"")
+    if next(frames, None) is not None:  # it would be decoded too
+        raise DicomError("more than one frame")
+    return first
