@@ -20,6 +20,7 @@ from nsn2n.errors import DicomError
 
 __all__ = [
     "PARSE_ERRORS",
+    "has_burned_in_text",
     "integer",
     "numbers",
     "one_line",
@@ -110,6 +111,11 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
 def text(header: Dataset, keyword: str) -> str:
     r"""The attribute as text, several values joined by ``\``; "" if absent or empty."""
     return "\\".join(str(value) for value in values(header, keyword))
+
+
+def has_burned_in_text(header: Dataset) -> bool:
+    """Whether a header says that its pixels show text that may identify the patient."""
+    return text(header, "BurnedInAnnotation").strip().upper() == "YES"
 
 
 def series_number(header: Dataset) -> int | None:

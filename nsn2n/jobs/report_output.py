@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pydicom
+from pydicom.dataset import Dataset
 
-from nsn2n.dicom.attributes import series_number, text
+from nsn2n.dicom.attributes import has_burned_in_text, series_number, text
 from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.jobs.outcomes import warned
+from nsn2n.runtime.modes import mode_of_all
 
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
@@ -47,7 +49,7 @@ def write_quality_report(
 
     page: Path | None = None
     with warned("its report"):
-        header = pydicom.dcmread(written.files[0], stop_before_pixels=True)
+        header = _header(written.files[0])
         keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
         of_study = {keyword: text(header, keyword) for keyword in keywords}
         page = write_report(
@@ -60,6 +62,13 @@ def write_quality_report(
                 "TransferSyntaxUID": text(header.file_meta, "TransferSyntaxUID"),
                 "clipped_voxels": written.clipped_voxels,
             },
+            # What a source says of its pixels, the new series says too.
+            pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
+            mode=mode_of_all(written.files),
         )
         logger.info("report: %s", page)
     return page
+
+
+def _header(file: Path) -> Dataset:
+    return pydicom.dcmread(file, stop_before_pixels=True)

@@ -27,8 +27,10 @@ from nsn2n.stack.parts import places_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 """Of report.json: the first number changes when a reader of the old form would fail."""
+
+PICTURES_LEFT_OUT = "No picture is shown: the slices have text in their pixels, which may identify the patient."
 
 BEFORE, AFTER, REMOVED = "#7a828c", "#0b63b8", "#c8502b"
 
@@ -39,6 +41,8 @@ def write_report(
     *,
     source: Mapping[str, Any] | None = None,
     derived: Mapping[str, Any] | None = None,
+    pictures: bool = True,
+    mode: int = 0o666,
 ) -> Path:
     """Write both files into a folder, which is made if absent.
 
@@ -48,6 +52,10 @@ def write_report(
     data : ReportData
     source, derived : mapping, optional
         What names the volumes, for example SeriesInstanceUID; plain values. Nothing of the patient.
+    pictures : bool
+        False where text in the voxels may identify the patient: one sentence stands in place of all pictures.
+    mode : int
+        The permissions that new files get, as far as the umask leaves them.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def write_report(
     NSN2NError
         If the files cannot be written.
     """
-    record, target = report_json(data, source=source, derived=derived), Path(folder)
+    record, target = report_json(data, source=source, derived=derived, pictures=pictures), Path(folder)
     texts = {
         "report.json": json.dumps(record, indent=1, allow_nan=False) + "\n",
         "report.html": report_html(data, record),
@@ -67,7 +75,7 @@ def write_report(
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, content in texts.items():
-            _write_whole(target / name, content)
+            _write_whole(target / name, content, mode)
     except OSError as error:
         raise NSN2NError(
             f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
@@ -76,11 +84,12 @@ def write_report(
     return target / "report.html"
 
 
-def _write_whole(file: Path, content: str) -> None:
+def _write_whole(file: Path, content: str, mode: int) -> None:
     """Write a file beside its place, and move it there when all of it is on the disk."""
     beside = file.with_name(f".{file.name}.part")
     try:
-        with beside.open("w", encoding="utf-8") as stream:
+        beside.unlink(missing_ok=True)  # one that is there would keep its own mode
+        with open(beside, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -96,9 +105,13 @@ def report_schema() -> dict[str, Any]:
 
 
 def report_json(
-    data: ReportData, *, source: Mapping[str, Any] | None = None, derived: Mapping[str, Any] | None = None
+    data: ReportData,
+    *,
+    source: Mapping[str, Any] | None = None,
+    derived: Mapping[str, Any] | None = None,
+    pictures: bool = True,
 ) -> dict[str, Any]:
-    """Return what report.json holds: plain values, no pictures."""
+    """Return what report.json holds: plain values, no pictures, and whether the page has none either."""
     spectrum, made = data.spectrum, copy.deepcopy(data.record)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -106,6 +119,7 @@ def report_json(
         "versions": dict(data.versions),
         "source": dict(source or {}),
         "derived": dict(derived or {}),
+        "pictures_left_out": None if pictures else PICTURES_LEFT_OUT,
         "shape_dhw": list(data.shape_dhw),
         "spacing_mm": _common_spacing(data),
         "parts": [
@@ -158,6 +172,7 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
     limits = data.record["settings"]["structure"]
     unit = policy_of(data.modality).unit
     row_mm, column_mm = pixel_spacing_mm(data) or (1.0, 1.0)
+    shows = record["pictures_left_out"] is None
     places = zip(places_of(data.parts), data.spacings_mm, strict=True)
     return environment.get_template("report.html.j2").render(
         record=record,
@@ -166,9 +181,9 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
         spacing="; ".join(dict.fromkeys(map(_spacing_text, data.spacings_mm))),
         parts=[(place.start + 1, place.stop, _spacing_text(spacing)) for place, spacing in places],
         removed_sd=REMOVED_SD,
-        slices=_slices(data),
+        slices=_slices(data) if shows else [],
         aspect=data.shape_dhw[2] * column_mm / (data.shape_dhw[1] * row_mm),
-        maps=_maps(data),
+        maps=_maps(data) if shows else [],
         charts=_charts(data, unit),
         checks=_checks(data.record["structure"], limits),
         colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, tag_text, text, values
+from nsn2n.dicom.attributes import PARSE_ERRORS, has_burned_in_text, refusal, tag_text, text, values
 from nsn2n.dicom.input_limits import Limits, check_claimed_pixels
 from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
 from nsn2n.dicom.private_attributes import creators_of, private_numbers
@@ -119,6 +119,7 @@ def plan_series(
             *told.warnings,
             *_frame_of_reference_warnings(slices[0]),
             *_overlay_warnings(slices),
+            *_burned_in_warnings(slices),
             *_pet_warnings(slices),
         ),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
@@ -278,6 +279,16 @@ def _overlay_warnings(slices: Sequence[SliceFacts]) -> list[str]:
     return [
         f"{len(concerned)} slices hold an overlay in unused bits of their pixels (first: {concerned[0].path}); "
         "it is not kept"
+    ]
+
+
+def _burned_in_warnings(slices: Sequence[SliceFacts]) -> list[str]:
+    concerned = [facts for facts in slices if has_burned_in_text(facts.header)]
+    if not concerned:
+        return []
+    return [
+        f"{tag_text('BurnedInAnnotation')} is YES in {len(concerned)} slices (first: {concerned[0].path}): text in"
+        " their pixels may identify the patient; it stays in the new series, and its report is without pictures"
     ]
 
 

@@ -8,12 +8,14 @@ import json
 import re
 from functools import partial
 
+import jsonschema
 import numpy as np
 import pytest
 
 from nsn2n import denoise
 from nsn2n.jobs.dicom_job import denoise_folder
 from nsn2n.jobs.options import JobOptions
+from nsn2n.report import report_schema
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 3}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -64,3 +66,20 @@ def test_report_that_cannot_be_written_is_a_warning(study, tmp_path, caplog):
     assert outcome.error is None
     assert len(outcome.written.files) == 5
     assert "The denoised series is complete, its report beside it was not written." in caplog.text
+
+
+@pytest.mark.parametrize("value", ["YES", "NO", ""])
+def test_no_picture_of_text_in_the_pixels_of_any_slice(study, tmp_path, edit_file, caplog, value):
+    last = max(study.iterdir())
+    edit_file(last, lambda header: setattr(header, "BurnedInAnnotation", value))
+
+    (outcome,) = denoise_folder(study, tmp_path / "out", denoise=run)
+
+    page = tmp_path / "out" / "reports" / outcome.written.SeriesInstanceUID / "report.html"
+    record = json.loads(page.with_name("report.json").read_text())
+    jsonschema.validate(record, report_schema(), jsonschema.Draft202012Validator)
+    content = page.read_text(encoding="utf-8")
+    burned_in = value == "YES"
+    assert ("<img" in content, "data:image" in content) == (not burned_in, not burned_in)
+    assert ("No picture is shown" in content) == burned_in == (record["pictures_left_out"] is not None)
+    assert (f"BurnedInAnnotation (0028,0301) is YES in 1 slices (first: {last})" in caplog.text) == burned_in
