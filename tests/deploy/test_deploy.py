@@ -111,8 +111,9 @@ def test_pod_is_confined(name):
     assert set(mounts.values()) == {volume["name"] for volume in pod["volumes"]}
 
 
-def test_job_runs_once_without_network():
+def test_job_runs_once_not_for_ever_and_without_network():
     assert JOB["spec"]["backoffLimit"] == 0
+    assert JOB["spec"]["activeDeadlineSeconds"] == STEP["activeDeadlineSeconds"] == 4 * 3600
     assert POD["restartPolicy"] == "Never"
     study = next(mount for mount in POD["containers"][0]["volumeMounts"] if mount["name"] == "study")
     assert study["readOnly"] is True
