@@ -151,6 +151,11 @@ def coding_style(precinct, layers=1):
     return b"\xff\x52" + struct.pack(">HBBHBBBBBBB", 13, 1, 0, layers, 0, 0, 0, 0, 0, 1, precinct * 17)
 
 
+def test_components_of_a_jpeg_frame_are_counted():
+    frame_header = struct.pack(">HBHHB", 11, 16, 64, 64, 255)
+    assert size_in_codestream(b"\xff\xd8\xff\xf7" + frame_header)[:3] == (64, 64, 255)
+
+
 def spoiled(codestream, name):
     width = height = 64
     inner = {
