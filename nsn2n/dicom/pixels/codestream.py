@@ -35,6 +35,9 @@ class CodestreamSize(NamedTuple):
     columns: int
     components: int
     tiles: int = 1
+    tile_hw: tuple[int, int] = (0, 0)
+    start: int = 0
+    """Where a codestream of JPEG 2000 begins."""
 
 
 def size_in_codestream(data: bytes) -> CodestreamSize | None:
@@ -103,7 +106,9 @@ def _jpeg_2000_size(data: bytes, start: int) -> CodestreamSize | None:
     across, down = _tiles(left, right, tile_left, tile_width), _tiles(top, bottom, tile_top, tile_height)
     if across is None or down is None:
         return None
-    return CodestreamSize(bottom - top, right - left, components, across * down)
+    rows, columns = bottom - top, right - left
+    tile_hw = min(rows, tile_height), min(columns, tile_width)
+    return CodestreamSize(rows, columns, components, across * down, tile_hw, start)
 
 
 def _tiles(start: int, end: int, first: int, size: int) -> int | None:

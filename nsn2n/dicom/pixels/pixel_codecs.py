@@ -36,6 +36,7 @@ from pydicom.uid import (
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, text
 from nsn2n.dicom.pixels.codestream import size_in_codestream
+from nsn2n.dicom.pixels.jpeg_2000_precincts import precincts_and_packets
 from nsn2n.dicom.pixels.rle_segments import check_rle_segments
 from nsn2n.errors import DicomError
 
@@ -91,6 +92,10 @@ PACKAGES = {"gdcm": ("python-gdcm",), "pyjpegls": ("pyjpegls",), "pylibjpeg": ("
 
 FEW_TILES, SMALL_TILE = 64, 256
 """A decoder takes some 7 kB for each tile. Tiles of fewer pixels than this are no use, but for a few at the edges."""
+
+
+FEW_PRECINCTS, SMALL_PRECINCT, MOST_LAYERS = 1024, 16, 64
+"""The same for precincts, some 500 bytes each, and for packets, of which each layer has one for each precinct."""
 
 
 class LossyCompression(NamedTuple):
@@ -178,6 +183,13 @@ def _check_size(codestream: bytes, dataset: Dataset) -> None:
         raise DicomError(f"a codestream of {claimed.components} samples per pixel, not {dataset.SamplesPerPixel}")
     if claimed.tiles > FEW_TILES + pixels // SMALL_TILE:
         raise DicomError(f"a codestream of {claimed.tiles} tiles for {dataset.Rows} x {dataset.Columns} pixels")
+    if CODECS[transfer_syntax(dataset)].plugin == "pylibjpeg":
+        found = precincts_and_packets(codestream[claimed.start :], claimed.tile_hw, claimed.tiles)
+        if found is None:
+            raise DicomError("a codestream with broken headers")
+        most = FEW_PRECINCTS + pixels // SMALL_PRECINCT
+        if found[0] > most or found[1] > MOST_LAYERS * most:
+            raise DicomError(f"a codestream of {found[0]} precincts, {found[1]} packets")
 
 
 def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:

@@ -36,7 +36,7 @@ def test_the_size_is_that_of_the_image(name):
         data = ENCODERS[name](IMAGE_HW)
     except imagecodecs.DelayedImportError:
         pytest.skip(f"this build of imagecodecs has no {name}")
-    assert size_in_codestream(bytes(data)) == (37, 50, 1, 1)
+    assert size_in_codestream(bytes(data))[:4] == (37, 50, 1, 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\x4f\xff\x51\0", bytes(100), b"\xff\xd8\xff\xe0\0\x02" * 9])
@@ -65,7 +65,7 @@ SIGNATURE = box(b"jP  ", b"\r\n\x87\n")
 @pytest.mark.parametrize("form", ["short", "long", "open"])
 def test_the_size_is_that_of_the_codestream_box_and_not_of_a_decoy(form):
     decoy = box(b"uuid", bytes(16) + siz(64, 64), "long" if form == "long" else "short")
-    assert size_in_codestream(SIGNATURE + decoy + box(b"jp2c", siz(60000, 50000), form)) == (50000, 60000, 1, 1)
+    assert size_in_codestream(SIGNATURE + decoy + box(b"jp2c", siz(60000, 50000), form))[:4] == (50000, 60000, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_size_that_cannot_be_is_none(data):
 
 
 def test_components_and_tiles_are_counted():
-    assert size_in_codestream(siz(64, 64, components=16384)) == (64, 64, 16384, 1)
-    assert size_in_codestream(siz(70, 64, tile=(32, 32), offset=6)) == (58, 64, 1, 6)
+    assert size_in_codestream(siz(64, 64, components=16384))[:4] == (64, 64, 16384, 1)
+    assert size_in_codestream(siz(70, 64, tile=(32, 32), offset=6))[:4] == (58, 64, 1, 6)
     assert size_in_codestream(siz(512, 512, tile=(1, 1))).tiles == 2**18
 
 
@@ -114,7 +114,7 @@ def test_a_marker_without_a_length_hides_no_frame_header(lone):
     # A decoder goes on directly after such a marker. Who takes the next two bytes for a length jumps over SOF.
     real = b"\xff\xc3" + struct.pack(">HBHHB", 11, 16, 60000, 60000, 1) + b"\0\x11\0"
     decoy = b"\xff\xc3" + struct.pack(">HBHHB", 11, 16, 64, 64, 1) + b"\0\x11\0"
-    assert size_in_codestream(b"\xff\xd8" + real) == (60000, 60000, 1, 1)
+    assert size_in_codestream(b"\xff\xd8" + real)[:4] == (60000, 60000, 1, 1)
     assert size_in_codestream(b"\xff\xd8" + lone + real + bytes(0xFFC3 - len(real)) + decoy) is None
 
 
@@ -146,10 +146,22 @@ def test_a_codestream_that_claims_to_be_huge_is_refused_before_it_is_decoded(mak
         tracemalloc.stop()
 
 
+def coding_style(precinct, layers=1):
+    """Marker segment COD of one resolution."""
+    return b"\xff\x52" + struct.pack(">HBBHBBBBBBB", 13, 1, 0, layers, 0, 0, 0, 0, 0, 1, precinct * 17)
+
+
+def test_components_of_a_jpeg_frame_are_counted():
+    frame_header = struct.pack(">HBHHB", 11, 16, 64, 64, 255)
+    assert size_in_codestream(b"\xff\xd8\xff\xf7" + frame_header)[:3] == (64, 64, 255)
+
+
 def spoiled(codestream, name):
     width = height = 64
     inner = {
         "decoy": siz(60000, 60000),
+        "precincts": siz(width, height)[:-2] + coding_style(precinct=0) + b"\xff\xd9",
+        "layers": siz(width, height)[:-2] + coding_style(precinct=3, layers=65535) + b"\xff\xd9",
         "components": siz(width, height, components=16384),
         "tiles": siz(width, height, tile=(4, 4)),
     }[name]
@@ -163,6 +175,8 @@ def spoiled(codestream, name):
     [
         ("decoy", "60000 x 60000 pixels"),
         ("components", "16384 samples per pixel, not 1"),
+        ("precincts", "4356 precincts, 4356 packets"),
+        ("layers", "100 precincts, 6553500 packets"),
         ("tiles", "256 tiles for 64 x 64 pixels"),
     ],
 )
