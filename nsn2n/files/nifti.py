@@ -29,6 +29,7 @@ from nsn2n._aliases import Float32Array
 from nsn2n.errors import VolumeError
 from nsn2n.files.nifti_checks import check_nifti, checked_nifti_name
 from nsn2n.runtime.memory import memory_errors
+from nsn2n.runtime.modes import limit_mode
 from nsn2n.runtime.unfinished import hidden_folder, remove_abandoned
 from nsn2n.stack.slice_stack import SliceStack
 
@@ -132,7 +133,9 @@ def _read(path: Path) -> NiftiVolume:
     return NiftiVolume(stack, axes, image, offset)
 
 
-def write_nifti(path: str | os.PathLike[str], volume_dhw: Float32Array, like: NiftiVolume) -> None:
+def write_nifti(
+    path: str | os.PathLike[str], volume_dhw: Float32Array, like: NiftiVolume, *, mode: int = 0o666
+) -> None:
     """Write a file like the one that was read, with other values.
 
     Everything but the values is kept: axes, affines and their codes, units, header texts, extensions, data
@@ -148,6 +151,8 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: Float32Array, like: Ni
         New values, as those of ``like.stack``: in the unit of the file that was read, less ``like.offset``.
     like : NiftiVolume
         What :func:`read_nifti` returned.
+    mode : int
+        The permissions that the file gets, as far as the umask leaves them.
 
     Raises
     ------
@@ -180,6 +185,7 @@ def write_nifti(path: str | os.PathLike[str], volume_dhw: Float32Array, like: Ni
     with hidden_folder(path.parent) as folder:
         complete = folder / path.name
         nib.save(image, complete)
+        limit_mode(complete, mode)
         complete.replace(path)
 
 

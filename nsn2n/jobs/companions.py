@@ -24,6 +24,7 @@ from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.errors import DicomError
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import warned
+from nsn2n.runtime.modes import limit_modes_in
 
 __all__ = ["write_companions"]
 
@@ -74,7 +75,9 @@ def write_companions(
     companions = []
     for name, make in makers.items():
         with warned(name):
-            companions.append(_write(Path(output_folder), name, make, header, derivation, taken_series_numbers))
+            companions.append(
+                _write(Path(output_folder), name, make, header, derivation, taken_series_numbers, sources)
+            )
     return tuple(companions)
 
 
@@ -85,12 +88,14 @@ def _write(
     header: Dataset,
     derivation: Derivation,
     taken_series_numbers: Collection[int],
+    sources: Sequence[Path],
 ) -> WrittenSeries:
     try:
         with claimed_series(output, header, derivation, taken_series_numbers) as (series, hidden):
             _made(make, series, name).save_as(hidden / name, enforce_file_format=True)
             _check(hidden / name, series)
             folder = output / series.SeriesInstanceUID
+            limit_modes_in(hidden, sources)
             hidden.rename(folder)
     except OSError as error:
         system = error.__cause__ if isinstance(error.__cause__, OSError) else error

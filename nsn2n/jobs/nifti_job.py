@@ -16,6 +16,7 @@ from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.files.nifti import read_nifti, write_nifti
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
+from nsn2n.runtime.modes import mode_of_all
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.structure_check import raise_on_failed_check
 
@@ -95,7 +96,7 @@ def denoise_nifti(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with memory_errors(source.name):
-            write_nifti(target, result.volume, volume)
+            write_nifti(target, result.volume, volume, mode=mode_of_all([source]))
     except OSError as error:
         raise VolumeError(
             f"{target} must be writable; got {error.strerror or type(error).__name__}. "

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from nsn2n.dicom.attributes import has_burned_in_text, series_number, text
 from nsn2n.dicom.write.series_writer import WrittenSeries
 from nsn2n.jobs.outcomes import warned
+from nsn2n.runtime.modes import mode_of_all
 
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
@@ -63,6 +64,7 @@ def write_quality_report(
             },
             # What a source says of its pixels, the new series says too.
             pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
+            mode=mode_of_all(written.files),
         )
         logger.info("report: %s", page)
     return page

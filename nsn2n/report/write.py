@@ -42,6 +42,7 @@ def write_report(
     source: Mapping[str, Any] | None = None,
     derived: Mapping[str, Any] | None = None,
     pictures: bool = True,
+    mode: int = 0o666,
 ) -> Path:
     """Write both files into a folder, which is made if absent.
 
@@ -53,6 +54,8 @@ def write_report(
         What names the volumes, for example SeriesInstanceUID; plain values. Nothing of the patient.
     pictures : bool
         False where text in the voxels may identify the patient: one sentence stands in place of all pictures.
+    mode : int
+        The permissions that new files get, as far as the umask leaves them.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def write_report(
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, content in texts.items():
-            _write_whole(target / name, content)
+            _write_whole(target / name, content, mode)
     except OSError as error:
         raise NSN2NError(
             f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
@@ -81,11 +84,12 @@ def write_report(
     return target / "report.html"
 
 
-def _write_whole(file: Path, content: str) -> None:
+def _write_whole(file: Path, content: str, mode: int) -> None:
     """Write a file beside its place, and move it there when all of it is on the disk."""
     beside = file.with_name(f".{file.name}.part")
     try:
-        with beside.open("w", encoding="utf-8") as stream:
+        beside.unlink(missing_ok=True)  # one that is there would keep its own mode
+        with open(beside, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -36,7 +36,7 @@ _unfinished: set[Path] = set()
 
 @contextmanager
 def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path]:
-    """Make a new folder that is gone afterwards, with all it holds, unless it was renamed.
+    """Make a new folder, its owner's alone, that is gone afterwards, with all it holds, unless it was renamed.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
         with _locked(parent):
             hidden = parent.absolute() / f"{PREFIX}{label()}{uuid.uuid4().hex}"
             _unfinished.add(hidden)
-            hidden.mkdir()
+            hidden.mkdir(mode=0o700)
             descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
             _lock(descriptor)  # nobody takes it for abandoned
         yield hidden

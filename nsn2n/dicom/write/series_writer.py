@@ -36,6 +36,7 @@ from nsn2n.dicom.write.derive_enhanced import derive_enhanced
 from nsn2n.dicom.write.numbering import claimed_series
 from nsn2n.dicom.write.self_check import check_enhanced_file, check_series, check_slice_file
 from nsn2n.errors import DicomError, VolumeError
+from nsn2n.runtime.modes import limit_modes_in
 
 __all__ = ["WriteOptions", "WrittenSeries", "write_series"]
 
@@ -136,6 +137,7 @@ def write_series(
                     moved += encoded.moved_off_padding
                     rescaled += encoded.new_slope
             check_series(plan, [hidden / name for name in names], series)
+            limit_modes_in(hidden, sources)
             hidden.rename(folder)
     except OSError as error:
         # pydicom wraps errors while writing; the system's own words are in the cause.
