@@ -28,6 +28,7 @@ from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.modality import names_of_all
 from nsn2n.runtime.logs import configure_logging, safe_traceback
 from nsn2n.runtime.openmp import share_processors
+from nsn2n.runtime.paths import require_possible_path
 
 __all__ = ["main"]
 
@@ -104,6 +105,7 @@ def denoise(
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
         options = job_options(given)
+        require_possible_path(source)
         if source.is_dir() or not (source.is_file() or source.name.endswith(NIFTI_SUFFIXES)):
             refuse_options_of_other_inputs(given, "DICOM", f"the folder {source}")
             if dry_run:

@@ -17,7 +17,7 @@ from nsn2n.files.nifti import read_nifti, write_nifti
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.modes import mode_of_all
-from nsn2n.runtime.paths import require_writable_folder
+from nsn2n.runtime.paths import require_possible_path, require_writable_folder
 from nsn2n.structure_check import raise_on_failed_check
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def is_nifti_name(path: Path | str) -> bool:
 def new_file(input_file: Path | str, output: Path | str) -> Path:
     """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
     source, target = Path(input_file), Path(output)
+    require_possible_path(target)
     if target.is_dir() or not is_nifti_name(target):
         target = target / source.name
+        require_possible_path(target)
     if target.exists():
         what = "the input itself" if source.exists() and target.samefile(source) else "there already"
         raise VolumeError(f"the output must be a new file; {target} is {what}. Choose another name or folder.")

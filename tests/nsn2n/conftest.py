@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,14 @@ def nsn2n(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Finished(int(stopped.value.code or 0), output.out, output.err)
 
     return run
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """The usual one, whoever runs the tests; sets another one until the test ends."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
 
 
 CHECKOUT = Path(__file__).parents[2]

@@ -21,6 +21,7 @@ from pydicom.valuerep import VR
 from nsn2n.dicom.attributes import PARSE_ERRORS, one_line, refusal, series_number, text, values
 from nsn2n.dicom.input_limits import Limits, check_inflation
 from nsn2n.errors import DicomError
+from nsn2n.runtime.paths import require_possible_path
 
 __all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
 
@@ -111,8 +112,11 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
         If the folder does not exist, is not a folder or holds no DICOM series; if a DICOM file is so damaged
         that its series is unknown (it could be a slice of any of them, so it must not be passed over); if the folder is
         beyond the limits.
+    NSN2NError
+        If the path is too long for the file system.
     """
     folder, limits = Path(folder), limits or Limits()
+    require_possible_path(folder)
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DicomError(f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files.")

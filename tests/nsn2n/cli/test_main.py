@@ -417,3 +417,40 @@ def test_map_and_measurements_come_beside_the_series(nsn2n, good_study, tmp_path
         "SR0001.dcm",
     ]
     assert not (tmp_path / "out" / "reports").exists()
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("brain.nii.gz", f"{LONG}.nii.gz"),
+        ("brain.nii.gz", f"new/{LONG}.nii.gz"),
+        ("brain.nii.gz", LONG),
+        ("study", LONG),
+        ("study", f"{LONG}/new"),
+        (LONG, "new"),
+        (f"{LONG}.nii", "new"),
+    ],
+)
+def test_a_name_too_long_is_refused_at_once(nsn2n, good_study, nifti, tmp_path, monkeypatch, source, target, options):
+    monkeypatch.chdir(tmp_path)
+    nifti.rename("brain.nii.gz")
+    good_study.rename("study")
+
+    result = nsn2n("denoise", source, target, *options)
+
+    assert (result.code, result.stdout) == (1, "")
+    (line,) = [line for line in result.stderr.splitlines() if "INFO" not in line]
+    assert "a path must not be longer than the file system takes; " in line
+    assert "Choose a shorter one." in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brain.nii.gz", "study"]
+
+
+def test_info_of_a_name_too_long(nsn2n):
+    result = nsn2n("info", LONG)
+
+    assert result.code == 1
+    assert "a path must not be longer than the file system takes; " in result.stderr

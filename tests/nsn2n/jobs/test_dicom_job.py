@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from functools import partial
 
 import numpy as np
@@ -411,3 +412,24 @@ def test_gaps_are_refused_where_the_options_say_so(make_series, volume_dhw, tmp_
 
     assert "missing slices (1 missing" in str(outcome.error)
     assert not (tmp_path / "out").exists()
+
+
+def _modes(paths):
+    return {stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+
+@pytest.mark.parametrize(("mode", "folder_mode"), [(0o600, 0o700), (0o400, 0o700), (0o644, 0o755)])
+def test_all_that_is_written_is_as_closed_as_its_source(make_series, tmp_path, umask, mode, folder_mode):
+    files = make_series(np.rint(np.random.default_rng(5).normal(140, 20, (5, 48, 40))))
+    for file in files:
+        file.chmod(0o644)
+    files[2].chmod(mode)
+
+    (outcome,) = denoise_folder(
+        files[0].parent, tmp_path / "out", JobOptions(parametric_map=True, structured_report=True), denoise=run
+    )
+
+    new = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(new) == len(outcome.written.files) + 4  # map, measurements, and a report of two files
+    assert _modes(new) == {mode}
+    assert _modes({path.parent for path in new if path.suffix == ".dcm"}) == {folder_mode}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import stat
 from functools import partial
 
 import nibabel as nib
@@ -110,3 +111,12 @@ def test_values_far_from_zero_are_denoised_as_they_are_near_it(tmp_path, dtype):
 
     assert results[0].std() < 0.8 * near.std()
     assert np.abs(results[1] - results[0]).max() < 0.3 * near.std()  # the fit sees other last digits
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_new_file_is_as_closed_as_its_source(source, tmp_path, umask, mode):
+    source.chmod(mode)
+
+    target = denoise_nifti(source, tmp_path / "out", denoise=run)
+
+    assert stat.S_IMODE(target.stat().st_mode) == mode

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -12,14 +11,6 @@ import pytest
 
 from nsn2n.runtime.modes import limit_mode, limit_modes_in, mode_of_all
 from nsn2n.runtime.unfinished import hidden_folder
-
-
-@pytest.fixture
-def umask():
-    """Set the umask for one test."""
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
 
 
 def _file(path, mode):
