@@ -11,7 +11,6 @@ from nsn2n.modality import Modality, policy_of
 from nsn2n.settings import Settings
 from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
-from nsn2n.stages.constant_background import constant_background
 from nsn2n.stages.edge_filter import edge_filter
 from nsn2n.stages.guided_mean import guided_mean
 from nsn2n.stages.invalid_voxels import invalid_voxels
@@ -58,7 +57,6 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (True, bounds()),
         (True, structure_check()),
         (settings.rician and policy.rician_mean, rician_mean()),
-        (True, constant_background()),
         (True, invalid_voxels()),
         (settings.strength < 1, blending()),
     )
