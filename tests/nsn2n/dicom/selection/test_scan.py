@@ -200,6 +200,7 @@ def test_packed_files_are_named_with_what_to_do(make_series, tmp_path, caplog, n
         ("cut.gz", gzipped(bytes(500))[:12]),
         ("damaged.gz", b"\x1f\x8b" + bytes(40)),
     ],
+    ids=["NIfTI", "document", "cut", "damaged"],  # not by their content, which has the time in it
 )
 def test_packed_files_that_hold_no_slices_are_no_dicom(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
