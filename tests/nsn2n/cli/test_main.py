@@ -323,12 +323,7 @@ def test_signal_leaves_nothing(tmp_path, good_study, number, code, words):
     config = tmp_path / "long.yaml"
     config.write_text("fit: {steps: 1000000}\n")
     command = [sys.executable, "-m", "nsn2n", "denoise", good_study, tmp_path / "out", "--config", config]
-
-    def heed() -> None:
-        # A shell without job control has what it starts in the background, such as these tests, ignore Ctrl-C.
-        signal.signal(number, signal.SIG_DFL)
-
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("denoising "):
