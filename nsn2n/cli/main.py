@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import typer
 
 from nsn2n._version import __version__
 from nsn2n.cli.options import job_options, refuse_options_of_other_inputs, with_job_options
+from nsn2n.cli.signals import heeded_signals
 from nsn2n.errors import NSN2NError
 from nsn2n.files import NIFTI_SUFFIXES
 from nsn2n.jobs.options import JobOptions
@@ -33,9 +33,6 @@ from nsn2n.runtime.paths import require_possible_path
 __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
-
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after Ctrl-C and SIGTERM, as shells have them: 128 and the number of the signal."""
 
 app = typer.Typer(
     name="nsn2n",
@@ -58,16 +55,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _terminate)
     # MONAI, whose U-Net the preset paper fits, imports all under its name: Holoscan too, which is not used here.
     warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
-    app()
-
-
-def _terminate(number: int, frame: object) -> None:
-    """End as after Ctrl-C: what is not complete is removed on the way out."""
-    logger.warning("stopped by SIGTERM; what is complete has been printed, nothing else was written")
-    raise SystemExit(TERMINATED)
+    with heeded_signals():
+        app()
 
 
 def _print_version(wanted: bool) -> None:
@@ -153,7 +144,7 @@ def demo(
 
 @contextmanager
 def _reported(traceback: bool) -> Iterator[None]:
-    """Turn an error that the user can act on into one line and an exit code, and Ctrl-C into its own."""
+    """Turn an error that the user can act on into one line and an exit code."""
     try:
         yield
     except NSN2NError as error:
@@ -166,9 +157,6 @@ def _reported(traceback: bool) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         logger.error("stdout must take the paths of the new series; got %s. The files are where OUT says.", reason)
         raise typer.Exit(ALL_FAILED) from error
-    except KeyboardInterrupt:
-        logger.warning("interrupted; what is complete has been printed, nothing else was written")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _denoise_folder(source: Path, target: Path, options: JobOptions, quiet: bool) -> int:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from nsn2n.cli.signals import raise_if_stopped
 from nsn2n.runtime.logs import ProgressLog, configure_logging
 
 __all__ = ["ShowProgress", "show_progress"]
@@ -22,6 +23,8 @@ ShowProgress = Callable[[str, float, float], None]
 def show_progress(*, quiet: bool = False, console: Console | None = None) -> Iterator[ShowProgress]:
     """Give a callable that shows progress on stderr until the block ends.
 
+    It raises SystemExit where the run was told to stop (:mod:`nsn2n.cli.signals`).
+
     Parameters
     ----------
     quiet : bool
@@ -29,7 +32,17 @@ def show_progress(*, quiet: bool = False, console: Console | None = None) -> Ite
     console : Console, optional
         By default that of stderr.
     """
-    console = console or Console(stderr=True)
+    with _shown(quiet, console or Console(stderr=True)) as show:
+
+        def heed_and_show(what: str, fraction: float, seconds_left: float) -> None:
+            raise_if_stopped()
+            show(what, fraction, seconds_left)
+
+        yield heed_and_show
+
+
+@contextmanager
+def _shown(quiet: bool, console: Console) -> Iterator[ShowProgress]:
     if quiet:
         yield lambda what, fraction, seconds_left: None
     elif not console.is_terminal:

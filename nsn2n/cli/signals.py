@@ -1,0 +1,62 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ends a run on Ctrl-C and SIGTERM, also where a library drops the exception that says so.
+
+Python raises what a handler raises wherever the program happens to be. That may be below a bare ``except``, as there
+is one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class. So the signal is remembered, and
+:func:`raise_if_stopped` raises once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["heeded_signals", "raise_if_stopped"]
+
+logger = logging.getLogger(__name__)
+
+_WORDS = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "stopped by SIGTERM",
+    signal.SIGHUP: "stopped by SIGHUP",
+}
+
+_received: list[signal.Signals] = []
+"""In the order in which they came; the first one gives the exit code."""
+
+
+@contextmanager
+def heeded_signals() -> Iterator[None]:
+    """End the block on SIGINT, SIGTERM and SIGHUP by a SystemExit with 128 plus the number of the signal.
+
+    What the block has not completed is removed on the way out. A signal that is ignored stays so, as ``nohup`` wants
+    it. For the main thread only.
+    """
+    _received.clear()
+    before = {number: signal.getsignal(number) for number in _WORDS}
+    heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
+        if _received:
+            # Said here, not by the handler, which may run while stderr is being written to.
+            logger.warning("%s; what is complete has been printed, nothing else was written", _WORDS[_received[0]])
+            raise_if_stopped()
+
+
+def raise_if_stopped() -> None:
+    """Raise SystemExit if a signal has come: call it now and then in a long run."""
+    if _received:
+        raise SystemExit(128 + _received[0])
+
+
+def _stop(number: int, frame: object) -> None:
+    _received.append(signal.Signals(number))
+    raise_if_stopped()
