@@ -178,8 +178,10 @@ def test_every_test_of_a_module_has_its_module():
     together = {
         "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
         "nsn2n/files": {"fuzz"},
+        "nsn2n/cli": {"fuzz"},
+        "nsn2n": {"constant_background"},
         "nsn2n/stages": {"stages"},
-        "nsn2n/jobs": {"both_ways"},
+        "nsn2n/jobs": {"both_ways", "fuzz"},
     }
     lost = []
     for folder in PACKAGES:

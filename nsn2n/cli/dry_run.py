@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 import yaml
-from pydicom.dataelem import DataElement, convert_raw_data_element
+from pydicom.dataelem import convert_raw_data_element
 
 from nsn2n.cli.series_table import spacings
 from nsn2n.dicom.pixels.lossless import encoding
@@ -21,6 +21,7 @@ from nsn2n.files.nifti import read_nifti
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.nifti_job import new_file
 from nsn2n.jobs.options import JobOptions
+from nsn2n.runtime.logs import visible
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.settings import Settings
 
@@ -48,15 +49,15 @@ def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
     ready = 0
     for _, record in selection.selected:
         try:
-            typer.echo(_plan(record, target, options, taken[record.StudyInstanceUID]))
+            _print(*_plan(record, target, options, taken[record.StudyInstanceUID]))
             ready += 1
         except NSN2NError as error:
-            typer.echo(f"{record.label}\n  refused: {error}")
+            _print(record.label, f"  refused: {error}")
     _print_settings(options.settings())
     return 0 if ready else 1
 
 
-def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_numbers: set[int]) -> str:
+def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_numbers: set[int]) -> list[str]:
     geometry = inspect_series(record.files, refuse_gaps=options.refuse_gaps)
     derivation = options.derivation("-")
     series = new_series(record.header, derivation, taken_series_numbers)
@@ -64,18 +65,13 @@ def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_
     size = " x ".join(map(str, geometry.shape_dhw))
     raw = series_description(record.header, derivation.series_description_end)
     element = convert_raw_data_element(raw, encoding=record.header.original_character_set)
-    return (
-        f"{record.label}\n"
-        f"  {size} voxels of {spacings(geometry)} mm (slices, rows, columns)\n"
+    return [
+        record.label,
+        f"  {size} voxels of {spacings(geometry)} mm (slices, rows, columns)",
         f"  to {target / '<new SeriesInstanceUID>'}, {len(record.files)} files,"
-        f" {encoding(options.compression).transfer_syntax.name}\n"
-        f'  as series {series.SeriesNumber} "{_shown(element)}"'
-    )
-
-
-def _shown(element: DataElement) -> str:
-    """The text without what would steer a terminal."""
-    return "".join(char if char.isprintable() else " " for char in str(element.value))
+        f" {encoding(options.compression).transfer_syntax.name}",
+        f'  as series {series.SeriesNumber} "{element.value}"',
+    ]
 
 
 def plan_file(source: Path, target: Path, options: JobOptions) -> int:
@@ -91,13 +87,18 @@ def plan_file(source: Path, target: Path, options: JobOptions) -> int:
     require_writable_folder(written.parent)
     _, height, width = stack.shape_dhw
     volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""
-    typer.echo(f"{source}\n  {volumes}{stack.parts[0]} x {height} x {width} voxels (slices, rows, columns)")
-    typer.echo(f"  to {written}")
+    size = f"  {volumes}{stack.parts[0]} x {height} x {width} voxels (slices, rows, columns)"
+    _print(str(source), size, f"  to {written}")
     _print_settings(options.settings())
     return 0
 
 
 def _print_settings(settings: Settings) -> None:
-    typer.echo("settings")
-    for line in yaml.safe_dump(settings.to_mapping(), sort_keys=False).splitlines():
-        typer.echo(f"  {line}")
+    lines = yaml.safe_dump(settings.to_mapping(), sort_keys=False).splitlines()
+    _print("settings", *(f"  {line}" for line in lines))
+
+
+def _print(*lines: str) -> None:
+    """Print lines for a reader, without what would steer the terminal."""
+    for line in lines:
+        typer.echo(visible(line))

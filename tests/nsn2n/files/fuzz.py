@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damages NIfTI files at random and sees what becomes of them: a volume, or an error of one line, and nothing else.
 
-    python -m tests.nsn2n.files.fuzz --seconds 600 --seed 1
+    python -m tests.nsn2n.files.fuzz --seconds 600
 
-runs for ten minutes from the seed on, and names each seed whose file did something else, took longer than 30 s or more
-than 1 GB; `--seed N --seconds 0` runs that one again, with the traceback.
+See :mod:`tests.fuzzing`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 
 from nsn2n.errors import NSN2NError
 from nsn2n.files.nifti import read_nifti, write_nifti
-from tests.nsn2n.dicom.fuzz import DAMAGES, main
+from tests.fuzzing import DAMAGES, main
 
 Damage = Callable[[bytearray, random.Random], None]
 
