@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nsn2n._aliases import Progress, Shear, Spacing
+from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
 from nsn2n.errors import VolumeError
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality
@@ -25,11 +25,12 @@ from nsn2n.result import DenoiseResult
 from nsn2n.runtime.compute import Compute, choose_compute
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
+from nsn2n.stack.background import box_around, without_background
 from nsn2n.stack.shear import Layout, layout_of
 from nsn2n.stack.slice_stack import SliceStack
 from nsn2n.stages import PipelineState
 from nsn2n.stages.clock import Clock, Cost
-from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_slices
+from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_slices, moved_to_volume
 
 __all__ = ["denoise", "denoise_stack"]
 
@@ -180,15 +181,33 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
 
 def _denoise_part(stack: SliceStack, settings: Settings, compute: Compute, progress: Progress | None) -> DenoiseResult:
     """Denoise a stack of one part; slices that lie displaced are moved onto each other for it."""
+    mask = without_background(stack.values, stack.mask)
     layout = layout_of(stack.shape_dhw, stack.shears_px[0])
     if layout is None:
-        state = run_pipeline(stack.values, stack.mask, stack.modality, settings, compute, progress=progress)
-        return _result(state, settings)
-    mask = np.ones(stack.shape_dhw, bool) if stack.mask is None else stack.mask
+        return _denoise_box(stack.values, mask, stack.modality, settings, compute, progress)
+    if mask is None:
+        mask = np.ones(stack.shape_dhw, bool)
     canvas, usable = layout.spread(stack.values, 0), layout.spread(mask, False)
-    return _gathered(
-        _result(run_pipeline(canvas, usable, stack.modality, settings, compute, progress=progress), settings), layout
-    )
+    return _gathered(_denoise_box(canvas, usable, stack.modality, settings, compute, progress), layout)
+
+
+def _denoise_box(
+    values: Float32Array,
+    mask: BoolArray | None,
+    modality: Modality | None,
+    settings: Settings,
+    compute: Compute,
+    progress: Progress | None,
+) -> DenoiseResult:
+    """Denoise the box in which there are measurements; what is around it comes back as it is."""
+    box = None if mask is None else box_around(mask)
+    if mask is None or box is None or box.is_whole:
+        return _result(run_pipeline(values, mask, modality, settings, compute, progress=progress), settings)
+    inside, measured = np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place])
+    result = _result(run_pipeline(inside, measured, modality, settings, compute, progress=progress), settings)
+    volume, noise_sd = values.copy(), np.zeros_like(values)
+    volume[box.place], noise_sd[box.place] = result.volume, result.noise_sd
+    return replace(result, volume=volume, noise_sd=noise_sd, structure=moved_to_volume(result.structure, box))
 
 
 def _result(state: PipelineState, settings: Settings) -> DenoiseResult:

@@ -24,6 +24,7 @@ from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import StructureSettings
+from nsn2n.stack.background import Box
 from nsn2n.stack.sampling import evenly_spread
 from nsn2n.stack.shear import Layout
 
@@ -34,6 +35,7 @@ __all__ = [
     "check_structure",
     "joined_structure",
     "moved_to_slices",
+    "moved_to_volume",
     "raise_on_failed_check",
 ]
 
@@ -155,6 +157,17 @@ def moved_to_slices(structure: StructureCheck, layout: Layout) -> StructureCheck
     # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
     excess_dhw = layout.gather(np.broadcast_to(structure.excess_hw, layout.shape_dhw))
     return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
+
+
+def moved_to_volume(structure: StructureCheck, box: Box) -> StructureCheck:
+    """Return what was found in a box of a volume, said of the volume."""
+    findings = []
+    for found in structure.findings:
+        z, y, x = np.add(found.index_zyx, box.start_zyx).tolist()
+        findings.append(replace(found, index_zyx=(z, y, x)))
+    excess_hw = np.zeros(box.shape_dhw[1:], np.float32)
+    excess_hw[box.place[1:]] = structure.excess_hw
+    return replace(structure, findings=tuple(findings), excess_hw=excess_hw)
 
 
 def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> None:

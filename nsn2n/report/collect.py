@@ -157,6 +157,7 @@ def _matched(result: DenoiseResult, neighbors: Neighbors, pair: Pair) -> tuple[N
     if compared.any():
         noise = np.sqrt(0.5) * np.hypot(*pair.both(result.noise_sd))
         difference = pair.difference(result.volume) / np.maximum(noise, _SMALLEST)
+        difference[~compared[pair.in_first]] = 0  # what holds no measurement does not spread to what is beside it
         smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
         matched[pair.in_first] = np.abs(smooth) <= settings.refine_threshold_sd
     return matched & compared, compared
