@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options demo bench bench-long bench-peers lock map map-official clean
+.PHONY: help setup test lint types options demo bench bench-long bench-peers dist lock map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,11 @@ $(VENV)/.bench: $(STAMP) benchmarks/careamics.txt
 	@touch $@
 
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nsn2n/_version.py)
+
+dist: setup ## dist: wheel and source distribution, and the bill of materials of the wheel (CycloneDX)
+	rm -rf dist
+	$(PY) -m build --no-isolation --outdir dist
+	$(PY) -m map.sbom wheel dist/nsn2n-$(VERSION).cdx.json --version $(VERSION) --wheel dist/nsn2n-$(VERSION)-py3-none-any.whl
 
 # The image installs what these name, and nothing else. Each is resolved by a Python of its version.
 LOCKED_PYTHONS := 3.10 3.11 3.12 3.13
