@@ -94,12 +94,12 @@ dist: setup ## dist: wheel and source distribution, and the bill of materials of
 # The image installs what these name, and nothing else. Each is resolved by a Python of its version.
 LOCKED_PYTHONS := 3.10 3.11 3.12 3.13
 lock: setup ## map/lock: newest versions and their hashes, for the image (needs Python 3.10, 3.11, 3.12 and 3.13)
-	@set -e; for version in $(LOCKED_PYTHONS); do \
-	  $(PY) -m map.lock map/lock/cpu-$$version.txt --python-version $$version $(PIP_INSTALL_ARGS); \
-	  $(PY) -m map.lock map/lock/gpu-$$version.txt --python-version $$version --gpu $(PIP_INSTALL_ARGS); \
-	done
+	@failed=; for version in $(LOCKED_PYTHONS); do \
+	  $(PY) -m map.lock map/lock/cpu-$$version.txt --python-version $$version $(PIP_INSTALL_ARGS) || failed=1; \
+	  $(PY) -m map.lock map/lock/gpu-$$version.txt --python-version $$version --gpu $(PIP_INSTALL_ARGS) || failed=1; \
+	done; \
 	$(PY) -m map.lock map/lock/tools.txt --python-version $(firstword $(LOCKED_PYTHONS)) --requirement map/tools.txt \
-	  $(PIP_INSTALL_ARGS)
+	  $(PIP_INSTALL_ARGS) && test -z "$$failed"
 
 # The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.
 # WHEELS=dir: wheels that another machine fetched; then nothing is fetched here. LOCK=file: another lock than that of

@@ -76,7 +76,8 @@ def lock_image(python: str, python_version: str, gpu: bool, options: list[str]) 
             what += [torch.replace("==", "===")]
         else:
             torch += "+cpu"
-            download_torch(Path(folder), python_version, gpu, [torch, *options])
+            if code := download_torch(Path(folder), python_version, gpu, [torch, *options]):
+                raise subprocess.CalledProcessError(code, "pip download")
             what += [torch, "--find-links", folder]
         return resolve(python, [*what, *options])
 
