@@ -1,29 +1,33 @@
 # The MONAI Application Package. Built by `make map`, which fetches the wheels first; needs no network.
-# BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13, the one that the wheels are for.
+# BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13, the one that the wheels are for; by name@sha256:... it stays
+# the same whoever moves the tag.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-# The layers that change seldom come first; wheels and installer stay behind in this stage.
+# The layers that change seldom come first; wheels and tools stay behind in this stage.
 FROM ${BASE_IMAGE} AS dependencies
 ARG WHEELS=wheels/cpu
 COPY ${WHEELS}/ /wheels/
-COPY requirements.txt map/not-needed.txt map/trim.sh /build/
-# pip runs from its own wheel: a slim Debian has none.
-RUN python3 -m venv --without-pip /opt/nsn2n \
-    && pip() { /opt/nsn2n/bin/python "$(echo /wheels/pip-*.whl)/pip" "$@"; } \
-    && pip install --no-index --find-links /wheels --no-cache-dir --requirement /build/requirements.txt \
-    && pip uninstall --quiet --yes --requirement /build/not-needed.txt \
+COPY map/install.sh map/not-needed.txt map/trim.sh /build/
+RUN sh /build/install.sh /wheels /opt/nsn2n /opt/tools \
+    && /opt/nsn2n/bin/python -m pip uninstall --quiet --yes --requirement /build/not-needed.txt \
     && sh /build/trim.sh /opt/nsn2n
 # Holoscan's wheel finishes its installation at the first start of Python, which must be able to write then. The
 # imports show that nothing needed was removed.
 RUN /opt/nsn2n/bin/python -c pass \
     && LD_LIBRARY_PATH="$(echo /opt/nsn2n/lib/python3*/site-packages/nvidia/cu13/lib)" \
         /opt/nsn2n/bin/python -c 'import torch, monai.deploy.core, skimage.restoration, highdicom, yaml'
-COPY map/licenses.py /build/
-RUN /opt/nsn2n/bin/python /build/licenses.py /third-party
+COPY requirements.txt /build/
+COPY map/licenses.py map/sbom.py /build/map/
+WORKDIR /build
+ARG VERSION
+RUN /opt/nsn2n/bin/python -m map.licenses /third-party \
+    && /opt/tools/bin/python -m map.sbom image /sbom.cdx.json --version "${VERSION}" --lock /wheels/lock.txt \
+        --packages "$(echo /opt/nsn2n/lib/python3*/site-packages)"
 
 FROM ${BASE_IMAGE}
 COPY --from=dependencies /opt/nsn2n /opt/nsn2n
 COPY --from=dependencies /third-party /opt/holoscan/docs/third-party
+COPY --from=dependencies /sbom.cdx.json /opt/holoscan/docs/sbom.cdx.json
 
 # HOME and USER: PyTorch asks for both, and a user id that only the container knows has neither.
 ENV PATH=/opt/nsn2n/bin:$PATH \
@@ -74,9 +78,12 @@ RUN ln -s /opt/holoscan/app /opt/holoscan/lib/nsn2n/app \
 ARG VERSION
 ARG TAG
 ARG BASE_IMAGE
+ARG BASE_DIGEST
 LABEL org.opencontainers.image.title="nsn2n" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       org.nvidia.holoscan="4.2.0" \
       org.monai.deploy.app-sdk="4.0.0" \
       base="${BASE_IMAGE}" \

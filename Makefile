@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options demo bench bench-long bench-peers map map-official clean
+.PHONY: help setup test lint types options demo bench bench-long bench-peers dist lock map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,9 +84,26 @@ $(VENV)/.bench: $(STAMP) benchmarks/careamics.txt
 	$(PY) -m pip --python $(VENV)/careamics/bin/python install -r benchmarks/careamics.txt
 	@touch $@
 
-# The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.
-# WHEELS=dir: wheels that another machine fetched; then nothing is fetched here.
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nsn2n/_version.py)
+
+dist: setup ## dist: wheel and source distribution, and the bill of materials of the wheel (CycloneDX)
+	rm -rf dist
+	$(PY) -m build --no-isolation --outdir dist
+	$(PY) -m map.sbom wheel dist/nsn2n-$(VERSION).cdx.json --version $(VERSION) --wheel dist/nsn2n-$(VERSION)-py3-none-any.whl
+
+# The image installs what these name, and nothing else. Each is resolved by a Python of its version.
+LOCKED_PYTHONS := 3.10 3.11 3.12 3.13
+lock: setup ## map/lock: newest versions and their hashes, for the image (needs Python 3.10, 3.11, 3.12 and 3.13)
+	@failed=; for version in $(LOCKED_PYTHONS); do \
+	  $(PY) -m map.lock map/lock/cpu-$$version.txt --python-version $$version $(PIP_INSTALL_ARGS) || failed=1; \
+	  $(PY) -m map.lock map/lock/gpu-$$version.txt --python-version $$version --gpu $(PIP_INSTALL_ARGS) || failed=1; \
+	done; \
+	$(PY) -m map.lock map/lock/tools.txt --python-version $(firstword $(LOCKED_PYTHONS)) --requirement map/tools.txt \
+	  $(PIP_INSTALL_ARGS) && test -z "$$failed"
+
+# The container. BASE_IMAGE: a Debian or Ubuntu with Python 3.10 to 3.13. GPU=1: with the CUDA build of PyTorch.
+# WHEELS=dir: wheels that another machine fetched; then nothing is fetched here. LOCK=file: another lock than that of
+# map/lock.
 BASE_IMAGE ?= python:3.11-slim-bookworm
 GPU ?= 0
 # By calculation, not measured: input and output of a layer, 32 channels of 2^24 pixels in float32, are 4 GiB; the rest
@@ -96,20 +113,28 @@ VARIANT := $(if $(filter 1,$(GPU)),gpu,cpu)
 MAP_IMAGE ?= nsn2n:$(VERSION)$(if $(filter 1,$(GPU)),-gpu)
 MAP_PYTHON ?= $(firstword $(wildcard $(PY)) python3)
 GIVEN_WHEELS := $(WHEELS)
+LOCK ?=
+# Of an image that came from a registry; else its id.
+DIGEST := {{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}
 
 map: ## the container image (needs Docker; the build itself no network)
 	@version=$$(docker run --rm --network none --entrypoint python3 $(BASE_IMAGE) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit 1; \
-	if [ -n "$(GIVEN_WHEELS)" ]; then \
+	digest=$$(docker image inspect --format '$(DIGEST)' $(BASE_IMAGE)) || exit 1; \
+	lock="$(or $(LOCK),map/lock/$(VARIANT)-$$version.txt)"; \
+	if [ ! -f "$$lock" ]; then \
+	  echo "error: the image is installed by a lock; there is no $$lock. See LOCK in README.md." >&2; exit 1; \
+	elif [ -n "$(GIVEN_WHEELS)" ]; then \
 	  wheels=wheels/given; rm -rf $$wheels; mkdir -p wheels; \
 	  cp -rlL "$(GIVEN_WHEELS)" $$wheels 2>/dev/null || { rm -rf $$wheels; cp -rL "$(GIVEN_WHEELS)" $$wheels; } || exit 1; \
 	else \
 	  wheels=wheels/$(VARIANT)-$$version; \
-	  if [ ! requirements.txt -ot $$wheels ]; then \
-	    $(MAP_PYTHON) map/fetch_wheels.py $$wheels --python-version $$version $(if $(filter 1,$(GPU)),--gpu) $(PIP_INSTALL_ARGS) || exit 1; \
+	  if ! cmp -s "$$lock" $$wheels/lock.txt || ! cmp -s map/lock/tools.txt $$wheels/tools.txt; then \
+	    $(MAP_PYTHON) map/fetch_wheels.py $$wheels --python-version $$version --lock "$$lock" $(if $(filter 1,$(GPU)),--gpu) $(PIP_INSTALL_ARGS) || exit 1; \
 	  fi; \
 	fi; \
-	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg WHEELS=$$wheels \
-	  --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
+	cp --remove-destination "$$lock" $$wheels/lock.txt && cp --remove-destination map/lock/tools.txt $$wheels/tools.txt || exit 1; \
+	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg BASE_DIGEST=$${digest##*@} \
+	  --build-arg WHEELS=$$wheels --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
 	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
 
 .PHONY: bench-map

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,10 +14,12 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,6 +103,26 @@ def wheel(tmp_path_factory):
     return built
 
 
+@pytest.fixture(scope="module")
+def dist(wheel):
+    """What `make dist` leaves in its folder, made by its commands from the copy of the wheel."""
+    source = wheel.parent / "source"
+    shutil.copytree(ROOT / "map", source / "map", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Makefile", source)
+    recipe = _run(["make", "--dry-run", "--always-make", "dist"], cwd=source)
+    commands = [line for line in recipe.splitlines() if re.search(r"-m (build|map\.sbom) ", line)]
+    assert len(commands) == 2
+    build, bill = ([*command.split()] for command in commands)
+    for command in (build, bill):
+        _run([sys.executable, *command[1:]], cwd=source)
+    # Twice, in another process: the same bytes.
+    file = source / bill[bill.index("wheel") + 1]
+    first = file.read_bytes()
+    _run([sys.executable, *bill[1:]], cwd=source)
+    assert file.read_bytes() == first
+    return source / "dist"
+
+
 def _run(command: list[str], cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -126,10 +150,10 @@ def test_wheel_states_version_and_license(wheel):
     archive = zipfile.ZipFile(wheel)
     metadata_name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = archive.read(metadata_name).decode()
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "nsn2n" / "_version.py").read_text())
+    stated = re.search(r'__version__ = "(.+)"', (ROOT / "nsn2n" / "_version.py").read_text())
 
-    assert version
-    assert f"\nVersion: {version[1]}\n" in metadata
+    assert stated
+    assert f"\nVersion: {stated[1]}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
 
@@ -164,3 +188,29 @@ def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
         if path.is_file() and "__pycache__" not in path.parts:
             assert (site_packages / "nsn2n" / "bundle" / path.relative_to(ROOT / "models" / "nsn2n")).is_file()
     assert "demo" in _run([str(environment / "bin" / "nsn2n"), "--help"], cwd=tmp_path)
+
+
+def test_dist_holds_the_wheel_the_sources_and_the_bill(dist, wheel):
+    name = wheel.name.split("-py3")[0]
+    assert {path.name for path in dist.iterdir()} == {wheel.name, f"{name}.tar.gz", f"{name}.cdx.json"}
+    # That wheel is built from the source distribution: so it lacks nothing.
+    assert sorted(zipfile.ZipFile(dist / wheel.name).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
+
+
+def test_bill_of_the_wheel_is_of_what_is_installed(dist, project):
+    (file,) = dist.glob("*.cdx.json")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(file.read_text()) is None
+    bill = json.loads(file.read_text())
+
+    root = bill["metadata"]["component"]
+    (built,) = dist.glob("*.whl")
+    assert root["purl"] == f"pkg:pypi/nsn2n@{root['version']}"
+    assert root["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(built.read_bytes()).hexdigest()}]
+    listed = {_normal_name(one["name"]): one["version"] for one in bill["components"]}
+    assert listed == {name: version(name) for name in listed}
+    assert {_normal_name(requirement) for requirement in project["dependencies"]} <= set(listed)
+    assert "numpy" in listed
+    assert not {"pytest", "ruff", "cyclonedx-python-lib", "nsn2n"} & set(listed)
+    depends = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
+    assert len(depends[root["bom-ref"]]) == len(project["dependencies"])
+    assert set().union(*depends.values()) == {one["bom-ref"] for one in bill["components"]}

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
+import re
 from pathlib import Path
 
 import kubernetes_validate
@@ -16,9 +18,12 @@ from tests.deploy.schemas import check_argo, check_kubernetes
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB, POLICY = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "job.yaml").read_text())
-TEMPLATE = yaml.safe_load((ROOT / "deploy" / "argo" / "workflow-template.yaml").read_text())
+TEMPLATE, ARGO_POLICY = yaml.safe_load_all((ROOT / "deploy" / "argo" / "workflow-template.yaml").read_text())
 POD = JOB["spec"]["template"]["spec"]
 (STEP,) = TEMPLATE["spec"]["templates"]
+# A name with a digest, in the grammar of github.com/distribution/reference.
+_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+IMAGE = re.compile(rf"(?:{_PART}(?::\d+)?/)?{_PART}(?:/{_PART})*(?::[\w.-]+)?@sha256:[0-9a-f]{{64}}")
 # What the application's pod is, and its container, in both.
 PODS = {"kubernetes": (POD, POD["containers"][0]), "argo": (STEP, STEP["container"])}
 
@@ -33,7 +38,7 @@ def _renamed(document, path, name):
     return changed
 
 
-@pytest.mark.parametrize("document", [JOB, POLICY], ids=["Job", "NetworkPolicy"])
+@pytest.mark.parametrize("document", [JOB, POLICY, ARGO_POLICY], ids=["Job", "NetworkPolicy", "Argo's NetworkPolicy"])
 def test_kubernetes_knows_every_field(document):
     check_kubernetes(document)
 
@@ -75,8 +80,13 @@ def test_a_misspelled_field_of_the_template_is_refused(path, name):
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_image_is_that_of_make_map(name):
-    assert PODS[name][1]["image"] == f"nsn2n:{__version__}"
+def test_image_is_that_of_make_map_by_its_digest(name):
+    image = PODS[name][1]["image"]
+
+    assert image == f"REGISTRY/nsn2n:{__version__}@sha256:DIGEST"
+    # As it stands no cluster takes it, so that nothing runs by a tag alone.
+    assert not IMAGE.fullmatch(image)
+    assert IMAGE.fullmatch(image.replace("REGISTRY", "registry.example:5000/group").replace("DIGEST", "0a" * 32))
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -122,6 +132,26 @@ def test_job_runs_once_not_for_ever_and_without_network():
     # Both directions are restricted, and no rule allows anything.
     assert POLICY["spec"].keys() == {"podSelector", "policyTypes"}
     assert set(POLICY["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def test_policy_of_argo_leaves_what_its_own_containers_need():
+    """They report to the API server, move the artifacts, and look up names; without that no workflow ends."""
+    spec = ARGO_POLICY["spec"]
+
+    assert spec["podSelector"]["matchLabels"] == STEP["metadata"]["labels"]
+    assert spec["podSelector"] != POLICY["spec"]["podSelector"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in spec
+    assert [{(port["protocol"], port["port"]) for port in rule["ports"]} for rule in spec["egress"]] == [
+        {("TCP", 443), ("TCP", 6443)},
+        {("TCP", 9000)},
+        {("UDP", 53), ("TCP", 53)},
+    ]
+    # No rule leads out: one without peers, or an address of the internet, would.
+    for rule in spec["egress"]:
+        assert rule["to"]
+        for peer in rule["to"]:
+            assert "namespaceSelector" in peer or ipaddress.ip_network(peer["ipBlock"]["cidr"]).is_private
 
 
 def test_task_manager_finds_its_way():

@@ -27,6 +27,7 @@ BROUGHT = {
     ],
     "deploy/argo/workflow-template.yaml": [
         "/apis/argoproj.io/v1alpha1/namespaces/argo/workflowtemplates/nsn2n",
+        "/apis/networking.k8s.io/v1/namespaces/argo/networkpolicies/nsn2n-workflow",
     ],
 }
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

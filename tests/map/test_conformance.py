@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import time
@@ -77,7 +78,16 @@ def test_labels(inspected, image):
     assert labels["org.nvidia.holoscan"] == version("holoscan-cu13")
     assert labels["org.monai.deploy.app-sdk"] == version("monai-deploy-app-sdk")
     assert labels["tag"] == image
-    assert labels["base"]
+    assert labels["base"] == labels["org.opencontainers.image.base.name"]
+
+
+def test_label_names_the_digest_of_the_base(inspected, docker):
+    labels = inspected["Config"]["Labels"]
+    digest = labels["org.opencontainers.image.base.digest"]
+
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    (base,) = json.loads(docker("image", "inspect", labels["base"]).stdout) or pytest.skip("the base is not here")
+    assert digest in (base["Id"], *(name.partition("@")[2] for name in base["RepoDigests"]))
 
 
 def test_it_does_not_run_as_root_and_works_in_its_folder(inspected):

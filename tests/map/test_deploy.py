@@ -23,7 +23,7 @@ def _kubernetes():
 
 
 def _argo():
-    template = yaml.safe_load((ROOT / "deploy" / "argo" / "workflow-template.yaml").read_text())
+    template, _ = yaml.safe_load_all((ROOT / "deploy" / "argo" / "workflow-template.yaml").read_text())
     (step,) = template["spec"]["templates"]
     # Argo mounts each input artifact at its path.
     step["container"]["volumeMounts"] += [
