@@ -128,7 +128,10 @@ def series_number(header: Dataset) -> int | None:
 
 def raw_value(header: Dataset, keyword: str) -> bytes:
     """Bytes of a text attribute without padding, not decoded: pydicom warns of bad values and tells them."""
-    element = header.get_item(keyword) if keyword in header else None
+    try:
+        element = header.get_item(keyword) if keyword in header else None
+    except (OSError, *PARSE_ERRORS):  # pydicom converts what is empty, and may not know of what
+        element = None
     value = b"" if element is None or element.value is None else element.value
     return (value if isinstance(value, bytes) else str(value).encode()).strip(b" \0")
 
