@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.config_loading import check_bounds, option, updated_from
+from nsn2n.runtime.config_loading import check_bounds, option, shown, updated_from
 
 __all__ = [
     "PRESETS",
@@ -32,7 +32,7 @@ __all__ = [
 
 def _require(condition: bool, rule: str, got: object) -> None:
     if not condition:
-        raise SettingsError(f"{rule}; got {got!r}. Correct it in the configuration.")
+        raise SettingsError(f"{rule}; got {shown(got)}. Correct it in the configuration.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -482,5 +482,5 @@ def preset(name: str) -> Settings:
         If there is no preset of that name.
     """
     if not isinstance(name, str) or name not in PRESETS:
-        raise SettingsError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}.")
+        raise SettingsError(f"preset must be one of {', '.join(PRESETS)}; got {shown(name)}.")
     return PRESETS[name]

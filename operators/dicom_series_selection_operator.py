@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from monai.deploy.core import ConditionType, Fragment, Operator, OperatorSpec
 from monai.deploy.core.domain.dicom_series import DICOMSeries
 from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
 from monai.deploy.core.domain.dicom_study import DICOMStudy
 from monai.deploy.operators.dicom_data_loader_operator import DICOMDataLoaderOperator
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from nsn2n.dicom.attributes import PARSE_ERRORS, refusal, text
+from nsn2n.dicom.attributes import text
+from nsn2n.dicom.pixels.stored_pixels import read_image
 from nsn2n.dicom.selection.rules import Rules, SelectedRecord, Selection
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.outcomes import ErrorHandler, series_errors
@@ -28,9 +26,6 @@ from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES
 __all__ = ["DICOMSeriesSelectionOperator", "study_selected_series"]
 
 logger = logging.getLogger(__name__)
-
-DEFERRED_BYTES = 4096
-"""Attributes longer than this, the pixels first of all, are read when they are asked for."""
 
 
 class DICOMSeriesSelectionOperator(Operator):
@@ -137,13 +132,14 @@ def study_selected_series(selected: SelectedRecord, selection: Selection) -> Stu
     """
     record = selected.record
     series, study = DICOMSeries(record.SeriesInstanceUID), DICOMStudy(record.StudyInstanceUID)
+    header = record.read_header()
     # These methods of the SDK's loader use nothing of the operator that they belong to.
-    DICOMDataLoaderOperator.populate_study_attributes(None, study, record.header)
-    DICOMDataLoaderOperator.populate_series_attributes(None, series, record.header)
+    DICOMDataLoaderOperator.populate_study_attributes(None, study, header)
+    DICOMDataLoaderOperator.populate_series_attributes(None, series, header)
     # The SDK takes it from (0008,0015), which is another attribute.
-    series.BodyPartExamined = text(record.header, "BodyPartExamined") or None
+    series.BodyPartExamined = text(header, "BodyPartExamined") or None
     for path in record.files:
-        series.add_sop_instance(_read_without_pixels(path))
+        series.add_sop_instance(read_image(path))
     study.add_series(series)
     metadata = {
         SOURCE_FILES: [str(path) for path in record.files],
@@ -152,12 +148,3 @@ def study_selected_series(selected: SelectedRecord, selection: Selection) -> Stu
     message = StudySelectedSeries(study)
     message.add_selected_series(SelectedSeries(selected.name, series, metadata=metadata))
     return message
-
-
-def _read_without_pixels(path: Path) -> Dataset:
-    try:
-        return pydicom.dcmread(path, defer_size=DEFERRED_BYTES)
-    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise refusal(
-            f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path
-        ) from error

@@ -13,7 +13,8 @@ from monai.deploy.core.domain.dicom_series import DICOMSeries
 from monai.deploy.core.domain.dicom_series_selection import SelectedSeries, StudySelectedSeries
 
 from nsn2n.dicom.attributes import refusal, text
-from nsn2n.dicom.selection.scan import read_header, scan_folder
+from nsn2n.dicom.headers import read_header
+from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.errors import DicomError
 from nsn2n.jobs.dicom_job import load_series
 from nsn2n.jobs.outcomes import ErrorHandler, series_errors

@@ -21,6 +21,7 @@ from nsn2n.dicom.read.slice_sorting import inspect_series
 from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
+ROOT = Path(__file__).resolve().parents[1]
 SLICES = 80  # so that writing takes long enough to be disturbed
 TIMEOUT_S = 180
 
@@ -34,15 +35,19 @@ def study(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """Start ``nsn2n denoise`` in a process of its own, with a fit of a moment."""
-    config = tmp_path / "brief.yaml"
+    """Start ``nsn2n denoise``, or the application, in a process of its own, with a fit of a moment."""
+    config, settings = tmp_path / "brief.yaml", tmp_path / "app.yaml"
     config.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n")
+    settings.write_text("nsn2n: {config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n")
     started = []
 
-    def run(source, output, *options, before=None):
+    def run(source, output, *options, before=None, application=False):
         command = [sys.executable, "-m", "nsn2n", "denoise", source, output, "--config", config, *options]
+        if application:
+            command = [sys.executable, ROOT / "app", "-i", source, "-o", output]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOLOSCAN_CONFIG_PATH": str(settings)}
         process = subprocess.Popen(
-            list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=before,
+            list(map(str, command)), env=environment, preexec_fn=before,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -96,6 +101,53 @@ def test_killed_in_the_middle(start, study, tmp_path):
     (left,) = output.iterdir()
     assert left.name.startswith(".nsn2n-")
     _next_run_works(start, study, output, [1001])
+
+
+def _kill_after(process, words):
+    """Kill a process as soon as it says that it begins something."""
+    for line in process.stderr:
+        if words in line:
+            break
+    else:
+        pytest.fail(f"never said {words!r}")
+    process.kill()
+    process.communicate()
+
+
+def _kill_at_the_report(process, output):
+    """Kill a process as soon as a report is begun, which is hidden then."""
+    end_s = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end_s and process.poll() is None and not list((output / "reports").rglob(".*")):
+        pass
+    process.kill()
+    process.communicate()
+
+
+def _whole_reports(output):
+    reports = [folder for folder in output.glob("reports/*") if not folder.name.startswith(".")]
+    assert all({file.name for file in folder.iterdir()} == {"report.html", "report.json"} for folder in reports)
+    return len(reports)
+
+
+@pytest.mark.parametrize(
+    ("application", "stages"),
+    # The folder was looked through, the series was read, the fit begins. The application writes by the same steps.
+    [(False, ["80 files", "read series", "denoising 80 x"]), (True, [])],
+    ids=["command line", "application"],
+)
+def test_killed_at_each_stage(start, study, tmp_path, application, stages):
+    output = tmp_path / "out"
+    for words in stages:
+        _kill_after(start(study, output), words)
+        assert not output.exists() or list(output.iterdir()) == []
+    _kill_at_the_report(start(study, output, application=application), output)
+    assert _series(output) == [1001]
+    reports = _whole_reports(output)  # none, unless that one was faster
+
+    _next_run_works(start, study, output, [1001, 1002])
+
+    assert _whole_reports(output) == reports + 1
+    assert not list(output.rglob(".*"))
 
 
 def test_terminated_in_the_middle(start, study, tmp_path):

@@ -59,12 +59,12 @@ def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
 
 def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_numbers: set[int]) -> list[str]:
     geometry = inspect_series(record.files, refuse_gaps=options.refuse_gaps)
-    derivation = options.derivation("-")
-    series = new_series(record.header, derivation, taken_series_numbers)
+    derivation, header = options.derivation("-"), record.read_header()
+    series = new_series(header, derivation, taken_series_numbers)
     taken_series_numbers.add(series.SeriesNumber)
     size = " x ".join(map(str, geometry.shape_dhw))
-    raw = series_description(record.header, derivation.series_description_end)
-    element = convert_raw_data_element(raw, encoding=record.header.original_character_set)
+    raw = series_description(header, derivation.series_description_end)
+    element = convert_raw_data_element(raw, encoding=header.original_character_set)
     return [
         record.label,
         f"  {size} voxels of {spacings(geometry)} mm (slices, rows, columns)",

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nsn2n.dicom.attributes import one_line, values
+from nsn2n.dicom.attributes import one_line
 from nsn2n.dicom.read.geometry import SeriesGeometry
 from nsn2n.dicom.read.slice_sorting import inspect_series
 from nsn2n.dicom.selection.rules import default_rules, select_series
@@ -81,9 +81,8 @@ def _line(record: SeriesRecord, reason: str | None) -> SeriesLine:
 def _size(record: SeriesRecord, geometry: SeriesGeometry | None) -> str:
     if geometry is not None:
         return " x ".join(map(str, geometry.shape_dhw))
-    rows, columns = values(record.header, "Rows"), values(record.header, "Columns")
     files = f"{len(record.files)} file{'s' if len(record.files) > 1 else ''}"
-    return f"{files} of {rows[0]} x {columns[0]}" if rows and columns else files
+    return f"{files} of {record.Rows} x {record.Columns}" if record.Rows and record.Columns else files
 
 
 def spacings(geometry: SeriesGeometry) -> str:

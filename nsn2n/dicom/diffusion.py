@@ -20,7 +20,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, text, values
-from nsn2n.dicom.private_attributes import creators_of, private_numbers
+from nsn2n.dicom.private_attributes import CSA_HEADER, creators_of, private_numbers
 from nsn2n.dicom.slice_facts import SliceFacts
 
 __all__ = ["Diffusion", "diffusion_key", "diffusion_of_series"]
@@ -124,7 +124,8 @@ def _first(numbers: Vector) -> float:
 def _csa(header: Dataset) -> tuple[float | None, Vector]:
     """What older Siemens software has only in its binary CSA header, of the second version (``SV10``)."""
     try:
-        data = bytes(header.get_private_item(0x0029, 0x10, "SIEMENS CSA HEADER").value)
+        creator, group, element = CSA_HEADER
+        data = bytes(header.get_private_item(group, element, creator).value)
         entries = _csa_entries(data) if data.startswith(b"SV10") else {}
     except PARSE_ERRORS:
         return None, ()

@@ -21,10 +21,12 @@ from nsn2n.modality import Modality, names_of_all, policy_of
 
 __all__ = [
     "ENHANCED_CLASSES",
+    "IMAGE_CLASSES",
     "OWN_MANUFACTURER",
     "OWN_MODEL_NAME",
     "SINGLE_FRAME_CLASSES",
     "is_own_output",
+    "why_no_image",
     "why_not_a_volume",
 ]
 
@@ -48,6 +50,9 @@ LATER_CLASSES = frozenset(
     }
 )
 """SOP classes of volumes that the reader names as not supported."""
+
+IMAGE_CLASSES = SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES
+"""SOP classes of the modalities; no other is looked at further."""
 
 REFUSED_IMAGE_TYPES = {
     "LOCALIZER": "a localizer",
@@ -109,6 +114,13 @@ PRIVATE_SIGNS = (
 """Group, element, private creator of numbers that are not 0 in images that ImageType does not give away."""
 
 
+def why_no_image(sop_class: UID) -> str | None:
+    """Say that a SOP class is not one of images of the modalities; None if it is."""
+    if sop_class in IMAGE_CLASSES:
+        return None
+    return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
+
+
 def why_not_a_volume(header: Dataset) -> str | None:
     """Name what makes an image one that must not be denoised, or return None.
 
@@ -116,8 +128,9 @@ def why_not_a_volume(header: Dataset) -> str | None:
     says nothing about geometry.
     """
     sop_class = UID(text(header, "SOPClassUID"))
-    if sop_class not in SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES:
-        return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
+    reason = why_no_image(sop_class)
+    if reason:
+        return reason
     component = text(header, "ComplexImageComponent").upper()
     derived_by_others = not is_own_output(header)
     for keyword in ("ImageType", "FrameType"):

@@ -21,11 +21,11 @@ __all__ = ["Limits", "check_claimed_pixels", "check_inflation"]
 
 CHUNK_BYTES = 2**20
 
-LONGEST_META_BYTES = 4096
-"""File meta information, in which the transfer syntax stands, is shorter in any honest file."""
-
 INFLATED_COPIES = 2
 """While a file is inflated its pieces and the whole are there, and then the whole and its pixels."""
+
+HEADER_COPIES = 32
+"""What a header takes in memory when all its sequences have been looked into, as those of an enhanced image are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,26 +36,44 @@ class Limits:
     """Files in the input folder and below."""
     inflated_bytes: int = 2**31
     """Length of a file of the deflated transfer syntax after inflation; less where memory is short."""
+    header_bytes: int = 2**26
+    """Length of the header of a file, without pixels and long private values, each value counted as some tens of bytes
+    at least; less where memory is short. A frame of an enhanced image takes some kilobytes."""
     compression: int = 20_000
     """Times that the pixels of a compressed image may be longer than its file: an even image of 16384 x 16384 pixels
     takes some kilobytes."""
 
     def __post_init__(self) -> None:
         """Check that each limit allows something."""
-        for name in ("files", "inflated_bytes", "compression"):
+        for name in ("files", "inflated_bytes", "header_bytes", "compression"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"the limit {name} must be 1 or more; got {getattr(self, name)}.")
 
     def most_inflated(self) -> tuple[int, str]:
         """Return the length that a file may have when inflated, with the memory that there is, and what sets it."""
-        available = available_bytes()
-        if available is None or available // INFLATED_COPIES >= self.inflated_bytes:
-            return self.inflated_bytes, ""
-        return available // INFLATED_COPIES, ", for which there is memory"
+        return _least(self.inflated_bytes, INFLATED_COPIES)
+
+    def most_of_header(self) -> tuple[int, str]:
+        """Return the length that a header may have, with the memory that there is, and what sets it."""
+        return _least(self.header_bytes, HEADER_COPIES)
 
 
-def check_inflation(path: Path, limits: Limits) -> None:
-    """Refuse a deflated file that would fill the memory; reading it at all inflates it.
+def _least(limit: int, copies: int) -> tuple[int, str]:
+    available = available_bytes()
+    if available is None or available // copies >= limit:
+        return limit, ""
+    return available // copies, ", for which there is memory"
+
+
+def check_inflation(path: Path, start: int, limits: Limits) -> None:
+    """Refuse a deflated file that would fill the memory; reading its pixels inflates it.
+
+    Parameters
+    ----------
+    path : Path
+    start : int
+        Where its dataset begins.
+    limits : Limits
 
     Raises
     ------
@@ -64,12 +82,8 @@ def check_inflation(path: Path, limits: Limits) -> None:
     OSError
         If it cannot be read.
     """
+    most, why = limits.most_inflated()
     with path.open("rb") as file:
-        head = file.read(LONGEST_META_BYTES)
-        if DeflatedExplicitVRLittleEndian.encode() not in head:
-            return
-        most, why = limits.most_inflated()
-        start = _end_of_meta(head)
         file.seek(start)
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflated = 0
@@ -84,14 +98,6 @@ def check_inflation(path: Path, limits: Limits) -> None:
                     "Take it out of the folder, or write it in another transfer syntax.",
                     path=path,
                 )
-
-
-def _end_of_meta(head: bytes) -> int:
-    """Where the dataset begins: FileMetaInformationGroupLength is the first element after DICM."""
-    length = head[132:144]
-    if head[128:132] == b"DICM" and length[:8] == b"\x02\x00\x00\x00UL\x04\x00":
-        return 144 + int.from_bytes(length[8:12], "little")
-    return len(head)
 
 
 def check_claimed_pixels(slices: Sequence[SliceFacts], limits: Limits) -> None:

@@ -20,7 +20,7 @@ from pydicom.tag import BaseTag, Tag
 
 from nsn2n.dicom.attributes import PARSE_ERRORS
 
-__all__ = ["KEPT", "creators_of", "private_numbers", "safe_private_tags"]
+__all__ = ["CSA_HEADER", "KEPT", "creators_of", "private_numbers", "safe_private_tags"]
 
 KEPT: Mapping[str, Mapping[tuple[int, int], str]] = {
     "Philips PET Private Group": {(0x7053, 0x00): "DS", (0x7053, 0x09): "DS"},
@@ -59,6 +59,9 @@ KEPT: Mapping[str, Mapping[tuple[int, int], str]] = {
 safe (table E.3.10-1), and those of diffusion. They stay true, since a derived image has the unit, the place and the
 acquisition of its source."""
 
+CSA_HEADER = ("SIEMENS CSA HEADER", 0x0029, 0x10)
+"""Creator, group and element of Siemens' binary header of an image."""
+
 WORDS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "UL": "I", "US": "H"}
 """Binary value representations, as `struct` names them."""
 
@@ -71,7 +74,7 @@ def creators_of(dataset: Dataset) -> dict[tuple[int, int], str]:
     found = {}
     for tag in dataset.keys():  # noqa: SIM118
         if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
-            found[tag >> 16, tag & 0xFFFF] = _text(dataset.get_item(tag))
+            found[tag >> 16, tag & 0xFFFF] = _text(dataset.get_item(tag, keep_deferred=True))
     return found
 
 

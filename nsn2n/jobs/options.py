@@ -17,7 +17,7 @@ from nsn2n._version import __version__
 from nsn2n.dicom.write.derivation import LARGEST_SERIES_NUMBER, Derivation
 from nsn2n.errors import SettingsError
 from nsn2n.modality import Modality
-from nsn2n.runtime.config_loading import check_bounds, option, updated_from
+from nsn2n.runtime.config_loading import check_bounds, option, shown, updated_from
 from nsn2n.settings import PRESETS, Settings
 from nsn2n.settings import preset as preset_settings
 
@@ -203,7 +203,7 @@ class JobOptions:
         """
         named = self.config.get("preset")
         if None not in (self.preset, named) and self.preset != named:
-            raise SettingsError(f"preset {self.preset} and preset {named!r} of config must agree. Leave one out.")
+            raise SettingsError(f"preset {self.preset} and preset {shown(named)} of config must agree. Leave one out.")
         settings = Settings.from_mapping(self.config, None if named else preset_settings(self.preset or "default"))
         given = {"seed": self.seed, "strength": self.strength, "budget_s": self.budget_s}
         return Settings.from_mapping({name: value for name, value in given.items() if value is not None}, settings)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,10 @@ from pydicom.dataset import Dataset
 
 from nsn2n.dicom.attributes import has_burned_in_text, series_number, text
 from nsn2n.dicom.write.series_writer import WrittenSeries
+from nsn2n.errors import NSN2NError
 from nsn2n.jobs.outcomes import warned
-from nsn2n.runtime.modes import mode_of_all
+from nsn2n.runtime.modes import limit_modes_in, mode_of_all
+from nsn2n.runtime.unfinished import hidden_folder, remove_abandoned
 
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
@@ -52,22 +56,40 @@ def write_quality_report(
         header = _header(written.files[0])
         keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
         of_study = {keyword: text(header, keyword) for keyword in keywords}
-        page = write_report(
-            Path(output_folder) / REPORTS / written.SeriesInstanceUID,
-            data,
-            source={**of_study, "SeriesInstanceUID": source_series_uid},
-            derived={
-                "SeriesInstanceUID": written.SeriesInstanceUID,
-                "SeriesNumber": series_number(header),
-                "TransferSyntaxUID": text(header.file_meta, "TransferSyntaxUID"),
-                "clipped_voxels": written.clipped_voxels,
-            },
-            # What a source says of its pixels, the new series says too.
-            pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
-            mode=mode_of_all(written.files),
-        )
+        with _reports_folder(Path(output_folder) / REPORTS) as (reports, hidden):
+            written_page = write_report(
+                hidden,
+                data,
+                source={**of_study, "SeriesInstanceUID": source_series_uid},
+                derived={
+                    "SeriesInstanceUID": written.SeriesInstanceUID,
+                    "SeriesNumber": series_number(header),
+                    "TransferSyntaxUID": text(header.file_meta, "TransferSyntaxUID"),
+                    "clipped_voxels": written.clipped_voxels,
+                },
+                # What a source says of its pixels, the new series says too.
+                pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
+                mode=mode_of_all(written.files),
+            )
+            limit_modes_in(hidden, written.files)
+            page = hidden.rename(reports / written.SeriesInstanceUID) / written_page.name
         logger.info("report: %s", page)
     return page
+
+
+@contextmanager
+def _reports_folder(reports: Path) -> Iterator[tuple[Path, Path]]:
+    """Make a hidden folder for a report: both of its files get their names at once, and a killed run leaves neither."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(reports)
+        with hidden_folder(reports) as hidden:
+            yield reports, hidden
+    except OSError as error:
+        raise NSN2NError(
+            f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
+            f"{reports}. Make room, or turn reports off."
+        ) from error
 
 
 def _header(file: Path) -> Dataset:

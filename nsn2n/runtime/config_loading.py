@@ -24,6 +24,7 @@ from nsn2n.errors import SettingsError
 
 __all__ = [
     "Option",
+    "beginning",
     "check_bounds",
     "check_depth",
     "known_key",
@@ -260,7 +261,7 @@ def read_yaml(file: str | os.PathLike[str], what: str) -> Any:
         if isinstance(error, (ArithmeticError, AttributeError, LookupError, TypeError)):
             reason = f"a value that is not of its type ({type(error).__name__})"
         raise SettingsError(
-            f"{what} must be a readable YAML or JSON file; got {reason} at {file}. Correct it."
+            f"{what} must be a readable YAML or JSON file; got {beginning(reason)} at {file}. Correct it."
         ) from error
 
 
@@ -301,7 +302,11 @@ def check_depth(value: Any) -> None:
 
 def shown(value: object) -> str:
     """Return a value as messages show it; of a long one the beginning."""
-    text = repr(value)
+    return beginning(repr(value))
+
+
+def beginning(text: str) -> str:
+    """Return a text that came from outside as messages quote it; of a long one the beginning."""
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 

@@ -81,16 +81,19 @@ def test_ignored_signal_stays_ignored(tmp_path):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("words", ["settings of", "denoising"])
-def test_application_stops_while_it_starts_and_while_it_denoises(study, tmp_path, words):
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [("settings of", signal.SIGTERM), ("denoising", signal.SIGTERM), ("denoising", signal.SIGINT)],
+)
+def test_application_stops_while_it_starts_and_while_it_denoises(study, tmp_path, words, number):
     output, endless = tmp_path / "out", tmp_path / "endless.yaml"
     endless.write_text("nsn2n: {preset: fast, config: {fit: {steps: 1000000, crop_px: 16}}}")
     process = _start("app", "-i", study, "-o", output, HOLOSCAN_CONFIG_PATH=str(endless))
 
-    code, duration_s, lines = _signal_after(process, words, signal.SIGTERM)
+    code, duration_s, lines = _signal_after(process, words, number)
 
-    assert code == 128 + signal.SIGTERM
+    assert code == 128 + number
     assert duration_s < MOST_S
-    assert lines[-1] == "error: stopped by SIGTERM; unfinished series are removed"
+    assert lines[-1] == f"error: stopped by {number.name}; unfinished series are removed"
     assert "Traceback" not in "".join(lines)
     assert not output.exists() or not list(output.iterdir())

@@ -601,3 +601,47 @@ def test_a_faint_structure_through_several_slices_survives():
 
     assert kept[2.0] > 0.7
     assert kept[2.0] > kept[None] + 0.03
+
+
+ALL_FILTERS = {
+    "fit": {"steps": 2, "crop_px": 16},
+    "network": {"channels": 4, "levels": 2, "start": "none"},
+    "refit": {"when": "always", "steps": 2},
+    "edges": {"when": "always"},
+    "average": {"coarse": "always"},
+}
+
+
+def _padding(shape):
+    """Where nothing was measured: around a circle, a corner, whole slices, an edge, a hole and a single voxel."""
+    y, x = np.indices(shape[1:])
+    padding = np.zeros(shape, bool)
+    padding[:] = np.hypot(y - shape[1] / 2, x - shape[2] / 2) > 0.48 * shape[1]
+    padding[:, :12, :12] = True
+    padding[[0, 3]] = True
+    padding[2, 20:23, 20:23] = True
+    padding[4, 25, 25] = True
+    padding[5, 28:] = True
+    return padding
+
+
+@pytest.mark.parametrize("shear_px", [None, (1.4, 0.0)], ids=["upright", "tilted"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+def test_no_filter_lets_padding_into_its_neighbors(modality, shear_px):
+    shape = (7, 40, 40)
+    padding = _padding(shape)
+    noise = ndimage.gaussian_filter(_noise(shape), (0, 0.8, 0.8))  # with a coarse part
+    stripes = 200 * (np.indices(shape)[2] // 10 % 2)
+    results = []
+    for value in (-2000, -3024, 30000):
+        volume = np.where(padding, value, 500 + stripes + noise).astype(np.float32)
+        result = denoise(
+            volume, modality=modality, exclude=padding, shear_px=shear_px, device="cpu", config=ALL_FILTERS
+        )
+        np.testing.assert_array_equal(result.volume[padding], value)
+        assert (result.volume != volume)[~padding].mean() > 0.5
+        results.append(result)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.volume[~padding], results[0].volume[~padding])
+        np.testing.assert_array_equal(other.noise_sd[~padding], results[0].noise_sd[~padding])
+        assert other.structure.excess == results[0].structure.excess

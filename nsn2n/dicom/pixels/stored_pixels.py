@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
+from nsn2n.dicom.headers import read_header, unreadable
 from nsn2n.dicom.pixels.pixel_codecs import CODECS, transfer_syntax
 from nsn2n.dicom.pixels.pixel_format import PIXEL_TAGS, stored_values
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.errors import DicomError
 
-__all__ = ["frame_datasets", "read_stored"]
+__all__ = ["frame_datasets", "read_image", "read_stored"]
 
 Stored = NDArray[np.int32]
+
+PIXEL_DATA = Tag("PixelData")
 
 DEFERRED_BYTES = 64
 """Values longer than this are looked up in the file when they are needed."""
@@ -56,7 +60,7 @@ def read_stored(slices: Sequence[SliceFacts]) -> Iterator[tuple[int, Stored]]:
         places = list(group)
         if places[0][1].frame is None:
             for index, facts in places:
-                yield index, stored_values(_read(path), facts.pixels, path)
+                yield index, stored_values(_pixels(path), facts.pixels, path)
         else:
             frames = {facts.frame: (index, facts) for index, facts in places}
             for number, dataset in enumerate(frame_datasets(path, [facts for _, facts in places])):
@@ -74,14 +78,34 @@ def frame_datasets(path: Path, frames: Sequence[SliceFacts]) -> Iterator[Dataset
         All frames of the file.
     """
     try:
-        dataset = pydicom.dcmread(path, specific_tags=list(PIXEL_TAGS), defer_size=DEFERRED_BYTES)
+        dataset = _read(path)
         with _pixel_bytes(path, dataset) as (buffer, length):
             for facts, value in zip(frames, _frames(buffer, length, dataset, frames), strict=True):
                 single = _pixel_attributes(facts)
                 single.PixelData = value
                 yield single
     except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+
+
+def read_image(path: Path) -> FileDataset:
+    """Read what `nsn2n.dicom.headers.read_header` reads, and PixelData, but that not before it is asked for.
+
+    Raises
+    ------
+    DicomError
+        If the file cannot be opened or parsed, or would fill the memory.
+    """
+    image = read_header(path)
+    # No place in a deflated file is one in its dataset.
+    deferred = transfer_syntax(image) != DeflatedExplicitVRLittleEndian
+    try:
+        pixels = _read(path).get_item(PIXEL_DATA, keep_deferred=deferred)
+    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
+        raise unreadable(path, error) from error
+    if pixels is not None:
+        image[PIXEL_DATA] = pixels
+    return image
 
 
 class _pixel_bytes:  # noqa: N801 - a context manager
@@ -94,7 +118,7 @@ class _pixel_bytes:  # noqa: N801 - a context manager
         self._file: BinaryIO
         self._length: int
         if transfer_syntax(dataset) == DeflatedExplicitVRLittleEndian:  # no place in the file is one in the dataset
-            value = pydicom.dcmread(path, specific_tags=["PixelData"]).PixelData
+            value = _read(path).PixelData
             self._file, self._length = io.BytesIO(value), len(value)
             return
         self._file = path.open("rb")
@@ -151,12 +175,18 @@ def _pixel_attributes(facts: SliceFacts) -> Dataset:
     return single
 
 
-def _read(path: Path) -> Dataset:
+def _pixels(path: Path) -> Dataset:
     try:
-        return pydicom.dcmread(path, specific_tags=list(PIXEL_TAGS))
+        return _read(path)
     except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> DicomError:
-    return refusal(f"a DICOM file must be readable; got {type(error).__name__}", "Copy the file again.", path=path)
+def _read(path: Path) -> FileDataset:
+    """Read `PIXEL_TAGS`, of which long values are read when they are asked for; others, raw data perhaps, are not."""
+    with open(str(path), "rb") as file:  # by its name as text, by which pydicom opens it again
+        return read_partial(file, _beyond_pixels, DEFERRED_BYTES, specific_tags=[Tag(key) for key in PIXEL_TAGS])
+
+
+def _beyond_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return bool(tag > PIXEL_DATA)

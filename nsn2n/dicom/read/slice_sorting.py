@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, has_burned_in_text, refusal, tag_text, text, values
+from nsn2n.dicom.headers import kept_bytes, read_header
 from nsn2n.dicom.input_limits import Limits, check_claimed_pixels
 from nsn2n.dicom.pixels.pixel_format import embedded_overlay_groups
 from nsn2n.dicom.private_attributes import creators_of, private_numbers
 from nsn2n.dicom.read.even_spacing import tolerance_mm
 from nsn2n.dicom.read.geometry import Arrangement, SeriesGeometry, Verdict, arrange_slices
 from nsn2n.dicom.read.multivolume import split_volumes
-from nsn2n.dicom.selection.scan import read_header
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of
-from nsn2n.runtime.memory import memory_shortage
+from nsn2n.runtime.memory import available_bytes, memory_shortage
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 
@@ -45,6 +45,14 @@ KEYWORDS = {
 COUNT_CREATOR, COUNT_GROUP = "Philips PET Private Group", 0x7053
 COUNT_FACTORS = {0x00: "SUV", 0x09: "Bq/ml"}
 """Factors that stay in the new series (`nsn2n.dicom.private_attributes`)."""
+
+SAMPLE = 8
+"""So many headers tell how long the others are at least."""
+
+UNASKED_BYTES = 2**24
+"""There is memory for so little; to ask takes as long as to read a header."""
+
+DIGEST_CHUNK = 2**20
 
 NAMED_PLACES = 3
 """How many of the places where parts end are named; their number is told in any case."""
@@ -105,7 +113,7 @@ def plan_series(
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
     limits = limits or Limits()
-    checked = [_checked(path, allow_own_output, limits) for path in files]
+    checked = _checked_files(files, allow_own_output, limits)
     slices = [facts for of_file in _without_copies(checked) for facts in of_file]
     check_same_series(slices)
     check_claimed_pixels(slices, limits)
@@ -124,6 +132,35 @@ def plan_series(
         ),
         remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
+
+
+def _checked_files(files: Sequence[Path], allow_own_output: bool, limits: Limits) -> list[list[SliceFacts]]:
+    """Check each file, while there is memory for the headers of all."""
+    checked: list[list[SliceFacts]] = []
+    taken, least, room = 0, 0, None
+    for path in files:
+        slices = _checked(path, allow_own_output, limits)
+        checked.append(slices)
+        of_file = kept_bytes(*(facts.header for facts in slices))
+        taken += of_file
+        least = min(least or of_file, of_file)
+        # The first of them may be longer than the others.
+        needed = taken + (least * (len(files) - len(checked)) if len(checked) > SAMPLE else 0)
+        if needed <= UNASKED_BYTES:
+            continue
+        if room is None:
+            room = available_bytes()
+            if room is None:
+                continue
+            room += taken
+        if needed > room:
+            raise refusal(
+                f"the headers of a series must fit into memory; those of {len(files)} files need"
+                f" {needed / 2**30:.1f} GiB or more, {room / 2**30:.1f} GiB are available",
+                "Use a machine with more memory, or fewer slices.",
+                header=slices[0].header,
+            )
+    return checked
 
 
 def _checked(path: Path, allow_own_output: bool, limits: Limits) -> list[SliceFacts]:
@@ -220,7 +257,11 @@ def _without_copies(files: Sequence[list[SliceFacts]]) -> list[list[SliceFacts]]
 
 
 def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(DIGEST_CHUNK):
+            digest.update(chunk)
+    return digest.digest()
 
 
 def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geometry: SeriesGeometry) -> list[str]:

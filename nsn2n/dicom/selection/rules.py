@@ -29,12 +29,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
-from nsn2n.dicom.attributes import values
-from nsn2n.dicom.image_kinds import is_own_output, why_not_a_volume
+from nsn2n.dicom.attributes import text, values
+from nsn2n.dicom.image_kinds import is_own_output, why_no_image, why_not_a_volume
 from nsn2n.dicom.selection.scan import Scan, SeriesRecord
 from nsn2n.errors import DicomError, SettingsError
-from nsn2n.runtime.config_loading import MOST_DIGITS, check_depth, read_short_text, shown
+from nsn2n.runtime.config_loading import MOST_DIGITS, beginning, check_depth, read_short_text, shown
 
 __all__ = [
     "LeftAlone",
@@ -153,13 +155,13 @@ def _selection_rule(entry: Any, origin: str) -> SelectionRule:
     if not name or not conditions:
         raise SettingsError(f"each selection in {origin} must have a name and a condition; got {shown(entry)}.")
     for keyword, value in conditions.items():
-        _check_condition(keyword, value, f'selection "{name}" in {origin}')
+        _check_condition(keyword, value, f'selection "{beginning(name)}" in {origin}')
     return SelectionRule(name, tuple(conditions.items()))
 
 
 def _check_condition(keyword: str, value: Any, origin: str) -> None:
     if keyword not in SPACING_PROPERTIES and tag_for_keyword(keyword) is None:
-        raise SettingsError(f"{keyword} in {origin} must be a DICOM keyword, such as SeriesDescription.")
+        raise SettingsError(f"{beginning(keyword)} in {origin} must be a DICOM keyword, such as SeriesDescription.")
     items = value if isinstance(value, list) else [value]
     if any(isinstance(item, bool) or not isinstance(item, (str, int, float, type(None))) for item in items):
         raise SettingsError(f"{keyword} in {origin} must be text, a number or a list of them; got {shown(value)}.")
@@ -199,13 +201,25 @@ def select_series(scan: Scan, rules: Rules, series_uids: Sequence[str] = ()) -> 
     selected: list[SelectedRecord] = []
     left_alone: list[LeftAlone] = []
     for record in scan.series:
-        reason = _never_a_volume(record)
-        rule, reason = (None, reason) if reason else _first_match(record, rules)
-        if rule is not None:
-            selected.append(SelectedRecord(rule.name, record))
+        name, reason = _judged(record, rules)
+        if name:
+            selected.append(SelectedRecord(name, record))
         else:
             left_alone.append(LeftAlone(record, f"{record.label}: left alone: {reason}"))
     return Selection(tuple(selected), tuple(left_alone))
+
+
+def _judged(record: SeriesRecord, rules: Rules) -> tuple[str, str]:
+    """Name of the selection that takes the series, or why none does."""
+    reason = why_no_image(UID(record.SOPClassUID))
+    if reason:
+        return "", reason
+    try:
+        header = record.read_header()
+    except DicomError:
+        return "header not readable", ""  # which is then the failure of that series
+    reason = _never_a_volume(header)
+    return ("", reason) if reason else _first_match(header, rules)
 
 
 def _select_named(scan: Scan, series_uids: Sequence[str]) -> Selection:
@@ -222,31 +236,32 @@ def _select_named(scan: Scan, series_uids: Sequence[str]) -> Selection:
     )
 
 
-def _never_a_volume(record: SeriesRecord) -> str:
-    if is_own_output(record.header):
+def _never_a_volume(header: Dataset) -> str:
+    if is_own_output(header):
         return "it is an output of this program, already denoised"
-    return why_not_a_volume(record.header) or ""
+    return why_not_a_volume(header) or ""
 
 
-def _first_match(record: SeriesRecord, rules: Rules) -> tuple[SelectionRule | None, str]:
+def _first_match(header: Dataset, rules: Rules) -> tuple[str, str]:
     """The first rule that takes the series, or why none does: the rules for its modality say it best."""
+    of_modality = text(header, "Modality")
     reasons = []
     for rule in rules.selections:
-        reason = mismatch(record, rule)
+        reason = mismatch(header, rule)
         if reason is None:
-            return rule, ""
+            return rule.name, ""
         modality = dict(rule.conditions).get("Modality")
-        if not isinstance(modality, str) or _matches_text(record.Modality, modality):
+        if not isinstance(modality, str) or _matches_text(of_modality, modality):
             reasons.append(f'{reason} (rule "{rule.name}")')
-    return None, "; ".join(reasons) or f"no rule takes Modality {record.Modality or 'that is empty'}"
+    return "", "; ".join(reasons) or f"no rule takes Modality {of_modality or 'that is empty'}"
 
 
-def mismatch(record: SeriesRecord, rule: SelectionRule) -> str | None:
+def mismatch(header: Dataset, rule: SelectionRule) -> str | None:
     """Say which condition of a rule a series does not meet, or None if it meets all."""
     for keyword, wanted in rule.conditions:
         if wanted is None or wanted == "" or wanted == []:
             continue
-        found = _values_of(record, keyword)
+        found = _values_of(header, keyword)
         if not found:
             return f"{keyword} has no value"
         reason = _condition_mismatch(keyword, found, wanted)
@@ -255,11 +270,11 @@ def mismatch(record: SeriesRecord, rule: SelectionRule) -> str | None:
     return None
 
 
-def _values_of(record: SeriesRecord, keyword: str) -> tuple[Any, ...]:
+def _values_of(header: Dataset, keyword: str) -> tuple[Any, ...]:
     if keyword in SPACING_PROPERTIES:
-        spacing = values(record.header, "PixelSpacing")
+        spacing = values(header, "PixelSpacing")
         return spacing[SPACING_PROPERTIES[keyword] :][:1]
-    return values(record.header, keyword)
+    return values(header, keyword)
 
 
 def _condition_mismatch(keyword: str, found: tuple[Any, ...], wanted: Any) -> str | None:

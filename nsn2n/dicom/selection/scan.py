@@ -9,25 +9,31 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, one_line, refusal, series_number, text, values
-from nsn2n.dicom.input_limits import Limits, check_inflation
+from nsn2n.dicom.headers import LongHeaderError, Stop, read_attributes, read_header, unreadable
+from nsn2n.dicom.image_kinds import IMAGE_CLASSES
+from nsn2n.dicom.input_limits import Limits
 from nsn2n.errors import DicomError
 from nsn2n.runtime.paths import require_possible_path
 
-__all__ = ["IgnoredFile", "Scan", "SeriesRecord", "read_header", "scan_folder"]
+__all__ = ["IgnoredFile", "Scan", "SeriesRecord", "scan_folder"]
 
 logger = logging.getLogger(__name__)
 
-GROUPING_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+KEYWORDS = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    *("SeriesNumber", "SeriesDescription", "ImageType", "Rows", "Columns"),
+)
+"""What is kept of each series; of other attributes there may be much."""
 
 PREFIX_BYTES = 132
 """Preamble and DICM (PS3.10 7.1)."""
@@ -76,8 +82,18 @@ class SeriesRecord:
     ImageType: tuple[str, ...]
     files: tuple[Path, ...]
     """In the order of their paths, which says nothing about the order of the slices."""
-    header: Dataset = field(repr=False, compare=False)
-    """All attributes of the first file but its pixels."""
+    Rows: int | None = None
+    Columns: int | None = None
+
+    def read_header(self) -> Dataset:
+        """Read the attributes of the first file; they are not kept, since a folder may hold any number of series.
+
+        Raises
+        ------
+        DicomError
+            As of `nsn2n.dicom.headers.read_header`.
+        """
+        return read_header(self.files[0])
 
     @property
     def label(self) -> str:
@@ -121,18 +137,20 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
         state = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DicomError(f"no DICOM found in {folder}: it {state}. Name the folder that holds the DICOM files.")
     ignored: list[IgnoredFile] = []
-    groups: dict[str, list[Path]] = defaultdict(list)
+    first: dict[str, SeriesRecord] = {}
+    files: dict[str, list[Path]] = defaultdict(list)
     for number, path in enumerate(_walk(folder, ignored)):
         if number >= limits.files:
             raise DicomError(
                 f"a folder must hold {limits.files} files at most; {folder} holds more. Name the folder of one study."
             )
-        series_uid = _series_of(path, ignored, limits)
-        if series_uid:
-            groups[series_uid].append(path)
-    if not groups:
+        record = _record(path, ignored, limits)
+        if record is not None:
+            first.setdefault(record.SeriesInstanceUID, record)
+            files[record.SeriesInstanceUID].append(path)
+    if not first:
         raise DicomError(_nothing_found(folder, ignored))
-    records = [_record(files) for files in groups.values()]
+    records = [replace(record, files=tuple(files.pop(uid))) for uid, record in first.items()]
     records.sort(key=_record_order)
     packed = [entry for entry in ignored if entry.packed]
     if packed:
@@ -142,29 +160,6 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
         logger.info("%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed)
     return Scan(folder, tuple(records), tuple(ignored))
-
-
-def read_header(path: Path, limits: Limits | None = None) -> Dataset:
-    """Read all attributes of a file but its pixels.
-
-    Raises
-    ------
-    DicomError
-        If the file cannot be opened or parsed, or would fill the memory (`nsn2n.dicom.input_limits`).
-    """
-    try:
-        check_inflation(path, limits or Limits())
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DicomError:
-    return refusal(
-        f"a DICOM file must be readable; got {type(error).__name__}",
-        "Copy the file again, or take it out of the folder if it is not part of the study.",
-        path=path,
-    )
 
 
 def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
@@ -196,19 +191,25 @@ def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
         pending += reversed(subfolders)
 
 
-def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | None:
-    """SeriesInstanceUID of a file, or None if it takes no part (then the reason is added to `ignored`)."""
+def _record(path: Path, ignored: list[IgnoredFile], limits: Limits) -> SeriesRecord | None:
+    """The series of a file, as that file has it; None if it takes no part (then the reason is added to `ignored`)."""
     try:
-        check_inflation(path, limits)
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(GROUPING_TAGS))
+        header = _attributes(path, limits)
+    except LongHeaderError:
+        if text(read_attributes(path, ["SOPClassUID"], limits, _beyond("SOPClassUID")), "SOPClassUID") in IMAGE_CLASSES:
+            raise
+        ignored.append(IgnoredFile(path, "no image, and its header is too long to be looked through"))
+        return None
     except OSError as error:
+        if error.errno is None:  # from pydicom, which has stumbled inside a sequence
+            raise unreadable(path, error) from error
         ignored.append(IgnoredFile(path, f"cannot be opened ({type(error).__name__})"))
         return None
     except InvalidDicomError:
         ignored.append(_no_dicom(path))
         return None
     except PARSE_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     directory = (text(header.file_meta, "MediaStorageSOPClassUID"), text(header, "SOPClassUID"))
     if MediaStorageDirectoryStorage in directory:
         ignored.append(IgnoredFile(path, "DICOMDIR: an index of files, not an image"))
@@ -221,7 +222,36 @@ def _series_of(path: Path, ignored: list[IgnoredFile], limits: Limits) -> str | 
             keyword="SeriesInstanceUID",
             path=path,
         )
-    return uid
+    return SeriesRecord(
+        StudyInstanceUID=text(header, "StudyInstanceUID"),
+        SeriesInstanceUID=uid,
+        Modality=text(header, "Modality"),
+        SeriesNumber=series_number(header),
+        SeriesDescription=text(header, "SeriesDescription"),
+        SOPClassUID=text(header, "SOPClassUID"),
+        ImageType=tuple(str(value) for value in values(header, "ImageType")),
+        files=(path,),
+        Rows=_count(header, "Rows"),
+        Columns=_count(header, "Columns"),
+    )
+
+
+def _attributes(path: Path, limits: Limits) -> Dataset:
+    """Read `KEYWORDS`, or those of them that stand before what makes a header too long."""
+    try:
+        return read_attributes(path, KEYWORDS, limits)
+    except LongHeaderError:
+        return read_attributes(path, KEYWORDS, limits, _beyond("SeriesNumber"))
+
+
+def _beyond(keyword: str) -> Stop:
+    last = Tag(keyword)
+    return lambda tag, vr, length: tag > last
+
+
+def _count(header: Dataset, keyword: str) -> int | None:
+    found = values(header, keyword)[:1]
+    return found[0] if found and isinstance(found[0], int) else None
 
 
 def _no_dicom(path: Path) -> IgnoredFile:
@@ -268,21 +298,6 @@ def _begins_dataset(data: bytes) -> bool:
     explicit = data[4:6] in KNOWN_VRS
     implicit = int.from_bytes(data[4:8], "little") <= 64 and data[3] == 0
     return explicit or implicit
-
-
-def _record(files: list[Path]) -> SeriesRecord:
-    header = read_header(files[0])
-    return SeriesRecord(
-        StudyInstanceUID=text(header, "StudyInstanceUID"),
-        SeriesInstanceUID=text(header, "SeriesInstanceUID"),
-        Modality=text(header, "Modality"),
-        SeriesNumber=series_number(header),
-        SeriesDescription=text(header, "SeriesDescription"),
-        SOPClassUID=text(header, "SOPClassUID"),
-        ImageType=tuple(str(value) for value in values(header, "ImageType")),
-        files=tuple(files),
-        header=header,
-    )
 
 
 def _record_order(record: SeriesRecord) -> tuple[str, bool, int, str]:

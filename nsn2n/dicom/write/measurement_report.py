@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from highdicom import UID
 from highdicom.sr import (
     CodedConcept,
@@ -27,6 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from nsn2n.dicom.attributes import text
+from nsn2n.dicom.headers import read_header
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.dicom.write.removed_map import own_series, unit_of
@@ -62,7 +62,7 @@ def measurement_report(
     version : str
         SoftwareVersions.
     """
-    evidence = [pydicom.dcmread(file, stop_before_pixels=True) for file in (*sources, *derived)]
+    evidence = [read_header(file) for file in (*sources, *derived)]
     unit = unit_of(evidence[0])
     measured, structure = record["measured"], record["structure"]
     measurements = [

@@ -10,13 +10,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, series_number, text
+from nsn2n.dicom.headers import read_attributes
+from nsn2n.dicom.input_limits import Limits
 from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.derive import DerivedSeries, new_series
+from nsn2n.errors import DicomError
 from nsn2n.runtime.unfinished import PREFIX, hidden_folder, remove_abandoned
 
 __all__ = ["claimed_series", "numbers_in"]
@@ -78,6 +80,6 @@ def _any_file(folder: Path) -> Path | None:
 def _header(file: Path) -> Dataset:
     """What is needed of a header; empty if the file cannot be read, which is not for us to judge."""
     try:
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesNumber"])
-    except (OSError, InvalidDicomError, *PARSE_ERRORS):
+        return read_attributes(file, ("StudyInstanceUID", "SeriesNumber"), Limits())
+    except (DicomError, OSError, InvalidDicomError, *PARSE_ERRORS):
         return Dataset()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from numpy.typing import NDArray
@@ -19,8 +18,10 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from nsn2n.dicom.attributes import refusal, text
+from nsn2n.dicom.headers import read_header
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
 from nsn2n.dicom.pixels.pixel_format import pixel_format, stored_values
+from nsn2n.dicom.pixels.stored_pixels import read_image
 from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.modality import policy_of
 
@@ -44,7 +45,7 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     DicomError
         If the source has no frame of reference, which a map must have; a new one would say that the two lie apart.
     """
-    source_headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in sources]
+    source_headers = [read_header(file) for file in sources]
     if not text(source_headers[0], "FrameOfReferenceUID"):
         raise refusal(
             "must have a value in the source of a parametric map; got none",
@@ -53,7 +54,7 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
             path=sources[0],
             header=source_headers[0],
         )
-    derived_headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in derived]
+    derived_headers = [read_header(file) for file in derived]
     removed = np.empty((len(sources), source_headers[0].Rows, source_headers[0].Columns), np.float32)
     for index, pair in enumerate(zip(sources, derived, strict=True)):
         before, after = (_values(file) for file in pair)
@@ -110,6 +111,6 @@ def unit_of(header: Dataset) -> Code:
 
 
 def _values(file: Path) -> NDArray[np.float32]:
-    dataset = pydicom.dcmread(file)
+    dataset = read_image(file)
     pixels = pixel_format(dataset, file)
     return pixels.to_values(stored_values(dataset, pixels, file))

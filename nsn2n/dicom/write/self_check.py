@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset
 
 from nsn2n.dicom.attributes import raw_value, refusal, tag_text, text, values
 from nsn2n.dicom.functional_groups import FRAME_TYPE_MACROS, PER_FRAME, SHARED
+from nsn2n.dicom.headers import read_header
 from nsn2n.dicom.pixels.encoding import EncodedSlice
 from nsn2n.dicom.pixels.pixel_codecs import lossy_compression
 from nsn2n.dicom.pixels.pixel_format import pixel_format, stored_values
 from nsn2n.dicom.pixels.stored_pixels import frame_datasets
 from nsn2n.dicom.read.slice_sorting import SeriesPlan, plan_series
-from nsn2n.dicom.selection.scan import read_header
 from nsn2n.dicom.slice_facts import SliceFacts, check_file
 from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.errors import DicomError

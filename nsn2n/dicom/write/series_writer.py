@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from nsn2n.dicom.attributes import PARSE_ERRORS, refusal
 from nsn2n.dicom.diffusion import Diffusion, diffusion_of_series
 from nsn2n.dicom.pixels.encoding import EncodedSlice, encode_slice
 from nsn2n.dicom.pixels.lossless import compress, encoding
 from nsn2n.dicom.pixels.pixel_format import stored_values
-from nsn2n.dicom.pixels.stored_pixels import frame_datasets
+from nsn2n.dicom.pixels.stored_pixels import frame_datasets, read_image
 from nsn2n.dicom.read.geometry import SeriesGeometry
 from nsn2n.dicom.read.slice_sorting import plan_series
 from nsn2n.dicom.slice_facts import SliceFacts
@@ -39,9 +37,6 @@ from nsn2n.errors import DicomError, VolumeError
 from nsn2n.runtime.modes import limit_modes_in
 
 __all__ = ["WriteOptions", "WrittenSeries", "write_series"]
-
-DEFERRED_BYTES = 4096
-"""Attributes longer than this, the pixels first of all, are read when they are asked for."""
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +200,7 @@ def _write_slice(
 ) -> list[EncodedSlice]:
     """Derive one instance from its source file, save it and check what was saved."""
     (facts,), (values_hw,) = slices, values
-    source = _source(facts.path)
+    source = read_image(facts.path)
     encoded = encode_slice(values_hw, stored_values(source, facts.pixels, facts.path), facts.pixels)
     with _copied_from(facts.path):
         target = derive_dataset(source, encoded.stored_hw, encoded.pixels, derivation, series, diffusion)
@@ -225,7 +220,7 @@ def _write_frames(
 ) -> list[EncodedSlice]:
     """Derive one enhanced image from its source file, save it and check what was saved."""
     path = slices[0].path
-    source = _source(path, defer_size=DEFERRED_BYTES)
+    source = read_image(path)
     encoded = [
         encode_slice(values_hw, stored_values(dataset, facts.pixels, facts.label), facts.pixels)
         for dataset, facts, values_hw in zip(frame_datasets(path, slices), slices, values, strict=True)
@@ -260,15 +255,6 @@ def _not_copyable(path: Path, error: Exception) -> DicomError:
         "Copy or export the file again.",
         path=path,
     )
-
-
-def _source(path: Path, defer_size: int | None = None) -> Dataset:
-    try:
-        return pydicom.dcmread(path, defer_size=defer_size)
-    except (OSError, InvalidDicomError, *PARSE_ERRORS) as error:
-        raise refusal(
-            f"a source file must stay readable; got {type(error).__name__}", "Run again.", path=path
-        ) from error
 
 
 def _report(clipped: int, moved: int, voxels: int, options: WriteOptions, folder: Path) -> None:

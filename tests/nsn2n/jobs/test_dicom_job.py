@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import stat
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -412,6 +415,37 @@ def test_gaps_are_refused_where_the_options_say_so(make_series, volume_dhw, tmp_
 
     assert "missing slices (1 missing" in str(outcome.error)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_clock_that_goes_back_makes_no_duration_negative_and_no_date_invalid(
+    make_series, volume_dhw, tmp_path, monkeypatch
+):
+    """As it does when a machine gets its time from the network, between two runs or in the middle of one."""
+    seconds = itertools.count(1.7e9, -3600)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromtimestamp(next(seconds), tz)
+
+    monkeypatch.setattr("time.time", lambda: next(seconds))
+    monkeypatch.setattr("nsn2n.dicom.write.derive.datetime", Clock)
+    folder = make_series(volume_dhw)[0].parent
+    written, told = [], []
+    for _ in range(2):
+        (outcome,) = denoise_folder(
+            folder, tmp_path / "out", denoise=run, progress=lambda record, done, left_s: told.append((done, left_s))
+        )
+        written.append(outcome.written)
+        made = tmp_path / "out" / "reports" / outcome.written.SeriesInstanceUID / "report.json"
+        assert json.loads(made.read_text())["measured"]["seconds"] > 0
+
+    assert [series.SeriesNumber for series in written] == [1001, 1002]
+    assert all(0 <= done <= 1 and left_s >= 0 for done, left_s in told)
+    for series in written:
+        header = pydicom.dcmread(series.files[0])
+        for name in ("Series", "Content", "InstanceCreation"):
+            datetime.strptime(header[f"{name}Date"].value + header[f"{name}Time"].value, "%Y%m%d%H%M%S.%f")
 
 
 def _modes(paths):

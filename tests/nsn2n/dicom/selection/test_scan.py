@@ -37,7 +37,8 @@ def test_series_are_grouped_and_sorted_through_subfolders(make_series):
     assert (record.Modality, record.SeriesNumber) == ("MR", 1)
     assert record.ImageType == ("ORIGINAL", "PRIMARY", "OTHER")
     assert record.label == f'MR series 1 "one" ({record.SeriesInstanceUID})'
-    assert "PixelData" not in record.header
+    assert (record.Rows, record.Columns) == (6, 8)
+    assert record.read_header().SeriesNumber == 1
     assert scan.ignored == ()
 
 

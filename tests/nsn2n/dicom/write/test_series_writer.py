@@ -13,6 +13,10 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_voi_lut, apply_windowing
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 import nsn2n.dicom.write.series_writer as writer_module
 from nsn2n.dicom.read.series_reader import read_series
@@ -264,6 +268,43 @@ def test_validators_have_nothing_new_to_say(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (entities.returncode, entities.stdout, entities.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("signed", [False, True])
+def test_windows_and_tables_show_the_new_series_as_they_did_the_source(
+    make_series, edit_file, tmp_path, derivation, dciodvfy_messages, syntax, signed
+):
+    """They take values of the modality, which a new series has in the same unit."""
+    table = Dataset()
+    table.add_new("LUTDescriptor", "SS" if signed else "US", [256, -100 if signed else 100, 16])
+    table.LUTExplanation = "brain"
+    table.add_new("LUTData", "US", [value**2 for value in range(256)])
+
+    def add(dataset):
+        dataset.WindowCenter, dataset.WindowWidth = [40, 300], [400, 1500]
+        dataset.WindowCenterWidthExplanation = ["BRAIN", "BONE"]
+        dataset.VOILUTSequence = Sequence([table, table])
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset["PixelData"].VR = "OW"
+
+    files = make_series(overrides={"PixelRepresentation": int(signed), "BitsStored": 16, "HighBit": 15})
+    for file in files:
+        edit_file(file, add)
+    series = read_series(files)
+    written = write_series(series.stack.values + 1, series.files, tmp_path / "out", derivation)
+
+    source, derived = pydicom.dcmread(files[0]), pydicom.dcmread(written.files[0])
+    assert (derived.WindowCenter, derived.WindowWidth) == ([40, 300], [400, 1500])
+    values_hw = np.arange(-300, 300).reshape(20, 30)
+    for index in (0, 1):
+        shown, before = (apply_voi_lut(values_hw, dataset, index=index) for dataset in (derived, source))
+        np.testing.assert_array_equal(shown, before)
+        assert np.ptp(shown) > 0
+        shown, before = (apply_windowing(values_hw, dataset, index=index) for dataset in (derived, source))
+        np.testing.assert_array_equal(shown, before)
+    new = errors_of(dciodvfy_messages(written.files)) - errors_of(dciodvfy_messages(files))
+    assert new == Counter()
 
 
 @pytest.mark.parametrize("name", ["S2020", "S2030"])
