@@ -203,7 +203,7 @@ def careamics(algorithm: str) -> Run:
     return run
 
 
-PRESETS = ("default", "fast", "paper")
+PRESETS = ("default", "faithful", "fast", "paper")
 PEERS: dict[str, tuple[str, Callable[[], Run]]] = {
     "nlm": ("scikit-image", nlm),
     "tv": ("scikit-image", tv),

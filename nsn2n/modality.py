@@ -33,6 +33,10 @@ class Modality(str, enum.Enum):
 class ModalityPolicy:
     """What is done for a modality where settings say ``auto``, and what its values and files are."""
 
+    guided_mean: bool = True
+    """Take the nonlocal mean that the fit guides (`AverageSettings.when`). In CT it takes faint detail too."""
+    group_filter: bool = False
+    """Filter groups of similar blocks over whole slices (`GroupSettings.when`), in place of that mean."""
     coarse_mean: bool = False
     """Average the guided mean again in wider steps (`AverageSettings.coarse`). Filtered back projection leaves little
     noise of low frequency, so that what is coarse stands out and is recovered; blobs of noise in PET and in smoothed MR
@@ -71,6 +75,8 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
     Modality.CT: ModalityPolicy(
         coarse_mean=True,
         edge_filter=True,
+        guided_mean=False,
+        group_filter=True,
         name="CT",
         unit="HU",
         ucum_unit=("[hnsf'U]", "Hounsfield unit"),

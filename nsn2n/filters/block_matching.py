@@ -29,8 +29,6 @@ BLOCK_PX = 8
 """Edge of the square blocks."""
 _STEP_PX = 4
 """Between the blocks for which groups are sought."""
-_GROUP = 12
-"""Blocks in a group."""
 _REACH_PX = 4
 """A group's blocks in the same slice are displaced by no more than this, along each axis,"""
 REACH_SLICES, _SHIFT_PX = 3, 1
@@ -64,6 +62,8 @@ class Groups:
         What the guide holds of a frequency counts as its own noise up to this many sd of the noise in it.
     device : torch.device, optional
         Where to compute; the CPU by default.
+    size : int
+        Blocks in a group.
 
     Notes
     -----
@@ -71,9 +71,16 @@ class Groups:
     """
 
     def __init__(
-        self, shape_hw: Sequence[int], noise_power: Float32Array, threshold_sd: float, device: torch.device | None
+        self,
+        shape_hw: Sequence[int],
+        noise_power: Float32Array,
+        threshold_sd: float,
+        device: torch.device | None,
+        *,
+        size: int,
     ) -> None:
         self._device = device
+        self._size = size
         self._height, self._width = shape_hw
         self._rows, self._columns = (size - BLOCK_PX + 1 for size in shape_hw)
         self._places = 2 * REACH_SLICES + 1
@@ -87,7 +94,7 @@ class Groups:
         self._guide_noise = threshold_sd**2 * self._noise_power
         transform = fft.dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
         self._in_block = self._tensor(np.kron(transform, transform))
-        self._over_group = self._tensor(fft.dct(np.eye(_GROUP), axis=0, norm="ortho"))
+        self._over_group = self._tensor(fft.dct(np.eye(size), axis=0, norm="ortho"))
         lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
         sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
         self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
@@ -132,7 +139,7 @@ class Groups:
         return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
 
     def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
-        """First pixels of the blocks of each group, shape (groups, 12), most alike first."""
+        """First pixels of the blocks of each group, shape (groups, size), most alike first."""
         distances, pixels = [], []
         own = self._features[self._block(index, rows, columns)][:, None]
         for other in slices:
@@ -146,7 +153,7 @@ class Groups:
             distances.append(distance)
             first = other % self._places * self._height * self._width
             pixels.append(first + at_row * self._width + at_column)
-        nearest = torch.cat(distances, 1).topk(_GROUP, largest=False).indices
+        nearest = torch.cat(distances, 1).topk(self._size, largest=False).indices
         return torch.cat(pixels, 1).gather(1, nearest)
 
     def _filter(self, first_pixels: Tensor) -> None:

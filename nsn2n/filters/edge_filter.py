@@ -34,6 +34,9 @@ _EDGE_PX = 5
 _RAMP_SD = 4.0
 """The share of the filter rises from 0 to 1 over this much contrast."""
 
+_GROUP = 12
+"""Blocks in a group."""
+
 _LARGEST_SD = 2.0
 """No voxel is changed by more than this many noise sd: what is left at an edge is less."""
 
@@ -78,7 +81,7 @@ def filter_edges(
 
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
     taken = np.empty(guide_dhw.shape, np.float16)
-    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device)
+    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device, size=_GROUP)
     loaded = 0
     for index in range(depth + REACH_SLICES):
         while loaded < min(index + REACH_SLICES + 1, depth):

@@ -12,6 +12,7 @@ from nsn2n.settings import Settings
 from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
 from nsn2n.stages.edge_filter import edge_filter
+from nsn2n.stages.group_filter import group_filter
 from nsn2n.stages.guided_mean import guided_mean
 from nsn2n.stages.invalid_voxels import invalid_voxels
 from nsn2n.stages.mixing import mixing
@@ -36,14 +37,15 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         Its policy decides where the settings say ``auto``.
     """
     policy = policy_of(modality)
-    averages = settings.average.reach != 0
+    averages = _wanted(settings.average.when, policy.guided_mean)
+    grouped = _wanted(settings.groups.when, policy.group_filter)
     fits_again = _wanted(settings.refit.when, policy.multislice_fit)
     drafts = fits_again and settings.refit.draft_steps > 0
     coarse = _wanted(settings.average.coarse, policy.coarse_mean)
     first_of_two = fits_again and starts_from_bundle(settings.network, settings.refit.slices)
     listed = (
         (True, neighbor_fit(first_of_two=first_of_two)),
-        (True, small_structures()),
+        (not grouped, small_structures()),
         (averages, guided_mean(coarse=coarse)),
         (drafts, draft_fit()),
         (drafts and averages, guided_mean(coarse=coarse)),
@@ -51,8 +53,10 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (fits_again, final_fit()),
         (fits_again and averages, guided_mean(coarse=coarse)),
         (fits_again, mixing()),
-        (True, structures_across()),
-        (True, small_structures(at_the_end=True)),
+        (grouped, group_filter()),
+        # The filter of groups gives back what is faint; a hard test after it would leave ragged patches.
+        (not grouped, structures_across()),
+        (not grouped, small_structures(at_the_end=True)),
         (_wanted(settings.edges.when, policy.edge_filter), edge_filter()),
         (True, bounds()),
         (True, structure_check()),

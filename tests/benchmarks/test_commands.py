@@ -24,6 +24,7 @@ HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
 LEAST = {
     "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
     "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
+    "python benchmarks/brain.py": "--methods gaussian --slices 3",
     "python benchmarks/stopping.py": "--size tiny --cases ct-lowdose-full --steps 20",
     "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods tv",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
@@ -35,6 +36,7 @@ LEAST = {
 SHOWN = {
     "python benchmarks/tune.py": "iterations 40",
     "python benchmarks/low_contrast.py": "│ tv ",
+    "python benchmarks/brain.py": "│ gaussian │",
     "python benchmarks/stopping.py": "│ ct-lowdose-full │",
     "python benchmarks/edge_spots.py": "│ tv ",
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
@@ -61,7 +63,7 @@ def test_every_command_is_run_below():
 
 @pytest.mark.parametrize("command", LEAST)
 def test_command(command):
-    if "stacks" in command and not HEAD.is_file():
+    if ("stacks" in command or "brain" in command) and not HEAD.is_file():
         pytest.skip(f"needs {HEAD}")
     words = [*command.split()[1:], *LEAST[command].split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}

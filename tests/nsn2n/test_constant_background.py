@@ -68,7 +68,13 @@ def test_places_of_what_was_removed_are_those_of_the_volume():
     tight[3, 20:23, 10:13] += 500
     padded = np.zeros((10, 90, 70), np.float32)
     padded[2:8, 30:70, 5:37] = tight
-    config = {**QUICK, "excess_sd": None, "excess_across_sd": None, "largest_change_sd": None, "average": {"reach": 0}}
+    config = {
+        **QUICK,
+        "excess_sd": None,
+        "excess_across_sd": None,
+        "largest_change_sd": None,
+        "average": {"when": "never"},
+    }
     config["structure"] = {"excess_review": 1.0}
 
     alone, result = (nsn2n.denoise(volume, config=config).structure for volume in (tight, padded))

@@ -22,6 +22,7 @@ from nsn2n.settings import (
     AverageSettings,
     EdgeSettings,
     FitSettings,
+    GroupSettings,
     LossSettings,
     MatchSettings,
     NetworkSettings,
@@ -38,6 +39,7 @@ KINDS = (
     NetworkSettings,
     FitSettings,
     AverageSettings,
+    GroupSettings,
     EdgeSettings,
     RefitSettings,
     StructureSettings,
@@ -117,6 +119,8 @@ def test_every_number_but_the_seed_has_bounds(kind, entry):
         (AverageSettings, "coarse_sd", [0.0, math.nan]),
         (EdgeSettings, "contrast_sd", [0.0, math.nan]),
         (EdgeSettings, "threshold_sd", [-0.1, math.nan]),
+        (GroupSettings, "threshold_sd", [-0.1, math.nan]),
+        (GroupSettings, "blocks", [1, 65]),
         (EdgeSettings, "keep_sd", [0.0, math.nan]),
         (RefitSettings, "steps", [0]),
         (RefitSettings, "renew_at", [-0.1, 1.0, math.nan]),
@@ -204,9 +208,10 @@ def test_messages_name_the_setting_its_bounds_and_the_value(kind, values, messag
         (FitSettings, {"stop_gain": None}),
         (FitSettings, {"stop_gain": 0.0}),
         (AverageSettings, {"reach": 16, "step_px": 16, "reach_slices": 4}),
-        (AverageSettings, {"reach": 0, "step_px": 1, "reach_slices": 0}),
+        (AverageSettings, {"reach": 1, "step_px": 1, "reach_slices": 0}),
         (AverageSettings, {"reach": None, "step_px": None}),
         (EdgeSettings, {"threshold_sd": 0.0}),
+        (GroupSettings, {"threshold_sd": 0.0, "blocks": 2}),
         (RefitSettings, {"steps": 1, "renew_at": 0.0, "slices": 1, "crops_per_step": 1, "share": 0.0}),
         (RefitSettings, {"slices": 7, "share": 1.0}),
         (StructureSettings, {"edges_review": 0.2, "excess_review": 8.0, "coherence_review": 1.5}),
@@ -267,7 +272,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(mapping, message)
         ({"refit": {"when": "mr"}}, r"'refit\.when' must be one of auto, always, never; got 'mr'"),
         ({"network": "unet"}, "'network' must be a mapping; got 'unet'"),
         ({"network": None}, "'network' must be a mapping; got None"),
-        ({"preset": "best"}, "preset must be one of default, fast, paper; got 'best'"),
+        ({"preset": "best"}, "preset must be one of default, faithful, fast, paper; got 'best'"),
         ({"preset": ["fast"]}, r"preset must be one of .*; got \['fast'\]"),
         ({"preset": None}, "preset must be one of"),
         ([("seed", 1)], "must be a mapping of settings; got list"),
@@ -377,5 +382,5 @@ def test_by_default_the_modality_decides_what_follows_the_fit():
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(SettingsError, match="preset must be one of default, fast, paper; got 'slow'"):
+    with pytest.raises(SettingsError, match="preset must be one of default, faithful, fast, paper; got 'slow'"):
         preset("slow")

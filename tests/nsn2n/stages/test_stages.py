@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from nsn2n.modality import Modality, policy_of
-from nsn2n.settings import AverageSettings, EdgeSettings, RefitSettings, Settings, preset
+from nsn2n.settings import AverageSettings, EdgeSettings, GroupSettings, RefitSettings, Settings, preset
 from nsn2n.stages import stages, stages_without_noise
 
 FIRST = ["neighbor fit", "small structures"]
@@ -15,6 +15,7 @@ MEAN = ["guided mean"]
 DRAFT = ["multislice draft", *MEAN, "mixing"]
 SECOND = ["multislice fit", *MEAN, "mixing"]
 RECOVERY = ["structures across slices", "small structures at the end"]
+GROUPS = ["group filter"]
 EDGES = ["edge filter"]
 LAST = ["bounds", "structure check"]
 RICIAN = ["Rician mean"]
@@ -26,12 +27,16 @@ END = ["invalid voxels"]
     [
         (preset("default"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
         (preset("default"), "CT", [*FIRST, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
+        (preset("faithful"), "CT", [*FIRST[:1], *GROUPS, *LAST, *END]),
+        (preset("faithful"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("faithful"), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("default"), "PT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("default"), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("fast"), "MR", [*FIRST, *MEAN, *RECOVERY, *LAST, *RICIAN, *END]),
         (preset("paper"), "MR", [*FIRST, *RECOVERY, *LAST, *END]),
         (preset("paper"), "CT", [*FIRST, *RECOVERY, *LAST, *END]),
         (Settings(edges=EdgeSettings(when="never")), "CT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
+        (Settings(groups=GroupSettings(when="always")), None, [*FIRST[:1], *MEAN, *GROUPS, *LAST, *END]),
         (
             Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")),
             "PT",
@@ -48,7 +53,7 @@ END = ["invalid voxels"]
             [*FIRST, *MEAN, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
         ),
         (
-            Settings(average=AverageSettings(reach=0)),
+            Settings(average=AverageSettings(when="never")),
             "MR",
             [*FIRST, *DRAFT[::2], *SECOND[::2], *RECOVERY, *LAST, *RICIAN, *END],
         ),
@@ -62,18 +67,27 @@ def test_the_stages_are_those_that_settings_and_modality_ask_for(settings, modal
 
 
 def test_what_takes_time_says_so():
-    costs = {stage.name: stage.cost for stage in stages(Settings(edges=EdgeSettings(when="always")), Modality.MR)}
+    everything = Settings(edges=EdgeSettings(when="always"), groups=GroupSettings(when="always"))
+    costs = {stage.name: stage.cost for stage in stages(everything, Modality.MR)}
 
     assert {name for name, cost in costs.items() if cost.fits} == {FIRST[0], DRAFT[0], SECOND[0]}
-    assert {name for name, cost in costs.items() if cost.progress} == {FIRST[0], DRAFT[0], SECOND[0], *MEAN, *EDGES}
+    take_time = {FIRST[0], DRAFT[0], SECOND[0], *MEAN, *GROUPS, *EDGES}
+    assert {name for name, cost in costs.items() if cost.progress} == take_time
     assert all(bool(cost.progress) == bool(cost.passes) for cost in costs.values())
+
+
+AUTO = Settings(
+    average=AverageSettings(when="auto"), groups=GroupSettings(when="auto"), edges=EdgeSettings(when="auto")
+)
 
 
 @pytest.mark.parametrize("modality", [*Modality, None])
 def test_where_settings_say_auto_the_policy_decides(modality):
-    names = {stage.name for stage in stages(Settings(), modality)}
+    names = {stage.name for stage in stages(AUTO, modality)}
     policy = policy_of(modality)
 
+    assert ("guided mean" in names) == policy.guided_mean
+    assert ("group filter" in names) == policy.group_filter
     assert ("edge filter" in names) == policy.edge_filter
     assert ("multislice fit" in names) == policy.multislice_fit
     assert ("Rician mean" in names) == policy.rician_mean

@@ -1,0 +1,106 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Wiener filter of groups of similar blocks over whole slices, with a denoised volume as its pilot.
+
+A fit takes what differs between slices by less than the noise for the same, so it loses faint detail. A group of blocks
+(:mod:`nsn2n.filters.block_matching`) still holds it: what the noisy blocks share comes back, in the measure in which
+the pilot has power at that frequency. As second stage of BM3D (Dabov et al., IEEE Trans Image Process 16 (2007)
+2080-2095), whose first stage, a threshold, the fit replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
+from nsn2n.settings import GroupSettings
+
+__all__ = ["filter_groups", "lost_contrast"]
+
+_DETAIL_PX = 3.0
+"""What a slice has beyond its Gaussian mean of this sd is detail."""
+_STANDS_OUT_SD, _RAMP_SD = 1.0, 1.0
+"""From so many noise sd of detail on, over so many, a structure is trusted to the pilot."""
+
+NoiseOf = Callable[[int], Float32Array]
+
+
+def filter_groups(
+    noisy_dhw: Float32Array,
+    pilot_dhw: Float32Array,
+    noise_sd: NoiseOf,
+    settings: GroupSettings,
+    *,
+    valid: BoolArray | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Replace a denoised volume by what the filter makes of the noisy one with it, in place.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2. Slices of fewer than 8 rows or columns stay as they are.
+    pilot_dhw : ndarray, same shape and unit
+        Denoised volume; overwritten.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    settings : GroupSettings
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; blocks without any are not filtered.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    progress : callable, optional
+        Called with the fraction done.
+    """
+    depth, *shape_hw = noisy_dhw.shape
+    if min(shape_hw) < BLOCK_PX:
+        return
+
+    spectrum = noise_spectrum(noisy_dhw, noise_sd)
+    everywhere = np.ones(shape_hw, bool)
+    groups = Groups(shape_hw, spectrum, settings.threshold_sd, device, size=settings.blocks)
+    loaded = 0
+    for index in range(depth + REACH_SLICES):
+        while loaded < min(index + REACH_SLICES + 1, depth):
+            groups.load(loaded, noisy_dhw[loaded], pilot_dhw[loaded], noise_sd(loaded))
+            loaded += 1
+        if index < depth:
+            wanted = everywhere if valid is None else valid[index]
+            groups.filter(index, wanted, range(max(index - REACH_SLICES, 0), loaded))
+        finished = index - REACH_SLICES
+        if finished >= 0:
+            sd = noise_sd(finished)
+            filtered = groups.result(finished) * sd
+            # It is read no more: the slices that are loaded lie in memory of their own.
+            pilot_dhw[finished] = filtered + lost_contrast(pilot_dhw[finished], filtered, sd)
+        if progress is not None:
+            progress((index + 1) / (depth + REACH_SLICES))
+
+
+def lost_contrast(pilot_hw: Float32Array, filtered_hw: Float32Array, noise_sd_hw: Float32Array) -> Float32Array:
+    """What structures that stand out of the noise lost of the contrast that they have in the pilot, shape (H, W).
+
+    A spot of one slice is in one block of its group alone, so that the filter lowers it. What gained contrast stays.
+
+    Parameters
+    ----------
+    pilot_hw, filtered_hw : ndarray, shape (H, W), float32
+        Before the filter and after it.
+    noise_sd_hw : ndarray, same shape, > 0, same unit
+
+    Returns
+    -------
+    ndarray, same shape, float32
+        To be added to what was filtered.
+    """
+    before, after = (image - ndimage.gaussian_filter(image, _DETAIL_PX) for image in (pilot_hw, filtered_hw))
+    sign = np.sign(before)
+    lost = sign * np.clip(sign * (before - after), 0, np.abs(before))
+    share = np.clip((np.abs(before) / noise_sd_hw - _STANDS_OUT_SD) / _RAMP_SD, 0, 1)
+    return np.asarray(share * lost, dtype=np.float32)
