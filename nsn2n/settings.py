@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of a fit: frozen values, checked when made, and the presets.
 
-``paper`` is NS-N2N as published, ``default`` is what users get, ``faithful`` keeps more of
-what is faint in CT, ``fast`` is for previews. A field's help and bounds are
-in its :class:`~nsn2n.runtime.config_loading.Option`.
+``paper`` is NS-N2N as published, ``default`` is what users get, ``faithful`` keeps more of what is faint in CT,
+``fast`` is for previews. A field's help and bounds are in its :class:`~nsn2n.runtime.config_loading.Option`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ BM3D; groups over slices as those over frames in Dabov et al., EUSIPCO 2007 (V-B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["BLOCK_PX", "REACH_SLICES", "Groups", "noise_spectrum"]
+__all__ = ["BLOCK_PX", "Groups", "filtered_slices", "noise_spectrum"]
 
 
 BLOCK_PX = 8
@@ -31,7 +31,7 @@ _STEP_PX = 4
 """Between the blocks for which groups are sought."""
 _REACH_PX = 4
 """A group's blocks in the same slice are displaced by no more than this, along each axis,"""
-REACH_SLICES, _SHIFT_PX = 3, 1
+_REACH_SLICES, _SHIFT_PX = 3, 1
 """those in so many slices on each side by no more than that."""
 _FREQUENCIES = 3
 """Blocks are compared by so many of their lowest frequencies along each axis."""
@@ -83,7 +83,7 @@ class Groups:
         self._size = size
         self._height, self._width = shape_hw
         self._rows, self._columns = (size - BLOCK_PX + 1 for size in shape_hw)
-        self._places = 2 * REACH_SLICES + 1
+        self._places = 2 * _REACH_SLICES + 1
         pixels = self._height * self._width
         self._noisy, self._guide, self._total, self._weight = (
             torch.zeros(self._places * pixels, device=device) for _ in range(4)
@@ -179,6 +179,38 @@ class Groups:
 
     def _tensor(self, values: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
+
+
+def filtered_slices(
+    groups: Groups,
+    noisy_dhw: Float32Array,
+    guide_dhw: Float32Array,
+    noise_sd: Callable[[int], Float32Array],
+    wanted: Callable[[int], BoolArray],
+) -> Iterator[tuple[int, Float32Array]]:
+    """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+
+    Parameters
+    ----------
+    groups : Groups
+        With no slice loaded.
+    noisy_dhw, guide_dhw : ndarray, shape (D, H, W), float32, finite
+        A slice of the guide is read no more once it has been yielded.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    wanted : callable
+        Pixels of the slice with that index whose blocks are filtered, shape (H, W).
+    """
+    depth, loaded = len(noisy_dhw), 0
+    for index in range(depth + _REACH_SLICES):
+        while loaded < min(index + _REACH_SLICES + 1, depth):
+            groups.load(loaded, noisy_dhw[loaded], guide_dhw[loaded], noise_sd(loaded))
+            loaded += 1
+        if index < depth:
+            groups.filter(index, wanted(index), range(max(index - _REACH_SLICES, 0), loaded))
+        finished = index - _REACH_SLICES
+        if finished >= 0:
+            yield finished, groups.result(finished)
 
 
 def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array]) -> Float32Array:

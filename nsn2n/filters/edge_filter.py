@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
-from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
+from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
@@ -82,19 +82,11 @@ def filter_edges(
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
     taken = np.empty(guide_dhw.shape, np.float16)
     groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device, size=_GROUP)
-    loaded = 0
-    for index in range(depth + REACH_SLICES):
-        while loaded < min(index + REACH_SLICES + 1, depth):
-            groups.load(loaded, noisy_dhw[loaded], guide_dhw[loaded], noise_sd(loaded))
-            loaded += 1
-        if index < depth:
-            groups.filter(index, shares[index] > 0, range(max(index - REACH_SLICES, 0), loaded))
-        finished = index - REACH_SLICES
-        if finished >= 0:
-            change = guide_dhw[finished] / noise_sd(finished) - groups.result(finished)
-            taken[finished] = np.clip(change, -_LARGEST_SD, _LARGEST_SD)
+    for index, filtered in filtered_slices(groups, noisy_dhw, guide_dhw, noise_sd, lambda index: shares[index] > 0):
+        change = guide_dhw[index] / noise_sd(index) - filtered
+        taken[index] = np.clip(change, -_LARGEST_SD, _LARGEST_SD)
         if progress is not None:
-            progress((index + 1) / (depth + REACH_SLICES))
+            progress((index + 1) / depth)
     mean_sd = {sigma_px: _mean_sd(taken, shares, sigma_px) for sigma_px in _KEPT_PX}
 
     def take(index: int) -> None:

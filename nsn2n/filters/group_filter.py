@@ -17,7 +17,7 @@ import torch
 from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
-from nsn2n.filters.block_matching import BLOCK_PX, REACH_SLICES, Groups, noise_spectrum
+from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
 from nsn2n.settings import GroupSettings
 
 __all__ = ["filter_groups", "lost_contrast"]
@@ -65,22 +65,13 @@ def filter_groups(
     spectrum = noise_spectrum(noisy_dhw, noise_sd)
     everywhere = np.ones(shape_hw, bool)
     groups = Groups(shape_hw, spectrum, settings.threshold_sd, device, size=settings.blocks)
-    loaded = 0
-    for index in range(depth + REACH_SLICES):
-        while loaded < min(index + REACH_SLICES + 1, depth):
-            groups.load(loaded, noisy_dhw[loaded], pilot_dhw[loaded], noise_sd(loaded))
-            loaded += 1
-        if index < depth:
-            wanted = everywhere if valid is None else valid[index]
-            groups.filter(index, wanted, range(max(index - REACH_SLICES, 0), loaded))
-        finished = index - REACH_SLICES
-        if finished >= 0:
-            sd = noise_sd(finished)
-            filtered = groups.result(finished) * sd
-            # It is read no more: the slices that are loaded lie in memory of their own.
-            pilot_dhw[finished] = filtered + lost_contrast(pilot_dhw[finished], filtered, sd)
+    wanted = (lambda _: everywhere) if valid is None else valid.__getitem__
+    for index, in_noise in filtered_slices(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
+        sd = noise_sd(index)
+        filtered = in_noise * sd
+        pilot_dhw[index] = filtered + lost_contrast(pilot_dhw[index], filtered, sd)
         if progress is not None:
-            progress((index + 1) / (depth + REACH_SLICES))
+            progress((index + 1) / depth)
 
 
 def lost_contrast(pilot_hw: Float32Array, filtered_hw: Float32Array, noise_sd_hw: Float32Array) -> Float32Array:
