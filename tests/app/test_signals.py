@@ -55,6 +55,7 @@ def _signal_after(process, words, number):
     return process.returncode, time.monotonic() - sent_s, rest.splitlines()
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_unfinished_series_is_removed_and_complete_ones_stay(tmp_path, number):
     output = tmp_path / "out"
@@ -81,6 +82,7 @@ def test_ignored_signal_stays_ignored(tmp_path):
     assert process.returncode == 0
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize(
     ("words", "number"),
     [("settings of", signal.SIGTERM), ("denoising", signal.SIGTERM), ("denoising", signal.SIGINT)],

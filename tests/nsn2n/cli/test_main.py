@@ -315,6 +315,7 @@ def test_unknown_option(nsn2n):
     assert nsn2n("denoise", "in", "out", "--presets", "fast").code == 2
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
