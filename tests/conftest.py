@@ -27,9 +27,8 @@ settings.load_profile("repeatable")
 NOBODY = 65534
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Command line and application configure the logging of their process, which here is that of all tests."""
+@contextmanager
+def _logging_kept() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("", "nsn2n", "pydicom")]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     excepthook = sys.excepthook
@@ -40,6 +39,19 @@ def _logging_as_before() -> Iterator[None]:
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+
+
+@pytest.fixture(scope="session")
+def logging_kept() -> Callable[[], AbstractContextManager[None]]:
+    """A context that leaves logging as it was; command line and application configure that of their process."""
+    return _logging_kept
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The process of the tests is that of all tests."""
+    with _logging_kept():
+        yield
 
 
 @pytest.fixture
