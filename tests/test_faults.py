@@ -323,9 +323,9 @@ def _peak_address_space(start, source, output):
     return peak
 
 
-def test_second_run_overwrites_nothing(next_run_works, short_study, tmp_path):
+def test_second_run_overwrites_nothing(start, next_run_works, short_study, tmp_path):
     output = tmp_path / "out"
-    next_run_works(short_study, output, [1001])
+    assert _finish(start(short_study, output))[0] == 0
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
     next_run_works(short_study, output, [1001, 1002])
