@@ -26,6 +26,25 @@ settings.load_profile("repeatable")
 
 NOBODY = 65534
 
+# Under tests/. Each takes a quarter of a minute and more, and all tests of a file run on one process.
+LONG_FILES = (
+    "test_faults.py",
+    "benchmarks/test_goals.py",
+    "nsn2n/test_denoising.py",
+    "test_readme.py",
+    "benchmarks/test_run.py",
+    "benchmarks/test_commands.py",
+    "test_archive.py",
+    "test_packaging.py",
+    "test_privacy.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first: at the end no process has to wait for one of them."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @contextmanager
 def _logging_kept() -> Iterator[None]:
