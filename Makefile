@@ -46,9 +46,10 @@ $(STAMP): pyproject.toml nsn2n/_version.py
 	$(PY) -c 'from nsn2n._version import __version__; print("nsn2n", __version__, "is ready in $(VENV)")'
 	@touch $@
 
-# Tests of one file share fixtures: they stay on one process.
+# Tests of one file share fixtures: they stay on one process. Files are begun in the order of tests/conftest.py, not by
+# the number of their tests.
 test: setup ## the whole test suite, on all cores
-	$(PY) -m pytest --numprocesses logical --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup types ## ruff (rules and format) and mypy
 	$(PY) -m ruff check .

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=DEFAULT_CASES)
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 100, 150, 200, 300, 400, 600])
     parser.add_argument("--size", choices=("tiny", "small", "full"), default="small", help="tiny: to see that it runs")
+    parser.add_argument("--budget", type=float, help="seconds for each volume; no limit unless given")
     options = parser.parse_args()
     heads = ("case", "rule ends at", "with it", *map(str, options.steps), "rule from best")
     table = Table(*heads, title=f"preset default by steps, seed {options.seed}: PSNR, dB (ct-real: noise sd, HU)")
@@ -40,8 +41,10 @@ def main() -> None:
         except MissingData as missing:
             print(f"{name}: left out, {missing}")
             continue
-        ruled = denoised(case, {})
-        figures = [figure(case, denoised(case, {"steps": steps, "stop_gain": None})) for steps in options.steps]
+        ruled = denoised(case, {}, options.budget)
+        figures = [
+            figure(case, denoised(case, {"steps": steps, "stop_gain": None}, options.budget)) for steps in options.steps
+        ]
         own = figure(case, ruled)
         best = min(own, *figures) if case.truth is None else max(own, *figures)
         table.add_row(
@@ -50,11 +53,10 @@ def main() -> None:
     Console(width=130).print(table)
 
 
-def denoised(case: Case, fit: dict[str, object]) -> DenoiseResult:
+def denoised(case: Case, fit: dict[str, object], budget_s: float | None) -> DenoiseResult:
     """What `default` makes of a case with these settings of the fit."""
-    return nsn2n.denoise(
-        case.noisy, modality=case.modality, spacing_mm=case.spacing_mm, seed=case.seed, config={"fit": fit}
-    )
+    config = {"fit": fit, "budget_s": budget_s}
+    return nsn2n.denoise(case.noisy, modality=case.modality, spacing_mm=case.spacing_mm, seed=case.seed, config=config)
 
 
 def figure(case: Case, result: DenoiseResult) -> float:

@@ -27,10 +27,28 @@ settings.load_profile("repeatable")
 
 NOBODY = 65534
 
+# Under tests/. Each takes a quarter of a minute and more, and all tests of a file run on one process.
+LONG_FILES = (
+    "test_faults.py",
+    "benchmarks/test_goals.py",
+    "nsn2n/test_denoising.py",
+    "test_readme.py",
+    "benchmarks/test_run.py",
+    "benchmarks/test_commands.py",
+    "test_archive.py",
+    "test_packaging.py",
+    "test_privacy.py",
+)
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Command line and application configure the logging of their process, which here is that of all tests."""
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first: at the end no process has to wait for one of them."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("", "nsn2n", "pydicom")]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     excepthook = sys.excepthook
@@ -41,6 +59,19 @@ def _logging_as_before() -> Iterator[None]:
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+
+
+@pytest.fixture(scope="session")
+def logging_kept() -> Callable[[], AbstractContextManager[None]]:
+    """A context that leaves logging as it was; command line and application configure that of their process."""
+    return _logging_kept
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The process of the tests is that of all tests."""
+    with _logging_kept():
+        yield
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +19,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from nsn2n.app import main
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -68,6 +67,12 @@ class Archive:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=TIMEOUT_S) as answer:
             return json.load(answer)
 
+    def empty(self):
+        for study in self.get("/studies"):
+            request = urllib.request.Request(f"http://127.0.0.1:{self.http}/studies/{study}", method="DELETE")
+            urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
+        assert self.get("/instances") == []
+
     def send(self, folder):
         _run("storescu", "-aec", "ORTHANC", "+sd", "+r", "127.0.0.1", self.dicom, folder)
 
@@ -103,20 +108,26 @@ def _run(name, *arguments):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture
-def archive(tmp_path):
+@pytest.fixture(scope="module")
+def running_archive(tmp_path_factory):
     if shutil.which("Orthanc") is None and not Path("/usr/sbin/Orthanc").exists():
         pytest.skip("Orthanc is not installed (Debian packages orthanc, orthanc-dicomweb): NO ARCHIVE WAS TRIED")
     if shutil.which("getscu") is None:
         pytest.skip("dcmtk is not installed: NO ARCHIVE WAS TRIED")
-    (tmp_path / "archive").mkdir()
-    started = Archive(tmp_path / "archive")
+    started = Archive(tmp_path_factory.mktemp("archive"))
     try:
         started.wait()
         yield started
     finally:
         started.process.terminate()
         started.process.wait(timeout=TIMEOUT_S)
+
+
+@pytest.fixture
+def archive(running_archive):
+    """An archive without a study."""
+    running_archive.empty()
+    return running_archive
 
 
 @pytest.fixture
@@ -131,16 +142,18 @@ def sent(archive, tmp_path):
     return files
 
 
-def _denoise(source, output, tmp_path, more=""):
-    settings = tmp_path / "app.yaml"
-    brief = "config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}, refit: {steps: 3}}"
-    settings.write_text(f"nsn2n:\n  {brief}\n{more}")
-    result = subprocess.run(
-        [sys.executable, "-m", "nsn2n.app", "-i", source, "-o", output],
-        env={**os.environ, "HOLOSCAN_CONFIG_PATH": str(settings), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+@pytest.fixture
+def denoise(tmp_path, monkeypatch):
+    """A function that runs the application in this process, as it takes long to start."""
+
+    def run(source, output, more=""):
+        settings = tmp_path / "app.yaml"
+        brief = "config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}, refit: {steps: 3}}"
+        settings.write_text(f"nsn2n:\n  {brief}\n{more}")
+        monkeypatch.setenv("HOLOSCAN_CONFIG_PATH", str(settings))
+        assert main(["-i", str(source), "-o", str(output)]) == 0
+
+    return run
 
 
 def _series(archive):
@@ -155,14 +168,14 @@ def _series(archive):
 
 
 @pytest.mark.parametrize("way", ["movescu", "getscu", "dicomweb"])
-def test_derived_series_joins_its_source(archive, sent, tmp_path, way):
+def test_derived_series_joins_its_source(archive, sent, denoise, tmp_path, way):
     if way == "dicomweb" and not DICOMWEB.exists():
         pytest.skip("Orthanc's DICOMweb is not installed (Debian package orthanc-dicomweb): IT WAS NOT TRIED")
     (tmp_path / "fetched").mkdir()
     getattr(archive, f"fetch_by_{way}")(tmp_path / "fetched")
     assert len(list((tmp_path / "fetched").iterdir())) == len(sent)
 
-    _denoise(tmp_path / "fetched", tmp_path / "out", tmp_path)
+    denoise(tmp_path / "fetched", tmp_path / "out")
     (folder,) = (tmp_path / "out").glob("2.25.*")
     archive.send(folder)
 
@@ -180,11 +193,9 @@ def test_derived_series_joins_its_source(archive, sent, tmp_path, way):
     assert [pydicom.dcmread(file).SOPInstanceUID for file in sent] == [tag["SOPInstanceUID"] for tag in series[4]]
 
 
-def test_compressed_series_map_and_report_are_taken_and_come_back(archive, sent, tmp_path):
-    _denoise(
-        tmp_path / "sent", tmp_path / "out", tmp_path,
-        "  compression: jpeg-ls\n  parametric_map: true\n  structured_report: true\n",
-    )  # fmt: skip
+def test_compressed_series_map_and_report_are_taken_and_come_back(archive, sent, denoise, tmp_path):
+    more = "  compression: jpeg-ls\n  parametric_map: true\n  structured_report: true\n"
+    denoise(tmp_path / "sent", tmp_path / "out", more)
     for folder in (tmp_path / "out").glob("2.25.*"):
         syntax = pydicom.dcmread(next(folder.iterdir()), stop_before_pixels=True).file_meta.TransferSyntaxUID
         propose = ["-xt"] if syntax.is_compressed else ["-R"]

@@ -26,18 +26,34 @@ SLICES = 80  # so that writing takes long enough to be disturbed
 TIMEOUT_S = 180
 
 
+def _write_study(folder, slices):
+    write_synthetic_series(np.random.default_rng(0).normal(40, 20, (slices, 24, 20)), folder, seed="faults")
+    return folder
+
+
 @pytest.fixture
 def study(tmp_path):
-    volume = np.random.default_rng(0).normal(40, 20, (SLICES, 24, 20))
-    write_synthetic_series(volume, tmp_path / "study", seed="faults")
-    return tmp_path / "study"
+    return _write_study(tmp_path / "study", SLICES)
 
 
 @pytest.fixture
-def start(tmp_path):
+def short_study(tmp_path):
+    """For what is not disturbed while it writes."""
+    return _write_study(tmp_path / "study", 6)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Settings for a fit of a moment."""
+    file = tmp_path / "brief.yaml"
+    file.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n")
+    return file
+
+
+@pytest.fixture
+def start(tmp_path, config):
     """Start ``nsn2n denoise``, or the application, in a process of its own, with a fit of a moment."""
-    config, settings = tmp_path / "brief.yaml", tmp_path / "app.yaml"
-    config.write_text("fit: {steps: 3, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n")
+    settings = tmp_path / "app.yaml"
     settings.write_text("nsn2n: {config: {fit: {steps: 3, crop_px: 16}, network: {channels: 4, levels: 2}}}\n")
     started = []
 
@@ -76,22 +92,51 @@ def _finish(process):
     return process.returncode, stdout, stderr
 
 
-def _series(output):
+def _series(output, source):
     """The series numbers in the output folder; each series must be complete."""
+    slices = len(list(source.iterdir()))
     records = scan_folder(output).series
     for record in records:
-        assert inspect_series(record.files, allow_own_output=True).shape_dhw[0] == SLICES
+        assert inspect_series(record.files, allow_own_output=True).shape_dhw[0] == slices
     return sorted(record.SeriesNumber for record in records)
 
 
-def _next_run_works(start, study, output, numbers):
-    code, _, stderr = _finish(start(study, output))
-    assert code == 0, stderr
-    assert _series(output) == numbers
-    assert not list(output.glob(".*"))
+@pytest.fixture
+def nsn2n_in_process(monkeypatch, capsys):
+    """Run ``nsn2n denoise`` in this process, which needs no time to start, and to which the permissions apply that
+    a test sets; gives exit code and messages."""
+    # While everything may be read.
+    import nsn2n.cli.progress
+    import nsn2n.jobs.dicom_job  # noqa: F401
+    from nsn2n.cli.main import main
+
+    def run(source, output, *options):
+        monkeypatch.setattr(sys, "argv", ["nsn2n", "denoise", *map(str, (source, output, *options))])
+        handler = signal.getsignal(signal.SIGTERM)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        signal.signal(signal.SIGTERM, handler)
+        return stopped.value.code or 0, capsys.readouterr().err
+
+    return run
 
 
-def test_killed_in_the_middle(start, study, tmp_path):
+@pytest.fixture
+def next_run_works(nsn2n_in_process, config):
+    """A function that runs once more where another run ended, and looks at what is there then."""
+
+    def check(source, output, numbers):
+        code, stderr = nsn2n_in_process(source, output, "--config", config)
+        assert "Traceback" not in stderr, stderr
+        assert code == 0, stderr
+        assert _series(output, source) == numbers
+        assert not list(output.glob(".*"))
+
+    return check
+
+
+def test_killed_in_the_middle(start, next_run_works, study, tmp_path):
     output = tmp_path / "out"
     process = start(study, output)
     _wait_until_it_writes(process, output)
@@ -100,7 +145,7 @@ def test_killed_in_the_middle(start, study, tmp_path):
 
     (left,) = output.iterdir()
     assert left.name.startswith(".nsn2n-")
-    _next_run_works(start, study, output, [1001])
+    next_run_works(study, output, [1001])
 
 
 def _kill_after(process, words):
@@ -135,22 +180,22 @@ def _whole_reports(output):
     [(False, ["80 files", "read series", "denoising 80 x"]), (True, [])],
     ids=["command line", "application"],
 )
-def test_killed_at_each_stage(start, study, tmp_path, application, stages):
+def test_killed_at_each_stage(start, next_run_works, study, tmp_path, application, stages):
     output = tmp_path / "out"
     for words in stages:
         _kill_after(start(study, output), words)
         assert not output.exists() or list(output.iterdir()) == []
     _kill_at_the_report(start(study, output, application=application), output)
-    assert _series(output) == [1001]
+    assert _series(output, study) == [1001]
     reports = _whole_reports(output)  # none, unless that one was faster
 
-    _next_run_works(start, study, output, [1001, 1002])
+    next_run_works(study, output, [1001, 1002])
 
     assert _whole_reports(output) == reports + 1
     assert not list(output.rglob(".*"))
 
 
-def test_terminated_in_the_middle(start, study, tmp_path):
+def test_terminated_in_the_middle(start, next_run_works, study, tmp_path):
     output = tmp_path / "out"
     process = start(study, output)
     _wait_until_it_writes(process, output)
@@ -164,10 +209,10 @@ def test_terminated_in_the_middle(start, study, tmp_path):
         == "warning: stopped by SIGTERM; what is complete has been printed, nothing else was written"
     )
     assert list(output.iterdir()) == []
-    _next_run_works(start, study, output, [1001])
+    next_run_works(study, output, [1001])
 
 
-def test_output_folder_gone_in_the_middle(start, study, tmp_path):
+def test_output_folder_gone_in_the_middle(start, next_run_works, study, tmp_path):
     output = tmp_path / "out"
     process = start(study, output)
     _wait_until_it_writes(process, output)
@@ -179,22 +224,22 @@ def test_output_folder_gone_in_the_middle(start, study, tmp_path):
     assert (code, stdout) == (1, "")
     assert "the output folder must be writable and have room; got No such file or directory" in stderr
     assert not output.exists()
-    _next_run_works(start, study, output, [1001])
+    next_run_works(study, output, [1001])
 
 
-def test_file_size_limit(start, study, tmp_path):
+def test_file_size_limit(start, next_run_works, short_study, tmp_path):
     """The system refuses to write more, as with a full disk or a quota."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    code, stdout, stderr = _finish(start(study, tmp_path / "out", before=limit))
+    code, stdout, stderr = _finish(start(short_study, tmp_path / "out", before=limit))
 
     assert (code, stdout) == (1, "")
     assert "must be writable and have room; got File too large" in stderr
     assert list((tmp_path / "out").iterdir()) == []
-    _next_run_works(start, study, tmp_path / "out", [1001])
+    next_run_works(short_study, tmp_path / "out", [1001])
 
 
 @pytest.fixture
@@ -219,49 +264,30 @@ def test_full_disk(start, study, small_disk):
     assert list((small_disk / "out").iterdir()) == []
 
 
-def test_disk_that_is_full_after_the_series(start, study, tmp_path, small_disk):
+def test_disk_that_is_full_after_the_series(start, short_study, tmp_path, small_disk):
     """A report that has no room is a warning; the series is there."""
     (small_disk / "filler").write_bytes(bytes(240 * 1024))
     output = tmp_path / "out"
     output.mkdir()
     (output / "reports").symlink_to(small_disk)
 
-    code, stdout, stderr = _finish(start(study, output))
+    code, stdout, stderr = _finish(start(short_study, output))
 
     assert code == 0
     assert len(stdout.splitlines()) == 1
     assert "warning: the report must have a folder that can be written to; got No space left on device" in stderr
-    assert _series(output) == [1001]
+    assert _series(output, short_study) == [1001]
 
 
-def test_output_that_is_read_only(nsn2n_in_process, study, tmp_path, bound_by_permissions):
+def test_output_that_is_read_only(nsn2n_in_process, short_study, tmp_path, bound_by_permissions):
     output = tmp_path / "out"
     output.mkdir(mode=0o555)
     with bound_by_permissions():
-        code, stderr = nsn2n_in_process(study, output)
+        code, stderr = nsn2n_in_process(short_study, output)
 
     assert code == 1
     assert "the output must be a folder that can be written to" in stderr
     assert list(output.iterdir()) == []
-
-
-@pytest.fixture
-def nsn2n_in_process(monkeypatch, capsys):
-    """Permissions bind this process only, where the tests run as root."""
-    # While everything may be read.
-    import nsn2n.cli.progress
-    import nsn2n.jobs.dicom_job  # noqa: F401
-    from nsn2n.cli.main import main
-
-    def run(source, output):
-        monkeypatch.setattr(sys, "argv", ["nsn2n", "denoise", str(source), str(output)])
-        handler = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        signal.signal(signal.SIGTERM, handler)
-        return stopped.value.code, capsys.readouterr().err
-
-    return run
 
 
 def test_too_little_memory(start, tmp_path):
@@ -297,12 +323,12 @@ def _peak_address_space(start, source, output):
     return peak
 
 
-def test_second_run_overwrites_nothing(start, study, tmp_path):
+def test_second_run_overwrites_nothing(start, next_run_works, short_study, tmp_path):
     output = tmp_path / "out"
-    assert _finish(start(study, output))[0] == 0
+    assert _finish(start(short_study, output))[0] == 0
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
-    _next_run_works(start, study, output, [1001, 1002])
+    next_run_works(short_study, output, [1001, 1002])
 
     assert {path: path.read_bytes() for path in before} == before
 
@@ -314,6 +340,6 @@ def test_runs_at_the_same_time(start, study, tmp_path):
     finished = [_finish(process) for process in processes]
 
     assert [code for code, _, _ in finished] == [0, 0, 0]
-    assert Counter(_series(output)) == Counter([1001, 1002, 1003])
+    assert Counter(_series(output, study)) == Counter([1001, 1002, 1003])
     assert sorted(stdout.strip() for _, stdout, _ in finished) == sorted(map(str, output.glob("2.25.*")))
     assert not list(output.glob(".*"))

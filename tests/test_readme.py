@@ -56,11 +56,11 @@ def folder(tmp_path_factory):
     for name in ("app", "models"):
         (folder / name).symlink_to(ROOT / name)
     generator = np.random.default_rng(0)
-    volume = generator.normal(40, 25, (4, 24, 20))
+    volume = generator.normal(40, 25, (3, 16, 16))
     localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
     write_synthetic_series(volume, folder / "study" / "1", series_description="thin", seed="r")
     write_synthetic_series(volume[:1], folder / "study", series_number=2, overrides=localizer, seed="r")
-    nib.save(nib.Nifti1Image(generator.normal(9, 2, (20, 24, 4)).astype(np.float32), np.eye(4)), folder / "t1.nii.gz")
+    nib.save(nib.Nifti1Image(generator.normal(9, 2, (16, 16, 3)).astype(np.float32), np.eye(4)), folder / "t1.nii.gz")
     (settings,) = _blocks("yaml")
     (folder / "settings.yaml").write_text(settings)
     (folder / "brief-app.yaml").write_text("nsn2n: {config: {fit: {steps: 3}}}\n")
@@ -132,7 +132,7 @@ def test_command(folder, command):
         assert _number(folder) == before
         assert "as series " in result.stdout
     elif "t1.nii.gz" in command:
-        assert nib.load(folder / "t1-denoised.nii.gz").shape == (20, 24, 4)
+        assert nib.load(folder / "t1-denoised.nii.gz").shape == (16, 16, 3)
         assert "500 steps" in result.stderr
     else:
         assert _number(folder) == before + 1
@@ -148,7 +148,7 @@ def test_python(folder, index):
 
     assert "NS-N2N denoising" in result.stdout
     assert "preset fast" in result.stdout
-    assert "(4, 24, 20)" in result.stdout
+    assert "(3, 16, 16)" in result.stdout
 
 
 def test_output_of_the_demonstration_has_the_form_of_today():

@@ -50,7 +50,7 @@ def test_scores_are_those_of_what_was_done(brain):
 def test_faithful_loses_less_detail_than_default_and_has_the_smaller_error(brain):
     faithful, default = (
         scores(
-            brain, denoise(brain.noisy, modality="CT", preset=name, device="cpu", config={"fit": {"steps": 100}}).volume
+            brain, denoise(brain.noisy, modality="CT", preset=name, device="cpu", config={"fit": {"steps": 50}}).volume
         )
         for name in ("faithful", "default")
     )

@@ -44,7 +44,7 @@ def test_rician_noise_has_its_sd_where_there_is_signal_and_its_mean_where_there_
 
 def test_even_seeds_tune_and_odd_ones_report():
     assert [half_of(seed) for seed in range(4)] == ["tune", "report", "tune", "report"]
-    tune, report = (make_case("ct-lowdose-half", "tiny", seed) for seed in (0, 1))
+    tune, report = (make_case("ct-lowdose-quarter", "tiny", seed) for seed in (0, 1))
     assert set(range(*tune.measured.indices(24))).isdisjoint(range(*report.measured.indices(24)))
     assert not np.array_equal(tune.noisy, report.noisy)
     for case in (tune, report):

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +34,10 @@ def rows_of(path):
 def results(tmp_path_factory):
     """A run with the least that shows everything: a method that changes nothing and one of ours."""
     path = tmp_path_factory.mktemp("bench") / "results.csv"
-    command = [sys.executable, RUN, *ARGUMENTS, "--methods", "identity", "fast", "--csv", path]
-    command += ["--plot", path.with_name("plot.png")]
-    return path, subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = ["--methods", "identity", "fast", "--csv", str(path), "--plot", str(path.with_name("plot.png"))]
+    with redirect_stdout(io.StringIO()) as shown:
+        assert main([*ARGUMENTS, *options]) == 0
+    return path, shown.getvalue()
 
 
 def test_one_row_for_each_method(results):

@@ -465,16 +465,20 @@ def test_memory_of_a_large_volume():
         import numpy as np
         from nsn2n.denoising import denoise
 
+        def peak_bytes():
+            # Not ru_maxrss, which a process takes over from the one that started it.
+            peak_kib = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
+            return int(peak_kib) * 1024
+
         generator = np.random.default_rng(0)
-        volume = np.empty((50, 512, 512), np.float32)
+        volume = np.empty((16, 512, 512), np.float32)
         for index, slice_hw in enumerate(volume):
             generator.standard_normal(dtype=np.float32, out=slice_hw)
             slice_hw += 5 * np.sin(np.arange(512, dtype=np.float32) / 80 + index / 100)
+        before = peak_bytes()
         result = denoise(volume, preset="fast", device="cpu", config={"fit": {"steps": 5}})
         assert not np.array_equal(result.volume, volume)
-        # Not ru_maxrss, which a process takes over from the one that started it.
-        peak_kib = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
-        print(int(peak_kib) * 1024, volume.nbytes)
+        print(peak_bytes() - before, volume.nbytes)
     """
 
     finished = subprocess.run(
@@ -487,8 +491,9 @@ def test_memory_of_a_large_volume():
     )
 
     assert finished.returncode == 0, finished.stderr
-    peak, volume = map(int, finished.stdout.split())
-    assert peak <= 1.1e9 + 4 * volume
+    needed, volume = map(int, finished.stdout.split())
+    # Features of all slices at once, 32 channels, would be 32 volumes.
+    assert needed <= 0.25e9 + 8 * volume
 
 
 @pytest.mark.parametrize(("modality", "when", "steps"), [
@@ -530,16 +535,15 @@ def test_values_below_zero_are_no_magnitudes(caplog):
 def test_spots_of_one_slice_survive_in_even_tissue(preset, blur_px, least, noise_left):
     """Nothing but the spots differs from one even value: a fit alone erases them."""
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (12, 96, 96)), (0, blur_px, blur_px))
-    volume = (100 + 10 * noise / noise.std()).astype(np.float32)
-    with_spots = volume.copy()
-    places = [(z, y, x) for z in (3, 6, 9) for y in range(12, 90, 18) for x in range(12, 90, 18)]
-    for z, y, x in places:
-        with_spots[z, y - 1 : y + 2, x - 1 : x + 2] += 50
+    spots = np.zeros(noise.shape, bool)
+    for z, y, x in [(z, y, x) for z in (3, 6, 9) for y in range(12, 90, 18) for x in range(12, 90, 18)]:
+        spots[z, y - 1 : y + 2, x - 1 : x + 2] = True
+    volume = (100 + 10 * noise / noise.std() + 50 * spots).astype(np.float32)
     config = {"fit": {"steps": 150, "stop_gain": None}}
-    outputs = [denoise(array, preset=preset, modality="CT", config=config).volume for array in (with_spots, volume)]
-    kept = [np.mean((outputs[0] - outputs[1])[z, y - 1 : y + 2, x - 1 : x + 2]) / 50 for z, y, x in places]
-    assert np.mean(kept) > least
-    assert (outputs[1] - 100).std() < noise_left
+    result = denoise(volume, preset=preset, modality="CT", config=config).volume - 100
+    assert result[spots].mean() / 50 > least
+    around = ~ndimage.binary_dilation(spots, np.ones((3, 5, 5)))
+    assert result[around].std() < noise_left
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -598,7 +602,7 @@ def test_a_faint_structure_through_several_slices_survives():
 
     kept = {}
     for preset, threshold in (("faithful", None), ("default", None), ("default", 2.0)):
-        config = {"excess_across_sd": threshold, "fit": {"steps": 150, "stop_gain": None}}
+        config = {"excess_across_sd": threshold, "fit": {"steps": 150, "crop_px": 32, "stop_gain": None}}
         volume = denoise(noisy, modality="CT", preset=preset, config=config).volume
         around = np.hypot(*np.mgrid[-48:48, -48:48]) > 9
         kept[preset, threshold] = float(volume[4:9, disc].mean() - volume[4:9, around].mean()) / 10

@@ -60,13 +60,16 @@ def test_noise_and_steps_are_told():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("start", "shorter"), [("auto", True), ("none", False)])
-def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(start, shorter):
+def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(start, shorter, monkeypatch):
+    # As they are, they would take seconds.
+    monkeypatch.setattr("nsn2n.training.fitting._STEPS_BEFORE_REFIT", 20)
+    monkeypatch.setattr("nsn2n.training.fitting._STEPS", 30)
     fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
     settings = replace(BRIEF, fit=fit, network=NetworkSettings(start=start))
 
     state = _run(_noisy((4, 16, 16)), settings, modality="MR")
 
-    assert len(state.loss) == step_count(fit, 3, first_of_two=shorter)
+    assert len(state.loss) == step_count(fit, 3, first_of_two=shorter) == (20 if shorter else 30)
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():

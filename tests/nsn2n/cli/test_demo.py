@@ -16,7 +16,7 @@ from nsn2n.errors import NSN2NError
 from nsn2n.synthetic.phantom import make_phantom
 
 SHAPE = (6, 96, 80)
-CONFIG = {"fit": {"steps": 150}, "network": {"channels": 8, "levels": 2}}
+CONFIG = {"fit": {"steps": 60}, "network": {"channels": 8, "levels": 2}}
 
 
 @pytest.fixture(scope="module")

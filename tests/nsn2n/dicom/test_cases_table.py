@@ -381,7 +381,7 @@ def test_case_48_a_slice_without_uid_is_refused(make_series, edit_file):
 
 
 def test_case_51_very_many_slices_come_in_order(make_series, tmp_path, derivation):
-    volume_dhw = np.arange(1100 * 4).reshape(1100, 2, 2) % 4000 - 1000.0
+    volume_dhw = np.arange(1001 * 4).reshape(1001, 2, 2) % 4000 - 1000.0
     files = make_series(volume_dhw)
     (record,) = scan_folder(files[0].parent).series
     series = read_series(record.files[::-1])

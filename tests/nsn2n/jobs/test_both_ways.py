@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,8 @@ import pydicom
 import pytest
 import yaml
 
+from nsn2n.app import main as application
+from nsn2n.cli.main import main as command_line
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 pytestmark = pytest.mark.slow
@@ -52,22 +52,22 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def outputs(study):
-    """Folders that the command line and the application wrote."""
+def outputs(study, logging_kept):
+    """Folders that the command line and the application wrote, both in this process."""
     folder = study.parent
     (folder / "settings.yaml").write_text(yaml.safe_dump(CONFIG))
     (folder / "app.yaml").write_text(yaml.safe_dump({"nsn2n": {**OPTIONS, "config": CONFIG}}))
     by_command = ["nsn2n", "denoise", study, folder / "command", "--config", folder / "settings.yaml"]
     by_command += ["--seed", 3, "--strength", 0.75, "--series-number-offset", 100]
     by_command += ["--parametric-map", "--structured-report"]
-    by_application = ["nsn2n.app", "-i", study, "-o", folder / "application"]
-    environment = {**os.environ, "HOLOSCAN_CONFIG_PATH": str(folder / "app.yaml"), "OMP_NUM_THREADS": "1"}
-    for command in (by_command, by_application):
-        result = subprocess.run(
-            [sys.executable, "-m", *map(str, command)],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert result.returncode == 3, result.stderr  # series 50 is refused
+    with pytest.MonkeyPatch.context() as patch, logging_kept():
+        patch.setattr(sys, "argv", list(map(str, by_command)))
+        with pytest.raises(SystemExit) as stopped:
+            command_line()
+        assert stopped.value.code == 3  # series 50 is refused
+    with pytest.MonkeyPatch.context() as patch, logging_kept():
+        patch.setenv("HOLOSCAN_CONFIG_PATH", str(folder / "app.yaml"))
+        assert application(["-i", str(study), "-o", str(folder / "application")]) == 3
     return folder / "command", folder / "application"
 
 

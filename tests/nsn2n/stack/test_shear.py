@@ -59,7 +59,7 @@ def tilted():
 @pytest.mark.slow
 def test_a_leaning_stack_loses_more_noise_when_its_slices_are_moved(tilted):
     truth, noisy = tilted
-    options = {"preset": "fast", "device": "cpu", "config": {"fit": {"steps": 80}}}
+    options = {"preset": "fast", "device": "cpu", "config": {"fit": {"steps": 40}}}
     errors, matched = {}, {}
     for name, shear_px in (("moved", (2.0, 0.0)), ("as it lies", None), ("the wrong way", (-2.0, 0.0))):
         result = denoise(noisy, shear_px=shear_px, **options)
