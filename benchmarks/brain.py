@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detail of a brain in CT-like noise: how much of it each method takes with the noise.
 
-    python benchmarks/brain.py [--seeds 1] [--methods default faithful nlm tv gaussian] [--slices 12]
+    python benchmarks/brain.py [--seeds 1] [--methods default smooth nlm tv gaussian] [--slices 12]
 
 The anatomy is that of the MR head: its signal is mapped to HU (fluid 8, white matter 28, gray matter 38), slices are
 averaged to thick ones, and noise of a soft kernel's spectrum is put on it. Even seeds take the lower half of the
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     known = [*METHODS, "gaussian"]
     parser.add_argument(
-        "--methods", nargs="+", choices=known, default=["default", "faithful", "nlm", "tv", "gaussian"]
+        "--methods", nargs="+", choices=known, default=["default", "smooth", "nlm", "tv", "gaussian"]
     )  # fmt: skip
     parser.add_argument("--slices", type=int, default=12)
     options = parser.parse_args()

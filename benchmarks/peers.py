@@ -203,7 +203,7 @@ def careamics(algorithm: str) -> Run:
     return run
 
 
-PRESETS = ("default", "faithful", "fast", "paper")
+PRESETS = ("default", "smooth", "fast", "paper")
 PEERS: dict[str, tuple[str, Callable[[], Run]]] = {
     "nlm": ("scikit-image", nlm),
     "tv": ("scikit-image", tv),

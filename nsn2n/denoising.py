@@ -72,7 +72,7 @@ def denoise(
     modality : {"CT", "MR", "PT"}, optional
         Kept in the record; its policy (:mod:`nsn2n.modality`) decides where the settings say ``auto``. MR values are
         taken as magnitudes, of whose noise the mean is subtracted (``rician`` in the settings).
-    preset : {"default", "faithful", "fast", "paper"}
+    preset : {"default", "smooth", "fast", "paper"}
         Where the settings start from.
     seed : int, optional
         0 or more; by default the settings', which is 0.

@@ -48,6 +48,15 @@ def _median(values: Sequence[float], slices: Sequence[int]) -> float:
     return float(np.median(np.repeat(values, slices)))
 
 
+def _largest_known(values: Sequence[Any], slices: Sequence[int]) -> Any:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _mean_of_known(values: Sequence[Any], slices: Sequence[int]) -> float | None:
+    known = [(value, count) for value, count in zip(values, slices, strict=True) if value is not None]
+    return _mean(*zip(*known, strict=True)) if known else None
+
+
 def _measured(default: Any, merge: Merge) -> Any:
     return field(default=default, metadata={"merge": merge})
 
@@ -70,6 +79,13 @@ class Measurements:
     """Whether the mean of Rician noise was subtracted, in every part that was denoised."""
     rms_change: float = _measured(0.0, _root_mean_square)
     """Root mean square of what was changed, in the unit of the volume."""
+    noise_factor: float | None = _measured(None, _mean_of_known)
+    """Of the filter of groups, as it was found; None where it was not sought."""
+    detail_lost: float | None = _measured(None, _largest_known)
+    """Part of the faint detail that a simulated copy of a part of the volume lost; None where it has none that is
+    surely no noise."""
+    noise_left: float | None = _measured(None, _mean_of_known)
+    """Part of the noise that is left on that copy, as a ratio of standard deviations."""
     start: str = _measured("none", _first)
     """``bundle`` where the fit starts from the weights of the model bundle."""
     steps: int = _measured(0, _largest)

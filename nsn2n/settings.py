@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of a fit: frozen values, checked when made, and the presets.
 
-``paper`` is NS-N2N as published, ``default`` is what users get, ``faithful`` keeps more of what is faint in CT,
-``fast`` is for previews. A field's help and bounds are in its :class:`~nsn2n.runtime.config_loading.Option`.
+``paper`` is NS-N2N as published, ``default`` is what users get, ``smooth`` makes even parts of CT more even, ``fast``
+is for previews. A field's help and bounds are in its :class:`~nsn2n.runtime.config_loading.Option`.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class AverageSettings:
     """The nonlocal mean of the noisy slices that the fit guides. Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
-        "always",
+        "auto",
         "Whether it is taken. auto: as the policy of the modality says (nsn2n.modality). In CT it makes flat areas "
         "flat, and takes the faint detail of tissue with the noise.",
     )
@@ -239,19 +239,28 @@ class AverageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
-    """The filter of groups of similar blocks over whole slices, which brings back faint detail that the fit lost
-    (:mod:`nsn2n.filters.group_filter`). Not in the paper."""
+    """The filter of groups of similar stacks of blocks over whole slices, which brings back faint detail that the fit
+    lost (:mod:`nsn2n.filters.group_filter`). Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
-        "never", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
+        "auto", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
     )
-    blocks: int = option(12, "Blocks of 8 x 8 pixels in a group.", at_least=2, at_most=64)
-    threshold_sd: float = option(
-        0.5,
-        "What the pilot holds of a frequency counts as the pilot's own noise up to this many sd of the volume's noise "
-        "at that frequency.",
-        unit="sd",
+    stacks: int = option(
+        8, "Stacks in a group; a stack is a block of 8 x 8 pixels in three slices.", at_least=1, at_most=32
+    )
+    detail_lost: float = option(
+        0.09,
+        "Part of the faint detail that may be removed: as much noise is removed as this allows on a simulated copy of "
+        "a part of the volume, whose truth is known.",
         at_least=0,
+        at_most=1,
+    )
+    noise_factor: float | None = option(
+        None,
+        "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "
+        "kept, and of the noise. null: as detail_lost says, 1 at most.",
+        above=0,
+        at_most=4,
     )
 
     def __post_init__(self) -> None:
@@ -264,7 +273,7 @@ class EdgeSettings:
     the paper."""
 
     when: Literal["auto", "always", "never"] = option(
-        "auto",
+        "never",
         "Whether noise at edges is filtered. auto: as the policy of the modality says (nsn2n.modality). CT gains by "
         "it, MR only a little; it follows the guided mean, not the filter of groups, which does the same everywhere.",
     )
@@ -347,6 +356,13 @@ class StructureSettings:
         0.1, "Fraction of the fine detail of edges that was removed, beyond which the verdict is review.", above=0
     )
     edges_fail: float = option(0.2, "The same fraction, beyond which the verdict is fail.", above=0)
+    detail_review: float = option(
+        0.1,
+        "Part of the faint detail that a simulated copy of a part of the volume lost, beyond which the verdict is "
+        "review.",
+        above=0,
+    )
+    detail_fail: float = option(0.2, "The same part, beyond which the verdict is fail.", above=0)
     excess_review: float = option(
         6.0,
         "Largest local mean of the removed part, in standard deviations of such a mean of noise, beyond which the "
@@ -364,7 +380,7 @@ class StructureSettings:
 
     def __post_init__(self) -> None:
         check_bounds(self, "structure.")
-        for name in ("edges", "excess", "coherence"):
+        for name in ("edges", "detail", "excess", "coherence"):
             review, fail = getattr(self, f"{name}_review"), getattr(self, f"{name}_fail")
             _require(
                 review <= fail, f"structure.{name}_review must be > 0 and <= structure.{name}_fail", (review, fail)
@@ -471,12 +487,12 @@ class Settings:
 
 PRESETS: Mapping[str, Settings] = {
     "default": Settings(),
-    # What is fainter than the noise counts more than how even even parts are.
-    "faithful": Settings(
-        preset="faithful",
-        average=AverageSettings(when="auto"),
-        groups=GroupSettings(when="auto"),
-        edges=EdgeSettings(when="never"),
+    # How even even parts are counts more than what is fainter than the noise.
+    "smooth": Settings(
+        preset="smooth",
+        average=AverageSettings(when="always"),
+        groups=GroupSettings(when="never"),
+        edges=EdgeSettings(when="auto"),
     ),
     # For a look before the real run.
     "fast": Settings(

@@ -4,7 +4,8 @@
 
 Noise knows nothing of the edges in the neighboring slices, its local means are small, and there is no more of them than
 the difference of neighboring slices shows. Each of the three is measured; what they come to without and with damage is
-measured by ``benchmarks/structure.py``. Lesions and edges stand out from that, a loss within the noise does not.
+measured by ``benchmarks/structure.py``. Lesions and edges stand out from that, a loss within the noise does not: that
+is measured on a copy whose truth is known (:mod:`nsn2n.simulated_copy`).
 """
 
 from __future__ import annotations
@@ -76,10 +77,12 @@ class StructureCheck:
     """What was found in the removed part of a volume."""
 
     verdict: Verdict
-    """The worst of the three."""
+    """The worst of the four."""
     edges: float | None
     """Share of the fine detail of edges that was removed, at least: two standard errors are taken off. 0 for noise;
     None where there are too few edges to tell."""
+    detail: float | None = None
+    """Part of the faint detail that a simulated copy lost; None where it has none."""
     excess: float
     """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
     coherence: float
@@ -92,8 +95,9 @@ class StructureCheck:
     def summary(self) -> str:
         """Return one line of ASCII."""
         edges = "too few edges to judge" if self.edges is None else f"{self.edges:.1%} of the edges' fine detail"
+        detail = "no faint detail" if self.detail is None else f"{self.detail:.0%} of the faint detail"
         return (
-            f"structure check {self.verdict} ({edges}, largest local mean {self.excess:.1f} sd, "
+            f"structure check {self.verdict} ({edges}, {detail}, largest local mean {self.excess:.1f} sd, "
             f"coherence {self.coherence:.2f}, {len(self.findings)} places)"
         )
 
@@ -103,6 +107,7 @@ class StructureCheck:
         return {
             "verdict": self.verdict,
             "edges": self.edges,
+            "detail": self.detail,
             "excess": self.excess,
             "coherence": self.coherence,
             "findings": [
@@ -132,6 +137,7 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
         The first slice of each part in the volume, and what was found in that part.
     """
     edges = [check.edges for _, check in checks if check.edges is not None]
+    detail = [check.detail for _, check in checks if check.detail is not None]
     findings = [
         replace(found, index_zyx=(found.index_zyx[0] + start, *found.index_zyx[1:]))
         for start, check in checks
@@ -140,6 +146,7 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
     return StructureCheck(
         verdict=max((check.verdict for _, check in checks), key=get_args(Verdict).index),
         edges=max(edges) if edges else None,
+        detail=max(detail) if detail else None,
         excess=max(check.excess for _, check in checks),
         coherence=max(check.coherence for _, check in checks),
         findings=tuple(sorted(findings, key=lambda found: -abs(found.excess))),
@@ -186,9 +193,11 @@ def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> 
         If anatomy was removed with the noise.
     """
     if record.get("verdict") == "fail" and not force:
+        detail = record.get("detail")
+        lost = "" if detail is None else f", {detail:.0%} of the faint detail lost"
         raise VolumeError(
             "what was removed must look like noise; the structure check says fail (largest local mean"
-            f" {record['excess']:.1f} sd, coherence {record['coherence']:.2f}). Nothing was written; look at the"
+            f" {record['excess']:.1f} sd, coherence {record['coherence']:.2f}{lost}). Nothing was written; look at the"
             " source, try another preset or strength, or write it all the same with --force (force: true)."
         )
 
@@ -201,6 +210,7 @@ def check_structure(
     *,
     floor: float = 0.0,
     valid: NDArray[np.bool_] | None = None,
+    detail_lost: float | None = None,
     most_findings: int = 20,
 ) -> StructureCheck:
     """Judge what was removed from a volume.
@@ -217,6 +227,8 @@ def check_structure(
         The least noise sd that counts, where something is divided by it.
     valid : ndarray, same shape, bool, optional
         Voxels that count; all by default.
+    detail_lost : float, optional
+        Part of the faint detail that a simulated copy lost (:mod:`nsn2n.simulated_copy`).
     most_findings : int
         How many places are kept, the largest of all.
 
@@ -254,12 +266,14 @@ def check_structure(
     findings = [finding for slice_ in judged for finding in slice_.findings]
     found = {
         "edges": _share(*edges),
+        "detail": detail_lost,
         "excess": float(excess_hw.max()),
         "coherence": math.sqrt(float(power.max())),
     }
     return StructureCheck(
         verdict=_verdict(found, settings),
         edges=found["edges"],
+        detail=detail_lost,
         excess=found["excess"] or 0.0,
         coherence=found["coherence"] or 0.0,
         findings=_largest(findings, most_findings),

@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Wiener filter of groups of similar blocks over whole slices, with a denoised volume as its pilot.
+"""A Wiener filter of groups of similar stacks of blocks over whole slices, with a denoised volume as its pilot.
 
-A fit takes what differs between slices by less than the noise for the same, so it loses faint detail. A group of blocks
-(:mod:`nsn2n.filters.block_matching`) still holds it: what the noisy blocks share comes back, in the measure in which
-the pilot has power at that frequency. As second stage of BM3D (Dabov et al., IEEE Trans Image Process 16 (2007)
-2080-2095), whose first stage, a threshold, the fit replaces.
+A fit takes what differs between slices by less than the noise for the same, so it loses faint detail. A group of stacks
+(:mod:`nsn2n.filters.block_stacks`) still holds it: what the noisy blocks share comes back, in the measure in which
+the pilot has power at that frequency. As second stage of BM4D (Maggioni et al., IEEE Trans Image Process 22 (2013)
+119-133), whose first stage, a threshold, the fit replaces.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
-from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
-from nsn2n.settings import GroupSettings
+from nsn2n.filters.block_matching import BLOCK_PX, noise_spectrum
+from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
 
 __all__ = ["filter_groups", "lost_contrast"]
 
@@ -34,8 +34,9 @@ def filter_groups(
     noisy_dhw: Float32Array,
     pilot_dhw: Float32Array,
     noise_sd: NoiseOf,
-    settings: GroupSettings,
     *,
+    stacks: int,
+    noise_factor: float,
     valid: BoolArray | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -50,7 +51,10 @@ def filter_groups(
         Denoised volume; overwritten.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
-    settings : GroupSettings
+    stacks : int
+        In a group.
+    noise_factor : float
+        What the noise's power is multiplied by in the weights.
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; blocks without any are not filtered.
     device : torch.device, optional
@@ -63,10 +67,12 @@ def filter_groups(
         return
 
     spectrum = noise_spectrum(noisy_dhw, noise_sd)
-    everywhere = np.ones(shape_hw, bool)
-    groups = Groups(shape_hw, spectrum, settings.threshold_sd, device, size=settings.blocks)
-    wanted = (lambda _: everywhere) if valid is None else valid.__getitem__
-    for index, in_noise in filtered_slices(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
+    groups = StackFilter(noisy_dhw.shape, spectrum, noise_factor, stacks, device)
+
+    def wanted(slices: slice) -> BoolArray:
+        return np.ones(shape_hw, bool) if valid is None else np.asarray(valid[slices].any(axis=0))
+
+    for index, in_noise in filtered_stacks(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
         sd = noise_sd(index)
         filtered = in_noise * sd
         pilot_dhw[index] = filtered + lost_contrast(pilot_dhw[index], filtered, sd)

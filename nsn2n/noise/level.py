@@ -44,6 +44,9 @@ MEAN_SIGMA_PX = 4.0
 _CLEAN_BLOCKS_PERCENTILE = 20.0
 """Share of blocks taken to be free of structure when the gain of the second difference is measured."""
 
+_EVERY_PAIRS = 4
+"""Pairs so far apart, and those in the middle between them, have no slice in common."""
+
 _CLIPPED_SHARE = 0.02
 """A block is clipped where more than this share of its voxels has the least or the greatest value of the volume."""
 
@@ -206,14 +209,34 @@ def clipped_blocks(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) ->
 def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:
     """Noise sd per sd of its second difference, from the places with least structure.
 
-    The median over the pairs comes first: the low percentile is to choose places, not the chance of single blocks.
-    Noise that is cut off has another spectrum, so clipped places count only if there are no others.
+    Some pairs choose the places and others, whose noise is independent, tell the gain there: in the pairs that chose,
+    the gain would be too low by chance. Noise that is cut off has another spectrum, so clipped places count only if
+    there are no others.
     """
-    coarse_hw, fine_hw = np.median(coarse_sd, axis=0), np.median(fine_sd, axis=0)
-    noisy = fine_hw > 0
+    noisy = np.median(fine_sd, axis=0) > 0
     if (noisy & ~clipped).any():
         noisy &= ~clipped
     if not noisy.any():
         return 1.0
-    gain = float(np.percentile(coarse_hw[noisy] / fine_hw[noisy], _CLEAN_BLOCKS_PERCENTILE))
+    choosing, telling = (
+        _ratios(coarse_sd[first::_EVERY_PAIRS], fine_sd[first::_EVERY_PAIRS], noisy) for first in (0, _EVERY_PAIRS // 2)
+    )
+    known = np.isfinite(choosing) & np.isfinite(telling)
+    if known.any():
+        told = [
+            np.median(others[known][ratios[known] <= np.percentile(ratios[known], _CLEAN_BLOCKS_PERCENTILE)])
+            for ratios, others in ((choosing, telling), (telling, choosing))
+        ]
+        gain = float(np.mean(told))
+    else:
+        gain = float(np.percentile(_ratios(coarse_sd, fine_sd, noisy), _CLEAN_BLOCKS_PERCENTILE))
     return min(gain, _LARGEST_GAIN)
+
+
+def _ratios(coarse_sd: Float32Array, fine_sd: Float32Array, noisy: NDArray[np.bool_]) -> Float32Array:
+    """Of the medians over some pairs, for each noisy place; NaN where there are no pairs, or these have no noise."""
+    ratios = np.full(int(noisy.sum()), np.nan, np.float32)
+    if len(fine_sd):
+        coarse, fine = np.median(coarse_sd, axis=0)[noisy], np.median(fine_sd, axis=0)[noisy]
+        np.divide(coarse, fine, out=ratios, where=fine > 0)
+    return ratios

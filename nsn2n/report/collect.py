@@ -55,7 +55,6 @@ class Spectrum:
     """Per pixel where the spacing is not known."""
     before: NDArray[np.float64]
     removed: NDArray[np.float64]
-    after: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,9 @@ class ReportData:
     noise_before: Float32Array
     """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 where no neighbor lies on it, or
     there is no measurement."""
-    noise_after: Float32Array
+    noise_after: Float32Array | None
+    """The same after denoising, as far as it was measured on a simulated copy: neighbors share what is left of their
+    noise, so that their difference does not show it. None where it was not."""
     middle: int
     """Of the pair of neighbors nearest to the middle of the volume, the first slice."""
     matched_hw: NDArray[np.bool_]
@@ -103,11 +104,12 @@ def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
         The input of `nsn2n.denoise`; `SliceStack.of` makes one of an array.
     result : DenoiseResult
     """
-    noisy, denoised, depth = stack.values, result.volume, len(stack.values)
+    noisy, depth = stack.values, len(stack.values)
     neighbors = Neighbors(stack, result.shears_px)
     middle = min(neighbors.pairs, key=lambda pair: abs(pair.first - (depth - 1) // 2))
     matched_hw, compared_hw = _matched(result, neighbors, middle)
     shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
+    noise_before, left = neighbors.noise(noisy), _noise_left(stack, result)
     return ReportData(
         shape_dhw=stack.shape_dhw,
         parts=stack.parts,
@@ -117,8 +119,8 @@ def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
         versions=_versions(),
         window=_window(stack, shown),
         slices=shown,
-        noise_before=neighbors.noise(noisy),
-        noise_after=neighbors.noise(denoised),
+        noise_before=noise_before,
+        noise_after=None if left is None else noise_before * left[:, None, None],
         middle=middle.first,
         matched_hw=matched_hw,
         compared_hw=compared_hw,
@@ -127,6 +129,18 @@ def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
         steps=len(result.loss),
         excess_hw=result.structure.excess_hw,
     )
+
+
+def _noise_left(stack: SliceStack, result: DenoiseResult) -> Float32Array | None:
+    """Ratio of the noise that is left to that of the source, of each slice; what is blended in counts in full."""
+    strength, of_parts = result.settings.strength, iter(result.parts or ((stack.parts[0], result.measured),))
+    slices: list[float] = []
+    for count in stack.parts:
+        left = 1.0 if count == 1 else next(of_parts)[1].noise_left
+        if left is None:
+            return None
+        slices += [1 - strength + strength * left] * count
+    return np.asarray(slices, dtype=np.float32)
 
 
 def _indices(result: DenoiseResult, depth: int) -> list[int]:
@@ -177,24 +191,20 @@ def _spectrum(
     noisy: Float32Array, result: DenoiseResult, neighbors: Neighbors, pixel_mm: tuple[float, float]
 ) -> Spectrum:
     """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
-    before, removed, after = [], [], []
+    before, removed = [], []
     pairs = neighbors.pairs
     for number in evenly_spread(len(pairs), SPECTRUM_PAIRS):
         pair = pairs[number]
-        noisy_difference, denoised_difference = (
-            pair.difference(volume) * np.float32(np.sqrt(0.5)) for volume in (noisy, result.volume)
-        )
+        noisy_difference = pair.difference(noisy) * np.float32(np.sqrt(0.5))
         removed_hw = _removed(noisy, result, pair.first)[pair.in_first]
         for tile in tiles_with_least_structure(noisy_difference, neighbors.usable(pair)):
             before.append(noisy_difference[tile])
             removed.append(removed_hw[tile])
-            after.append(denoised_difference[tile])
     frequency, power = radial_spectrum(before, pixel_mm)
     return Spectrum(
         frequency_per_mm=frequency,
         before=power,
         removed=radial_spectrum(removed, pixel_mm)[1],
-        after=radial_spectrum(after, pixel_mm)[1],
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise power spectra, averaged over directions: how coarse noise is, before, after, and in what was removed."""
+"""Noise power spectra, averaged over directions: how coarse noise is, in the source and in what was removed."""
 
 from __future__ import annotations
 

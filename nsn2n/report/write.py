@@ -132,13 +132,12 @@ def report_json(
         "structure": made["structure"],
         "noise_sd_by_slice": {
             "before": _numbers(by_slice(data.noise_before)),
-            "after": _numbers(by_slice(data.noise_after)),
+            "after": None if data.noise_after is None else _numbers(by_slice(data.noise_after)),
         },
         "noise_power_spectrum": {
             "frequency_per_mm": _numbers(spectrum.frequency_per_mm),
             "before": _numbers(spectrum.before),
             "removed": _numbers(spectrum.removed),
-            "after": _numbers(spectrum.after),
         },
         "loss": _numbers(data.loss),
     }
@@ -227,11 +226,6 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
             "low": "0", "high": f"{highest:.3g}", "scale": "colors",
         },
         {
-            "title": f"Noise after, slice {middle + 1}",
-            "picture": colored(data.noise_after[middle], 0, highest, 8),
-            "low": "0", "high": f"{highest:.3g}", "scale": "colors",
-        },
-        {
             "title": f"Same tissue in slices {middle + 1} and {middle + 2}: {share}",
             "picture": gray(matched.astype(float), 0, 1),
             "low": "differs", "high": "matched", "scale": "gray",
@@ -248,14 +242,15 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
     spectrum, numbers = data.spectrum, range(1, data.shape_dhw[0] + 1)
     pixel = "px" if pixel_spacing_mm(data) is None else "mm"
     frequency = spectrum.frequency_per_mm.tolist()
-    before, after = by_slice(data.noise_before).tolist(), by_slice(data.noise_after).tolist()
+    noise = [Curve("before", numbers, by_slice(data.noise_before).tolist(), BEFORE)]
+    if data.noise_after is not None:
+        noise.append(Curve("after", numbers, by_slice(data.noise_after).tolist(), AFTER))
     steps = [(index + 0.5) * data.steps / max(len(data.loss), 1) for index in range(len(data.loss))]
     return [
         {
             "title": "Noise by slice",
             "svg": line_chart(
-                [Curve("before", numbers, before, BEFORE), Curve("after", numbers, after, AFTER)],
-                x_label="slice", y_label=f"noise sd, {unit}",
+                noise, x_label="slice", y_label=f"noise sd, {unit}",
             ),
         },
         {
@@ -264,7 +259,6 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
                 [
                     Curve("before", frequency, spectrum.before.tolist(), BEFORE),
                     Curve("removed", frequency, spectrum.removed.tolist(), REMOVED),
-                    Curve("after", frequency, spectrum.after.tolist(), AFTER),
                 ],
                 x_label=f"spatial frequency, 1/{pixel}", y_label=f"power, {unit}² {pixel}²",
             ),
@@ -279,10 +273,13 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
 
 
 CHECKS = {
+    "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
     "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
     "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
 }
+UNKNOWN = {"detail": "none that is surely no noise", "edges": "too few edges to judge"}
+"""What is said of a share that could not be measured."""
 
 
 def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[dict[str, str]]:
@@ -295,7 +292,7 @@ def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[d
             {
                 "title": title,
                 "meaning": meaning,
-                "value": _check_value(name, value) if known else "too few edges to judge",
+                "value": _check_value(name, value) if known else UNKNOWN[name],
                 "limits": f"review above {_check_value(name, review)}, fail above {_check_value(name, fail)}",
                 "verdict": verdict,
             }
@@ -304,7 +301,7 @@ def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[d
 
 
 def _check_value(name: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if name == "edges" else f"{value:.1f} sd" if name == "excess" else f"{value:.2f}"
+    return f"{100 * value:.1f} %" if name in UNKNOWN else f"{value:.1f} sd" if name == "excess" else f"{value:.2f}"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -19,9 +19,11 @@ from nsn2n.stages.mixing import mixing
 from nsn2n.stages.multislice_fit import draft_fit, final_fit
 from nsn2n.stages.neighbor_fit import neighbor_fit
 from nsn2n.stages.rician_mean import rician_mean
+from nsn2n.stages.simulated_copy import simulated_copy
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.stages.structure_check import structure_check
 from nsn2n.stages.structure_recovery import small_structures, structures_across
+from nsn2n.stages.tissue_network import tissue_network
 from nsn2n.training.pretrained import starts_from_bundle
 
 __all__ = ["PipelineState", "Stage", "stages", "stages_without_noise"]
@@ -43,33 +45,44 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
     drafts = fits_again and settings.refit.draft_steps > 0
     coarse = _wanted(settings.average.coarse, policy.coarse_mean)
     first_of_two = fits_again and starts_from_bundle(settings.network, settings.refit.slices)
-    listed = (
-        (True, neighbor_fit(first_of_two=first_of_two)),
-        (not grouped, small_structures()),
-        (averages, guided_mean(coarse=coarse)),
+    mean = (averages, guided_mean(coarse=coarse))
+    first_result = ((not grouped, small_structures()), mean)
+    second_fit = (
+        *first_result,
         (drafts, draft_fit()),
-        (drafts and averages, guided_mean(coarse=coarse)),
+        (drafts and averages, mean[1]),
         (drafts, mixing()),
-        (fits_again, final_fit()),
-        (fits_again and averages, guided_mean(coarse=coarse)),
-        (fits_again, mixing()),
+        (True, final_fit()),
+    )
+    fits = _those_wanted(
+        (True, neighbor_fit(first_of_two=first_of_two)),
+        *(second_fit if fits_again else ()),
+        (grouped and starts_from_bundle(settings.network), tissue_network()),
+    )
+    filters = _those_wanted(
+        *((mean, (True, mixing())) if fits_again else first_result),
         (grouped, group_filter()),
         # The filter of groups gives back what is faint; a hard test after it would leave ragged patches.
         (not grouped, structures_across()),
         (not grouped, small_structures(at_the_end=True)),
         (_wanted(settings.edges.when, policy.edge_filter), edge_filter()),
         (True, bounds()),
-        (True, structure_check()),
+    )
+    ending = _those_wanted(
         (settings.rician and policy.rician_mean, rician_mean()),
         (True, invalid_voxels()),
         (settings.strength < 1, blending()),
     )
-    return [stage for wanted, stage in listed if wanted]
+    return [*fits, simulated_copy(), *filters, structure_check(filters), *ending]
 
 
 def stages_without_noise() -> list[Stage]:
     """Return the stages of a volume whose neighboring slices do not differ by noise: it stays as it is."""
     return [structure_check(), invalid_voxels()]
+
+
+def _those_wanted(*listed: tuple[bool, Stage]) -> list[Stage]:
+    return [stage for wanted, stage in listed if wanted]
 
 
 def _wanted(when: str, by_policy: bool) -> bool:

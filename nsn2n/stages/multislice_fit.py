@@ -8,6 +8,7 @@ on with the network of the draft.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -43,9 +44,21 @@ def _fit(state: PipelineState, clock: StageClock, *, draft: bool) -> PipelineSta
         deadline=clock.deadline(state.pass_s),
         progress=share_of(clock.progress, 0.0, _FIT_SHARE),
     )
-    predicted = multislice.denoise(with_rotation=not draft, progress=share_of(clock.progress, _FIT_SHARE, 1.0))
+    tell = share_of(clock.progress, _FIT_SHARE, 1.0)
+    state = _applied(multislice, state, with_rotation=not draft, progress=tell)
+    again = partial(_applied, multislice, with_rotation=not draft)
+    return replace(state, multislice=multislice, again=again).measuring(refit_steps=state.measured.refit_steps + taken)
+
+
+def _applied(
+    multislice: MultisliceFit,
+    state: PipelineState,
+    *,
+    with_rotation: bool,
+    progress: Callable[[float], None] | None = None,
+) -> PipelineState:
+    """Replace what is denoised of a volume by what the network makes of it."""
+    predicted = multislice.denoise(state.filled, state.noise, with_rotation=with_rotation, progress=progress)
     StructureRecovery(state.filled, state.noise, state.settings).small_structures(predicted)
     state.denoised[...] = predicted
-    return replace(state, multislice=multislice, prediction=predicted).measuring(
-        refit_steps=state.measured.refit_steps + taken
-    )
+    return replace(state, prediction=predicted)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nsn2n._aliases import Float32Array
 from nsn2n.stages.clock import Cost, StageClock, share_of
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.training.fitting import MatchFunction, Problem, fit
@@ -56,18 +57,42 @@ def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: boo
         deadline=clock.deadline(pass_s),
         progress=share_of(clock.progress, 0.0, _FIT_SHARE),
     )
-    denoised = np.empty_like(state.noisy)
-    tell = share_of(clock.progress, _FIT_SHARE, 1.0)
-    batches = denoised_batches(network, problem.slices, problem.offset, problem.unit, compute, problem.error_scale)
-    for part, removed in batches:
-        np.subtract(state.filled[part], removed * problem.unit, out=denoised[part])
-        tell(part.stop / len(denoised))
+
+    def again(other: PipelineState) -> PipelineState:
+        slices = torch.from_numpy(other.filled).to(compute.device)
+        denoised = _denoised(network, other, replace(problem, slices=slices, error_scale=_error_scale(other)))
+        return replace(other, denoised=denoised)
+
+    denoised = _denoised(network, state, problem, share_of(clock.progress, _FIT_SHARE, 1.0))
     loss = fitted.loss
-    return replace(state, denoised=denoised, loss=loss, pass_s=pass_s).measuring(
+    return replace(state, denoised=denoised, loss=loss, pass_s=pass_s, again=again).measuring(
         matched_fraction=fitted.matched_fraction,
         steps=len(loss),
         final_loss=float(np.mean(loss[-50:])) if len(loss) else 0.0,
     )
+
+
+def _denoised(
+    network: nn.Module, state: PipelineState, problem: Problem, tell: Callable[[float], None] | None = None
+) -> Float32Array:
+    """What the network makes of a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
+    denoised = np.empty_like(state.filled)
+    batches = denoised_batches(
+        network, problem.slices, problem.offset, problem.unit, state.compute, problem.error_scale
+    )  # fmt: skip
+    for part, removed in batches:
+        np.subtract(state.filled[part], removed * problem.unit, out=denoised[part])
+        if tell is not None:
+            tell(part.stop / len(denoised))
+    return denoised
+
+
+def _error_scale(state: PipelineState) -> torch.Tensor | None:
+    """Local noise sd over its median, shape (D, H, W), where errors are counted in units of the noise."""
+    if state.settings.loss.units != "noise":
+        return None
+    noise_sd = torch.from_numpy(state.noise.sd).to(state.compute.device)
+    return noise_sd.clamp(min=state.noise.floor).div_(state.noise.median)
 
 
 def _problem(state: PipelineState) -> Problem:
@@ -76,10 +101,6 @@ def _problem(state: PipelineState) -> Problem:
     device = state.compute.device
     by_noise = state.settings.loss.units == "noise"
     low, high = float(state.filled.min()), float(state.filled.max())
-    error_scale = None
-    if by_noise:
-        noise_sd = torch.from_numpy(noise.sd).to(device)
-        error_scale = noise_sd.clamp(min=noise.floor).div_(noise.median)
     if settings.rule == "noise":
         matched = pairs_by_noise(state.filled, noise, settings, partner.distance)
     else:
@@ -90,7 +111,7 @@ def _problem(state: PipelineState) -> Problem:
         slices=torch.from_numpy(state.filled).to(device),
         offset=0.0 if by_noise else low,
         unit=noise.median if by_noise else high - low,
-        error_scale=error_scale,
+        error_scale=_error_scale(state),
         matched=torch.from_numpy(matched).to(device),
         distance=partner.distance,
         correlation=partner.correlation,

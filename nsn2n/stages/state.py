@@ -17,6 +17,7 @@ from nsn2n.noise.correlation import Partner
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings
+from nsn2n.simulated_copy import SimulatedCopy
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.structure_check import StructureCheck
 from nsn2n.training.multislice_fit import MultisliceFit
@@ -49,6 +50,12 @@ class PipelineState:
     """Pixels in a step of the guided mean, once it is known."""
     multislice: MultisliceFit | None = None
     """The second network, which a later stage goes on with."""
+    again: Callable[[PipelineState], PipelineState] | None = None
+    """What the last fit does to another volume: with its networks, but without a fit."""
+    copy: SimulatedCopy | None = None
+    """A part of the volume whose truth is known."""
+    of_copy: PipelineState | None = None
+    """What the stages so far made of that copy, as of a volume of its own."""
     pass_s: float = 0.0
     """Seconds that a network needs to denoise the volume once; measured where the run has a budget."""
 

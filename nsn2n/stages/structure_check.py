@@ -1,13 +1,15 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges whether what was removed looks like noise."""
+"""Judges whether what was removed looks like noise, and what a simulated copy lost of its detail."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from nsn2n.stages.clock import StageClock
+from nsn2n.stages.clock import Clock, StageClock
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.structure_check import check_structure
 
@@ -16,12 +18,19 @@ __all__ = ["structure_check"]
 logger = logging.getLogger(__name__)
 
 
-def structure_check() -> Stage:
-    """Return the stage. It comes before the mean of Rician noise is subtracted, since that mean follows the anatomy."""
-    return Stage("structure check", _check)
+def structure_check(filters: Sequence[Stage] = ()) -> Stage:
+    """Return the stage. It comes before the mean of Rician noise is subtracted, since that mean follows the anatomy.
+
+    Parameters
+    ----------
+    filters : sequence of Stage
+        Those between the stage of the simulated copy and this one, which the copy goes through now.
+    """
+    return Stage("structure check", partial(_check, filters=filters))
 
 
-def _check(state: PipelineState, clock: StageClock) -> PipelineState:
+def _check(state: PipelineState, clock: StageClock, *, filters: Sequence[Stage]) -> PipelineState:
+    state = _with_losses(state, filters)
     structure = check_structure(
         state.filled,
         state.denoised,
@@ -29,7 +38,23 @@ def _check(state: PipelineState, clock: StageClock) -> PipelineState:
         state.settings.structure,
         floor=state.noise.floor,
         valid=state.valid,
+        detail_lost=state.measured.detail_lost,
     )
     if structure.verdict != "pass":
         logger.warning("what was removed does not look like noise alone: %s", structure.summary())
     return replace(state, structure=structure)
+
+
+def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineState:
+    """Return the state with what was measured on its copy, which is no longer needed."""
+    if state.copy is None or state.of_copy is None:
+        return state
+    copied = replace(state.of_copy, settings=state.settings, step_px=state.step_px)
+    silent = Clock([stage.cost for stage in filters])
+    for index, stage in enumerate(filters):
+        copied = stage.run(copied, silent.stage(index))
+    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty == 1 else None
+    return replace(state, copy=None, of_copy=None, again=None).measuring(
+        detail_lost=lost,
+        noise_left=state.copy.noise_left(copied.denoised),
+    )

@@ -4,16 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nsn2n._aliases import Float32Array
+from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 
-__all__ = ["denoise_slices", "denoise_strips", "denoise_with_rotation", "denoised_batches"]
+__all__ = [
+    "denoise_slices",
+    "denoise_strips",
+    "denoise_windows",
+    "denoise_with_rotation",
+    "denoised_batches",
+    "window_of",
+]
 
 _PIXELS_PER_BATCH = 2**17
 """Pixels denoised at a time on a CPU. The activations of so few stay in its caches, and the C library keeps their
@@ -67,6 +76,55 @@ def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: 
         denoised = denoise_slices(network, slices[..., above:below, :], compute, strip_scale)
         strips.append(denoised[..., start - above : end - above, :])
     return torch.cat(strips, dim=-2)
+
+
+def denoise_windows(
+    network: nn.Module,
+    noisy_dhw: Float32Array,
+    noise: NoiseMap,
+    unit: float,
+    compute: Compute,
+    *,
+    slices: int,
+    with_rotation: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Float32Array:
+    """Return what a network that sees several slices makes of a volume, shape (D, H, W), float32, in its unit.
+
+    Parameters
+    ----------
+    network : Module
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noise : NoiseMap
+        Of that volume.
+    unit : float
+        Values are divided by it for the network.
+    compute : Compute
+    slices : int
+        That the network sees, an odd number.
+    with_rotation : bool
+        Take the mean with what comes of the volume turned by 180 degrees, in twice the time.
+    progress : callable, optional
+        Called with the fraction done.
+    """
+    result = np.empty_like(noisy_dhw)
+    apply = denoise_with_rotation if with_rotation else denoise_strips
+    network.eval()
+    with torch.inference_mode():
+        for index in range(len(result)):
+            window = noisy_dhw[window_of(index, slices // 2, len(result))] / np.float32(unit)
+            scale = noise.floored(index) / np.float32(unit)
+            tensors = (torch.from_numpy(values).unsqueeze(0).to(compute.device) for values in (window, scale[None]))
+            noisy, local = tensors
+            result[index] = apply(network, noisy, compute, local)[0, 0].cpu().numpy() * unit
+            if progress is not None:
+                progress((index + 1) / len(result))
+    return result
+
+
+def window_of(middle: int, reach: int, depth: int) -> list[int]:
+    """Indices of the slices around one; beyond the ends the last one again."""
+    return [min(max(index, 0), depth - 1) for index in range(middle - reach, middle + reach + 1)]
 
 
 def _pixels_per_batch(compute: Compute) -> int:

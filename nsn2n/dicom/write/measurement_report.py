@@ -71,10 +71,9 @@ def measurement_report(
         Measurement(_own("EXCESS", "Largest local mean of removed part"), structure["excess"], codes.UCUM.NoUnits),
         Measurement(_own("COHERENCE", "Coherence of removed part"), structure["coherence"], codes.UCUM.NoUnits),
     ]
-    if structure["edges"] is not None:
-        measurements.append(
-            Measurement(_own("EDGES", "Share of edge detail removed"), structure["edges"], codes.UCUM.NoUnits)
-        )
+    for name, meaning in (("edges", "Share of edge detail removed"), ("detail", "Share of faint detail removed")):
+        if structure[name] is not None:
+            measurements.append(Measurement(_own(name.upper(), meaning), structure[name], codes.UCUM.NoUnits))
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier="denoised series"),
         finding_type=_own("REMOVED", "Noise removed from the image"),

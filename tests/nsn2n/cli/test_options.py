@@ -60,7 +60,7 @@ def test_options_stand_in_the_help_under_their_groups(nsn2n, monkeypatch):
         ("--series-number-offset", "[default: (1000)]"),
         ("--series-description-suffix", "[default: (denoised)]"),
         ("--device", "[default: (auto)]"),
-        ("--preset", "<default|faithful|fast|paper>"),
+        ("--preset", "<default|smooth|fast|paper>"),
         ("--modality", "<CT|MR|PT>"),
         ("--budget", "SECONDS"),
         ("--report", "--no-report"),

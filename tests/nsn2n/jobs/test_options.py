@@ -89,7 +89,7 @@ def test_choices_of_output_reach_the_writer():
         ({"series_number_offset": 2**30}, "series_number_offset must be in"),
         ({"series_description_suffix": "x" * 65}, "series_description_suffix must be 1 to 64"),
         ({"series_description_suffix": "x" * 60, "research_mark": True}, "series_description_suffix must be 1 to 53"),
-        ({"preset": "quick"}, "preset must be one of default, faithful, fast, paper; got 'quick'"),
+        ({"preset": "quick"}, "preset must be one of default, smooth, fast, paper; got 'quick'"),
         ({"modality": "US"}, "modality must be one of CT, MR, PT; got 'US'"),
         ({"device": "abacus"}, "device must be one of auto, cpu, cuda; got 'abacus'"),
         ({"seed": -1}, "seed must be an integer in 0"),
@@ -97,7 +97,7 @@ def test_choices_of_output_reach_the_writer():
         ({"strength": float("nan")}, r"strength must be in 0\.\.1; got nan"),
         ({"budget_s": 0.0}, r"budget_s must be > 0; got 0\.0"),
         ({"config": {"fit": {"stepps": 3}}}, r"'fit\.stepps' is unknown\. Did you mean 'fit\.steps'"),
-        ({"config": {"preset": "quick"}}, "preset must be one of default, faithful, fast, paper; got 'quick'"),
+        ({"config": {"preset": "quick"}}, "preset must be one of default, smooth, fast, paper; got 'quick'"),
     ],
 )
 def test_values_are_checked_at_once(options, message):

@@ -34,4 +34,4 @@ def test_settings_are_listed_by_their_path_with_bounds_and_units():
     assert "| `seed` | `0` |" in page
     (row,) = [line for line in page.splitlines() if line.startswith("| `fit.crop_px` |")]
     assert "(>= 8 px)" in row
-    assert "| `edges.when` | `auto` |" in page
+    assert "| `groups.when` | `auto` |" in page

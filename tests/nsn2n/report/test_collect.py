@@ -30,12 +30,12 @@ def test_slices_are_those_of_the_volumes(volume, result, data):
 
 def test_noise_is_what_it_is(data):
     np.testing.assert_allclose(by_slice(data.noise_before), 20, rtol=0.15)
-    assert (by_slice(data.noise_after) < 0.8 * by_slice(data.noise_before)).all()
+    assert (by_slice(data.noise_after) < 0.95 * by_slice(data.noise_before)).all()
     assert data.noise_before.shape == data.noise_after.shape == (7, 6, 8)
     # White noise of 20 HU in pixels of 1 x 0.5 mm: its power is the variance times their area.
     np.testing.assert_allclose(data.spectrum.before.mean(), 400 * 0.5, rtol=0.3)
     assert data.spectrum.frequency_per_mm.max() <= 0.5
-    assert (data.spectrum.after < data.spectrum.before).all()
+    assert (data.spectrum.removed > 0).all()
 
 
 def test_curves_and_maps_have_their_shapes(data, result):
@@ -65,7 +65,7 @@ def test_nothing_is_compared_across_a_gap(parts):
         np.testing.assert_array_equal(ours[5:], theirs[1])
         assert not ours[4].any()
     np.testing.assert_allclose(by_slice(data.noise_before), [20] * 4 + [0] + [60] * 4, rtol=0.15)
-    for name in ("before", "removed", "after"):
+    for name in ("before", "removed"):
         # As many pairs in the one as in the other, and of each as many squares.
         mean = 0.5 * (getattr(first.spectrum, name) + getattr(last.spectrum, name))
         np.testing.assert_allclose(getattr(data.spectrum, name), mean, rtol=1e-6)

@@ -81,7 +81,7 @@ def test_page_needs_nothing_else(page):
     assert all(reference.startswith("data:image/png;base64,") for reference in references)
     assert "url(" not in text
     assert "http" not in re.sub(r"data:[^\"]*", "", text)
-    assert len([tag for tag, _ in parser.tags if tag == "img"]) == 3 * 3 + 4
+    assert len([tag for tag, _ in parser.tags if tag == "img"]) == 3 * 3 + 3
     assert len([tag for tag, _ in parser.tags if tag == "svg"]) == 3
     assert all(attrs.get("alt") for tag, attrs in parser.tags if tag == "img")
 
@@ -93,7 +93,7 @@ def test_page_says_what_was_done(page):
 
 
 def test_findings_and_verdict_are_shown(data):
-    structure = {"verdict": "fail", "edges": None, "excess": 9.25, "coherence": 1.2, "findings": [
+    structure = {"verdict": "fail", "edges": None, "detail": 0.31, "excess": 9.25, "coherence": 1.2, "findings": [
         {"index_zyx": [3, 44, 55], "excess": -9.25, "size_px": 1.0}]}  # fmt: skip
     harmed = replace(data, record={**data.record, "structure": structure})
 

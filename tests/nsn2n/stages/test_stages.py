@@ -12,8 +12,12 @@ from nsn2n.stages import stages, stages_without_noise
 
 FIRST = ["neighbor fit", "small structures"]
 MEAN = ["guided mean"]
+COPY = ["simulated copy"]
+TISSUE = ["tissue network"]
 DRAFT = ["multislice draft", *MEAN, "mixing"]
-SECOND = ["multislice fit", *MEAN, "mixing"]
+SECOND_FIT = ["multislice fit"]
+SECOND = [*SECOND_FIT, *COPY, *MEAN, "mixing"]
+ONE_FIT = [FIRST[0], *COPY, FIRST[1]]
 RECOVERY = ["structures across slices", "small structures at the end"]
 GROUPS = ["group filter"]
 EDGES = ["edge filter"]
@@ -26,17 +30,22 @@ END = ["invalid voxels"]
     ("settings", "modality", "expected"),
     [
         (preset("default"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
-        (preset("default"), "CT", [*FIRST, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
-        (preset("faithful"), "CT", [*FIRST[:1], *GROUPS, *LAST, *END]),
-        (preset("faithful"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
-        (preset("faithful"), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
-        (preset("default"), "PT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
-        (preset("default"), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
-        (preset("fast"), "MR", [*FIRST, *MEAN, *RECOVERY, *LAST, *RICIAN, *END]),
-        (preset("paper"), "MR", [*FIRST, *RECOVERY, *LAST, *END]),
-        (preset("paper"), "CT", [*FIRST, *RECOVERY, *LAST, *END]),
-        (Settings(edges=EdgeSettings(when="never")), "CT", [*FIRST, *MEAN, *RECOVERY, *LAST, *END]),
-        (Settings(groups=GroupSettings(when="always")), None, [*FIRST[:1], *MEAN, *GROUPS, *LAST, *END]),
+        (preset("default"), "CT", [*FIRST[:1], *TISSUE, *COPY, *GROUPS, *LAST, *END]),
+        (preset("smooth"), "CT", [*ONE_FIT, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
+        (preset("smooth"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("default"), "PT", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("default"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("smooth"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("fast"), "MR", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("fast"), "CT", [*FIRST[:1], *TISSUE, *COPY, *GROUPS, *LAST, *END]),
+        (preset("paper"), "MR", [*ONE_FIT, *RECOVERY, *LAST, *END]),
+        (preset("paper"), "CT", [*ONE_FIT, *RECOVERY, *LAST, *END]),
+        (Settings(groups=GroupSettings(when="never")), "CT", [*ONE_FIT, *RECOVERY, *LAST, *END]),
+        (
+            Settings(groups=GroupSettings(when="always")),
+            None,
+            [*FIRST[:1], *TISSUE, *COPY, *MEAN, *GROUPS, *LAST, *END],
+        ),
         (
             Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")),
             "PT",
@@ -55,9 +64,9 @@ END = ["invalid voxels"]
         (
             Settings(average=AverageSettings(when="never")),
             "MR",
-            [*FIRST, *DRAFT[::2], *SECOND[::2], *RECOVERY, *LAST, *RICIAN, *END],
+            [*FIRST, *DRAFT[::2], *SECOND_FIT, *COPY, "mixing", *RECOVERY, *LAST, *RICIAN, *END],
         ),
-        (Settings(strength=0.5), None, [*FIRST, *MEAN, *RECOVERY, *LAST, *END, "blending"]),
+        (Settings(strength=0.5), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END, "blending"]),
     ],
 )
 def test_the_stages_are_those_that_settings_and_modality_ask_for(settings, modality, expected):
@@ -71,7 +80,7 @@ def test_what_takes_time_says_so():
     costs = {stage.name: stage.cost for stage in stages(everything, Modality.MR)}
 
     assert {name for name, cost in costs.items() if cost.fits} == {FIRST[0], DRAFT[0], SECOND[0]}
-    take_time = {FIRST[0], DRAFT[0], SECOND[0], *MEAN, *GROUPS, *EDGES}
+    take_time = {FIRST[0], DRAFT[0], SECOND[0], *TISSUE, *COPY, *MEAN, *GROUPS, *EDGES}
     assert {name for name, cost in costs.items() if cost.progress} == take_time
     assert all(bool(cost.progress) == bool(cost.passes) for cost in costs.values())
 

@@ -98,7 +98,7 @@ def test_learns_to_remove_noise_of_several_slices():
     with reproducible(0):
         second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
         assert second.fit(truth, 400) == 400
-        result = second.denoise(with_rotation=True)
+        result = second.denoise(noisy, noise_map(noisy.shape), with_rotation=True)
     assert (result - truth).std() < 0.5 * SD
 
 
@@ -110,9 +110,9 @@ def test_goes_on_with_another_target():
     with reproducible(0):
         second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
         second.fit(truth, 100)
-        first = second.denoise(with_rotation=False)
+        first = second.denoise(noisy, noise_map(noisy.shape), with_rotation=False)
         second.fit(blurred, 100)
-        then = second.denoise(with_rotation=False)
+        then = second.denoise(noisy, noise_map(noisy.shape), with_rotation=False)
     assert np.abs(first - truth).mean() < 0.5 * np.abs(first - blurred).mean()
     assert np.abs(then - blurred).mean() < np.abs(first - blurred).mean()
 
@@ -126,7 +126,7 @@ def test_volumes_smaller_than_crop_and_window(shape, turned):
     with reproducible(0):
         second = MultisliceFit(noisy, noise_map(shape), settings, choose_compute("cpu"))
         assert second.fit(0 * noisy, 2, progress=fitted.append) == 2
-        result = second.denoise(with_rotation=turned, progress=applied.append)
+        result = second.denoise(noisy, noise_map(shape), with_rotation=turned, progress=applied.append)
     assert result.shape == shape
     assert np.isfinite(result).all()
     assert fitted == [0.5, 1]

@@ -17,27 +17,36 @@ from nsn2n.dicom.write.series_writer import write_series
 SERIES = DerivedSeries("2.25.78", 1003, datetime.now(timezone.utc))
 
 
-def _record(verdict, edges):
-    structure = {"verdict": verdict, "edges": edges, "excess": 6.25, "coherence": 0.75, "findings": []}
+def _record(verdict, edges, detail):
+    structure = {
+        "verdict": verdict,
+        "edges": edges,
+        "detail": detail,
+        "excess": 6.25,
+        "coherence": 0.75,
+        "findings": [],
+    }
     return {"measured": {"noise_sd_median": 20.5, "rms_change": 19.25}, "structure": structure}
 
 
 @pytest.mark.parametrize(
-    ("modality", "verdict", "edges"), [("CT", "pass", 0.01), ("MR", "review", None), ("PT", "fail", 0.3)]
+    ("modality", "verdict", "edges", "detail"),
+    [("CT", "pass", 0.01, 0.05), ("MR", "review", None, 0.15), ("PT", "fail", 0.3, None)],
 )
 def test_says_what_was_measured_of_both_series(
-    make_series, tmp_path, derivation, dciodvfy_messages, modality, verdict, edges
+    make_series, tmp_path, derivation, dciodvfy_messages, modality, verdict, edges, detail
 ):
     source = read_series(make_series(modality=modality))
     written = write_series(source.stack.values, source.files, tmp_path / "out", derivation)
 
-    made = measurement_report(source.files, written.files, _record(verdict, edges), SERIES, "1.0")
+    made = measurement_report(source.files, written.files, _record(verdict, edges, detail), SERIES, "1.0")
     made.save_as(tmp_path / "report.dcm")
 
     document = highdicom.sr.srread(tmp_path / "report.dcm")
     (group,) = document.content.get_image_measurement_groups()
     values = {item.name.meaning: item.value for item in group.get_measurements()}
     assert values.pop("Share of edge detail removed", None) == edges
+    assert values.pop("Share of faint detail removed", None) == detail
     assert values == {
         "Standard Deviation": 20.5,
         "Root Mean Square": 19.25,

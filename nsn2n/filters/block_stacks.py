@@ -1,0 +1,203 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of similar stacks of blocks, which run through several slices, and a Wiener filter of each group.
+
+A stack is the same square of several neighboring slices. Noise is independent from slice to slice, so a stack has as
+many independent samples as slices, while blocks of one slice that overlap share their noise. The similar stacks of a
+group are transformed together, in four dimensions; the weights of Wiener, from the same coefficients of a pilot, keep
+what they share. Where the slices of a stack differ, their coefficients along the slices are kept too. Source: Maggioni
+et al., IEEE Trans Image Process 22 (2013) 119-133 (BM4D, second stage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import fft
+from torch import Tensor
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.filters.block_matching import BLOCK_PX
+
+__all__ = ["StackFilter", "filtered_stacks"]
+
+_STEP_PX, _STEP_SLICES = 6, 2
+"""Between the stacks for which groups are sought."""
+_SLICES = 3
+"""In a stack, or as many as there are. Of thick slices more have little in common."""
+_REACH_PX = 4
+"""A group's stacks are displaced by no more than this, along each axis."""
+_FREQUENCIES = 3
+"""Stacks are compared by so many of the lowest frequencies along each axis of the mean of their blocks."""
+_WINDOW_BETA = 2.0
+"""Of the Kaiser window: the middle of a block counts more than its rim."""
+_GROUPS_AT_ONCE = 512
+"""On a CPU, whose caches hold them."""
+_GROUPS_AT_ONCE_CUDA = 2**13
+_LEAST_POWER = 1e-3
+"""Of the noise that is left in a group: nothing is divided by less."""
+
+
+class StackFilter:
+    """Finds groups of similar stacks and filters them, in slices whose noise has the sd 1.
+
+    Parameters
+    ----------
+    shape_dhw : sequence of 3 ints
+        Of the volume; 8 rows and columns at least.
+    noise_power : ndarray, shape (8, 8), float32, > 0
+        Power of the noise at each frequency of a block, as
+        :func:`~nsn2n.filters.block_matching.noise_spectrum` returns it.
+    noise_factor : float
+        What the noise's power is multiplied by in the weights.
+    size : int
+        Stacks in a group.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+
+    Notes
+    -----
+    Slices take turns in as many places as a stack has. Pixels of all places are counted in one row.
+    """
+
+    def __init__(
+        self,
+        shape_dhw: Sequence[int],
+        noise_power: Float32Array,
+        noise_factor: float,
+        size: int,
+        device: torch.device | None = None,
+    ) -> None:
+        depth, self._height, self._width = shape_dhw
+        self.slices = min(_SLICES, depth)
+        self._device, self._size = device, size
+        pixels = self._height * self._width
+        self._noisy, self._pilot, self._total, self._weight = (
+            torch.zeros(self.slices * pixels, device=device) for _ in range(4)
+        )
+        self._noise_power = self._tensor(noise_power.ravel())
+        self._power_in_weights = noise_factor * self._noise_power
+        transform = _cosines(BLOCK_PX)
+        self._in_block = self._tensor(np.kron(transform, transform))
+        self._over_group = self._tensor(np.kron(_cosines(size), _cosines(self.slices)))
+        lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
+        sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
+        self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
+        window = np.kaiser(BLOCK_PX, _WINDOW_BETA)
+        self._window = self._tensor(np.outer(window, window).ravel())
+        in_block = torch.arange(BLOCK_PX, device=device)
+        self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
+        span = torch.arange(-_REACH_PX, _REACH_PX + 1, device=device)
+        self._down, self._right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
+        self._rows, self._columns = self._height - BLOCK_PX + 1, self._width - BLOCK_PX + 1
+
+    def load(self, index: int, noisy_hw: Float32Array, pilot_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
+        """Put a slice in the place of one that is no longer needed."""
+        part = self._place(index)
+        self._noisy[part] = self._tensor(noisy_hw / noise_sd_hw).ravel()
+        self._pilot[part] = self._tensor(pilot_hw / noise_sd_hw).ravel()
+        self._total[part] = 0
+        self._weight[part] = 0
+
+    def filter(self, first: int, wanted_hw: BoolArray) -> None:
+        """Filter the groups of the stacks that begin at a slice and hold a pixel that is wanted."""
+        rows, columns = self._places(wanted_hw)
+        at_once = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        # TensorFloat-32 would blur the small differences of large values, by which similar stacks are found.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            mean = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1, keepdim=True)
+            features = F.conv2d(mean, self._kernels)[0].flatten(1).T.contiguous()
+        in_order = torch.arange(first, first + self.slices, device=self._device) % self.slices
+        slices = in_order * (self._height * self._width)
+        for group in range(0, len(rows), at_once):
+            part = slice(group, group + at_once)
+            first_pixels = self._similar(features, rows[part], columns[part])
+            self._filter((first_pixels[..., None] + slices).flatten(1))
+
+    def result(self, index: int) -> Float32Array:
+        """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""
+        part = self._place(index)
+        filtered = self._total[part] / self._weight[part]
+        result = torch.where(self._weight[part] > 0, filtered, self._pilot[part])
+        return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
+
+    def _place(self, index: int) -> slice:
+        pixels = self._height * self._width
+        return slice(index % self.slices * pixels, (index % self.slices + 1) * pixels)
+
+    def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
+        """Rows and columns where the stacks begin for which groups are sought."""
+        grid_rows, grid_columns = (self._grid(positions) for positions in (self._rows, self._columns))
+        in_rows = torch.from_numpy(wanted_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
+        at_row, at_column = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1).nonzero(as_tuple=True)
+        return grid_rows[at_row], grid_columns[at_column]
+
+    def _similar(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """First pixels, in a slice, of the stacks of each group, shape (groups, size), most similar first."""
+        to_row, to_column = rows[:, None] + self._down, columns[:, None] + self._right
+        at_row, at_column = to_row.clamp(0, self._rows - 1), to_column.clamp(0, self._columns - 1)
+        own = features[rows * self._columns + columns][:, None]
+        distance = (features[at_row * self._columns + at_column] - own).square().sum(-1)
+        distance[(at_row != to_row) | (at_column != to_column)] = torch.inf
+        nearest = distance.topk(self._size, largest=False).indices
+        return (at_row * self._width + at_column).gather(1, nearest)
+
+    def _filter(self, first_pixels: Tensor) -> None:
+        """Filter groups of stacks, and add what comes of them to the slices."""
+        pixels = first_pixels[..., None] + self._pixels_of_block
+        noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
+        power = pilot.square_()
+        share = power / (power + self._power_in_weights)
+        blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
+        # What is made of fewer coefficients holds less noise.
+        noise_left = share.square_() @ self._noise_power
+        weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
+        self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
+        self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
+
+    def _grid(self, positions: int) -> Tensor:
+        """Return positions a step apart, and the last."""
+        grid = torch.arange(0, positions + _STEP_PX - 1, _STEP_PX, device=self._device)
+        return grid.clamp_(max=positions - 1)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
+
+
+def filtered_stacks(
+    stacks: StackFilter,
+    noisy_dhw: Float32Array,
+    pilot_dhw: Float32Array,
+    noise_sd: Callable[[int], Float32Array],
+    wanted: Callable[[slice], BoolArray],
+) -> Iterator[tuple[int, Float32Array]]:
+    """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+
+    Parameters
+    ----------
+    stacks : StackFilter
+        With no slice loaded.
+    noisy_dhw, pilot_dhw : ndarray, shape (D, H, W), float32, finite
+        A slice of the pilot is read no more once it has been yielded.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    wanted : callable
+        Pixels of which stacks through those slices are filtered, shape (H, W).
+    """
+    depth, loaded = len(noisy_dhw), 0
+    last = depth - stacks.slices
+    firsts = sorted({*range(0, last, _STEP_SLICES), last})
+    for first, following in zip(firsts, [*firsts[1:], depth], strict=True):
+        while loaded < first + stacks.slices:
+            stacks.load(loaded, noisy_dhw[loaded], pilot_dhw[loaded], noise_sd(loaded))
+            loaded += 1
+        stacks.filter(first, wanted(slice(first, first + stacks.slices)))
+        for finished in range(first, following):
+            yield finished, stacks.result(finished)
+
+
+def _cosines(size: int) -> np.ndarray:
+    return np.asarray(fft.dct(np.eye(size), axis=0, norm="ortho"))

@@ -1,0 +1,38 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Noise of a measured spectrum, made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from nsn2n._aliases import Float32Array
+
+__all__ = ["simulated_noise"]
+
+
+def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int) -> Float32Array:
+    """Return normal noise of sd 1, independent from slice to slice, shape (D, H, W), float32.
+
+    Parameters
+    ----------
+    shape_dhw : sequence of 3 ints
+    power : ndarray, shape (n, n), > 0
+        Power at each frequency of the cosine transform of blocks of n x n pixels.
+    seed : int
+        0 or more; the same seed gives the same noise.
+    """
+    _, height, width = shape_dhw
+    size = len(power)
+    # Coefficient k of n is that of k / 2n cycles per pixel.
+    rows, columns = 2 * size * np.abs(np.fft.fftfreq(height)), 2 * size * np.fft.rfftfreq(width)
+    places = np.meshgrid(rows, columns, indexing="ij")
+    amplitude = np.sqrt(ndimage.map_coordinates(power, places, order=1, mode="nearest"))
+    noise = np.random.default_rng(seed).standard_normal(shape_dhw, dtype=np.float32)
+    for noise_hw in noise:
+        noise_hw[...] = np.fft.irfft2(np.fft.rfft2(noise_hw) * amplitude, s=(height, width))
+    noise /= noise.std()
+    return noise

@@ -1,0 +1,192 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""A copy of a part of the volume whose truth is known: what is lost of its detail can be measured, not guessed.
+
+The truth of the copy is what a filter that keeps most detail makes of that part; noise of the measured level and
+spectrum is put on it anew. Sent through the same stages, with the networks as they are fitted, it shows what they
+take from anatomy like this: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.filters.block_matching import noise_spectrum
+from nsn2n.filters.group_filter import filter_groups
+from nsn2n.noise.level import BLOCK_PX, NoiseMap
+from nsn2n.noise.simulated import simulated_noise
+
+__all__ = ["SimulatedCopy", "simulated_copy"]
+
+_SLICES, _EDGE_PX = 12, 224
+"""Of the part that is copied, at most."""
+_SHARE = 0.1
+"""Of the volume that the part may be, so that what it costs stays a small part of the whole,"""
+_LEAST_EDGE_PX = 96
+"""unless its edge would be shorter than this."""
+_DETAIL_PX = 6.0
+"""What an image has beyond its Gaussian mean of this sd is detail."""
+_FAINT_SD = 8.0
+"""Detail of more noise sd is that of strong edges, which no filter loses: nothing is measured there,"""
+_AWAY_PX = 6
+"""nor within so many pixels of it."""
+_UNSURE, _SURE = 1.0, 1.4
+"""Detail over the error of the best estimate, root mean squares: up to the first the detail may be what that estimate
+left of the noise, from the second on it is the anatomy's."""
+_FEWEST_PIXELS = 2000
+_STACKS, _NOISE_FACTOR = 8, 1.0
+"""Of the filter that makes the truth: of all noise factors, that with the least error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedCopy:
+    """A part of a volume, its truth, and the same with noise. Arrays have the shape (d, h, w)."""
+
+    place: tuple[slice, slice, slice]
+    """Where in the volume it is."""
+    truth: Float32Array
+    noisy: Float32Array
+    noise: NoiseMap
+    valid: BoolArray | None
+    faint: BoolArray
+    """Where faint detail is measured: away from strong edges."""
+    certainty: float = 0.0
+    """0 where the detail of the truth may be noise that its filter left, 1 where it is the anatomy's."""
+
+    def sized_up(self, pilot: Float32Array, device: torch.device | None = None) -> SimulatedCopy:
+        """Return the copy with its certainty: its detail is compared with the error of the filter of its truth.
+
+        Parameters
+        ----------
+        pilot : ndarray, shape (d, h, w)
+            What the fit makes of the noisy copy.
+        device : torch.device, optional
+        """
+        if self.faint.sum() < _FEWEST_PIXELS:
+            return self
+        estimate = pilot.copy()
+        _filter_as_truth(self.noisy, estimate, self.noise, self.valid, device)
+        detail, error = (
+            float(np.square(self._in_noise(_detail(values))).mean()) for values in (self.truth, estimate - self.truth)
+        )
+        if not detail:
+            return self
+        ratio = math.sqrt(detail / error) if error else math.inf
+        return replace(self, certainty=min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0))
+
+    def detail_lost(self, denoised: Float32Array) -> float:
+        """Return which part of the faint detail was removed, 0 to 1 and a little beyond; 0 where there is none.
+
+        It is the regression of what was removed on the detail of the truth, of which noise knows nothing.
+        """
+        detail, removed = self._in_noise(_detail(self.truth)), self._in_noise(self.noisy - denoised)
+        square = float(np.square(detail).sum())
+        return float((removed * detail).sum()) / square if square else 0.0
+
+    def noise_left(self, denoised: Float32Array) -> float:
+        """Return which part of the noise is left, as the ratio of standard deviations, away from strong edges."""
+        where = self.faint if self.faint.any() else np.ones_like(self.faint)
+        error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
+        detail = _detail(self.truth)[where]
+        square = float(np.square(detail).sum())
+        if square:
+            error = error - float((error * detail).sum()) / square * detail
+        return float(error.std() / noise.std()) if noise.std() else 0.0
+
+    def _in_noise(self, values: Float32Array) -> Float32Array:
+        """Values where faint detail is measured, shape (n,), in noise sd."""
+        return np.concatenate(
+            [values[index][faint] / self.noise.floored(index)[faint] for index, faint in enumerate(self.faint)]
+        )
+
+
+def simulated_copy(
+    filled: Float32Array,
+    pilot: Float32Array,
+    noise: NoiseMap,
+    valid: BoolArray | None,
+    *,
+    seed: int,
+    device: torch.device | None = None,
+) -> SimulatedCopy:
+    """Make a copy of the part of a volume that has most faint detail.
+
+    Parameters
+    ----------
+    filled : ndarray, shape (D, H, W), float32, finite
+    pilot : ndarray, same shape
+        What the fit made of it.
+    noise : NoiseMap
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; all by default.
+    seed : int
+        Of the noise that is put on it.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    """
+    place = _place(pilot, noise, valid)
+    part, sd = np.ascontiguousarray(filled[place]), np.ascontiguousarray(noise.sd[place])
+    local = NoiseMap(noise.blocks, sd, noise.median)
+    usable = None if valid is None else valid[place]
+    truth = pilot[place].copy()
+    filter_groups(part, truth, local.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=usable, device=device)
+    fresh = simulated_noise(part.shape, noise_spectrum(part, local.floored), seed) * sd
+    noisy = np.asarray(truth + fresh, dtype=np.float32)
+    if usable is not None:
+        noisy[~usable] = part[~usable]
+        truth[~usable] = part[~usable]
+    return SimulatedCopy(place, truth, noisy, local, usable, _faint(truth, local, usable))
+
+
+def _filter_as_truth(
+    noisy: Float32Array,
+    pilot: Float32Array,
+    noise: NoiseMap,
+    valid: BoolArray | None,
+    device: torch.device | None,
+) -> None:
+    filter_groups(
+        noisy, pilot, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
+    )  # fmt: skip
+
+
+def _place(pilot: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> tuple[slice, slice, slice]:
+    """Slices in the middle of the volume, and the square of them with most faint detail."""
+    depth, height, width = pilot.shape
+    slices = min(depth, _SLICES)
+    edge = min(_EDGE_PX, max(_LEAST_EDGE_PX, int(math.sqrt(_SHARE * pilot.size / slices)) // BLOCK_PX * BLOCK_PX))
+    first = (depth - slices) // 2
+    middle = slice(first, first + slices)
+    detail = np.zeros((height, width), np.float32)
+    for index in range(*middle.indices(depth))[::3]:
+        part = slice(index, index + 1)
+        faint = _faint(pilot[part], NoiseMap(noise.blocks, noise.sd[part], noise.median), None)[0]
+        if valid is not None:
+            faint &= valid[index]
+        detail += faint * np.minimum(np.abs(_detail(pilot[part])[0] / noise.floored(index)), 1.0)
+    starts = []
+    for axis, size in enumerate((height, width)):
+        length = min(edge, size)
+        window = np.convolve(detail.sum(axis=1 - axis), np.ones(length), mode="valid")
+        starts.append(slice(int(window.argmax()), int(window.argmax()) + length))
+    return middle, starts[0], starts[1]
+
+
+def _detail(volume: Float32Array) -> Float32Array:
+    return np.asarray(volume - ndimage.gaussian_filter(volume, (0, _DETAIL_PX, _DETAIL_PX)), dtype=np.float32)
+
+
+def _faint(volume: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> BoolArray:
+    """Voxels whose detail, and that of those around, is that of no strong edge."""
+    sd = np.stack([noise.floored(index) for index in range(len(volume))])
+    strong = np.abs(_detail(volume)) > _FAINT_SD * sd
+    if valid is not None:
+        strong |= ~valid
+    around = ndimage.maximum_filter(strong, (1, 2 * _AWAY_PX + 1, 2 * _AWAY_PX + 1))
+    return np.asarray(~around)

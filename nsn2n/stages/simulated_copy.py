@@ -1,0 +1,40 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Copies a part of the volume with a truth that is known, so that later stages can measure what they lose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nsn2n.simulated_copy import simulated_copy as copy_of
+from nsn2n.stages.clock import Cost, StageClock
+from nsn2n.stages.state import PipelineState, Stage
+
+__all__ = ["simulated_copy"]
+
+
+def simulated_copy() -> Stage:
+    """Return the stage. It follows the last fit, which denoises the copy too."""
+    return Stage("simulated copy", _copy, Cost(progress=0.5, passes=0.3))
+
+
+def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
+    copy = copy_of(
+        state.filled,
+        state.denoised,
+        state.noise,
+        state.valid,
+        seed=state.settings.seed,
+        device=state.compute.device,
+    )
+    assert state.again is not None  # there is a fit in every run
+    of_copy = replace(
+        state,
+        noisy=copy.noisy,
+        filled=copy.noisy,
+        valid=copy.valid,
+        noise=copy.noise,
+        denoised=copy.noisy.copy(),
+    )
+    of_copy = state.again(of_copy)
+    return replace(state, copy=copy.sized_up(of_copy.denoised, state.compute.device), of_copy=of_copy)

@@ -1,0 +1,101 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of similar stacks: each slice comes back once, in order, by the weights of Wiener, at the ends too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
+
+WHITE = np.ones((8, 8), np.float32)
+
+
+def filtered(noisy, pilot, *, noise_factor=1.0, size=4, sd=1.0, wanted=True):
+    shape_hw = noisy.shape[1:]
+    stacks = StackFilter(noisy.shape, WHITE, noise_factor, size)
+    told = list(
+        filtered_stacks(
+            stacks,
+            noisy.astype(np.float32),
+            pilot.astype(np.float32),
+            lambda _: np.full(shape_hw, sd, np.float32),
+            lambda _: np.full(shape_hw, wanted),
+        )
+    )
+    assert [index for index, _ in told] == list(range(len(noisy)))
+    return sd * np.stack([slice_hw for _, slice_hw in told])
+
+
+def noise(depth=9, size=64, seed=0):
+    return np.random.default_rng(seed).standard_normal((depth, size, size))
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 5, 11])
+def test_what_the_pilot_is_sure_of_passes(depth):
+    """The transforms and their inverses are exact, whatever the number of slices."""
+    noisy = noise(depth)
+
+    result = filtered(noisy, 1e9 * noise(depth, seed=1))
+
+    np.testing.assert_allclose(result, noisy, atol=1e-3)
+
+
+def test_weights_are_those_of_wiener():
+    """A pilot with power 1 in each coefficient keeps a half, at a noise factor of 3 a quarter."""
+    noisy = np.zeros((3, 8, 8))
+    noisy[:, 3, 4] = 1.0
+    impulse = np.zeros((3, 8, 8))
+    impulse[1, 3, 3] = 1.0
+    stacks = StackFilter(noisy.shape, WHITE, 1.0, 1)
+    power = np.square(
+        np.asarray(stacks._over_group) @ impulse.reshape(3, 64) @ np.asarray(stacks._in_block).T,
+    )
+
+    for noise_factor in (1.0, 3.0):
+        coefficients = np.asarray(stacks._over_group) @ noisy.reshape(3, 64) @ np.asarray(stacks._in_block).T
+        kept = coefficients * power / (power + noise_factor)
+        expected = np.asarray(stacks._over_group).T @ kept @ np.asarray(stacks._in_block)
+
+        result = filtered(noisy, impulse, noise_factor=noise_factor, size=1)
+
+        np.testing.assert_allclose(result.reshape(3, 64), expected, atol=1e-5)
+
+
+def test_noise_left_is_the_same_in_all_slices():
+    """The first and last slices have as many others in their stacks as those in the middle."""
+    result = filtered(noise(depth=16, size=96) + 50, np.full((16, 96, 96), 50.0))
+
+    left = result.std(axis=(1, 2))
+    assert left.max() < 0.3
+    assert left[[0, 1, -2, -1]].mean() == pytest.approx(left[2:-2].mean(), rel=0.25)
+
+
+def test_the_unit_carries_over():
+    noisy, pilot = noise() + 20, noise(seed=1) + 20
+
+    np.testing.assert_allclose(filtered(7 * noisy, 7 * pilot, sd=7.0), 7 * filtered(noisy, pilot), rtol=1e-4)
+
+
+def test_similar_stacks_are_found():
+    """A grid repeats every 4 pixels: its noise falls further with stacks from elsewhere than with one's own alone."""
+    y, x = np.mgrid[:64, :64]
+    truth = 10 * (((y // 2 + x // 2) % 2) * np.ones((7, 1, 1)))
+    noisy = truth + noise(7)
+
+    alone, grouped = (filtered(noisy, truth, size=size) - truth for size in (1, 4))
+
+    assert grouped.std() < 0.75 * alone.std()
+
+
+def test_what_is_not_wanted_comes_back_from_the_pilot():
+    pilot = noise(seed=1)
+
+    np.testing.assert_allclose(filtered(noise(), pilot, wanted=False), pilot, atol=1e-6)
+
+
+def test_the_same_bytes_each_time():
+    noisy, pilot = noise(), noise(seed=1)
+
+    np.testing.assert_array_equal(filtered(noisy, pilot), filtered(noisy, pilot))

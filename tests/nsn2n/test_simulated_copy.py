@@ -1,0 +1,125 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The copy whose truth is known: where it is taken, and that it tells what filters lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nsn2n.noise.level import measure_noise
+from nsn2n.simulated_copy import simulated_copy
+
+SD = 4.0
+SHAPE = (8, 96, 112)
+
+
+def folds(contrast_sd=2.0):
+    """Folds of some pixels, which change slowly from slice to slice, with a step at one side."""
+    z, y, x = np.indices(SHAPE)
+    truth = 100 + contrast_sd * SD * np.sin((x + 6 * np.sin(y / 11) + 0.4 * z) / 2.5)
+    truth[:, :, :16] = 1000
+    return truth.astype(np.float32)
+
+
+def noise(seed=0):
+    return SD * np.random.default_rng(seed).standard_normal(SHAPE).astype(np.float32)
+
+
+def blurred(volume, sigma_px):
+    return ndimage.gaussian_filter(volume, (0, sigma_px, sigma_px))
+
+
+def lost(removed, truth, where):
+    detail = (truth - blurred(truth, 6.0))[where]
+    return float((removed[where] * detail).sum() / np.square(detail).sum())
+
+
+def copied(truth, valid=None, seed=0):
+    noisy = truth + noise()
+    pilot = blurred(noisy, 0.7)
+    copy = simulated_copy(noisy, pilot, measure_noise(noisy, valid), valid, seed=seed)
+    return noisy, copy.sized_up(blurred(copy.noisy, 0.7))
+
+
+@pytest.mark.parametrize("sigma_px", [0.5, 0.8, 1.2])
+def test_it_tells_what_a_filter_loses_of_the_volume_itself(sigma_px):
+    truth = folds()
+    noisy, copy = copied(truth)
+    away = np.zeros(SHAPE, bool)
+    away[:, 24:-24, 40:-24] = True
+
+    told = copy.detail_lost(blurred(copy.noisy, sigma_px))
+
+    assert copy.certainty == 1
+    assert told == pytest.approx(lost(noisy - blurred(noisy, sigma_px), truth, away), abs=0.05)
+
+
+def test_it_tells_how_much_of_the_noise_is_left():
+    _, copy = copied(folds())
+
+    assert copy.noise_left(copy.truth) == pytest.approx(0, abs=1e-3)
+    assert copy.noise_left(copy.noisy) == pytest.approx(1, abs=0.02)
+    half = copy.truth + 0.5 * (copy.noisy - copy.truth)
+    assert copy.noise_left(half) == pytest.approx(0.5, abs=0.02)
+    # Detail that is lost is no noise.
+    assert copy.noise_left(copy.truth - 0.3 * (copy.truth - blurred(copy.truth, 6.0))) < 0.15
+
+
+def test_nothing_lost_is_zero():
+    _, copy = copied(folds())
+
+    assert copy.detail_lost(copy.truth) == pytest.approx(0, abs=0.03)
+    assert copy.detail_lost(copy.noisy) == 0
+
+
+def test_where_there_is_no_detail_nothing_is_certain():
+    _, copy = copied(np.full(SHAPE, 100, np.float32))
+
+    assert copy.certainty == 0
+
+
+def test_strong_edges_are_not_looked_at():
+    truth = folds()
+    truth[:, 44:52, 60:68] += 60 * SD
+    _, copy = copied(truth)
+    top, left = copy.place[1].start, copy.place[2].start
+
+    assert not copy.faint[:, 42 - top : 54 - top, 58 - left : 70 - left].any()
+    assert copy.faint[:, 70 - top :, 40 - left :].all()
+
+
+def test_it_lies_where_detail_is():
+    truth = np.full((4, 160, 320), 100, np.float32)
+    truth[:, 40:120, 200:] += folds()[:4, 8:88, :1].repeat(120, axis=2) - 1000 + noise()[:4, :80, :1]
+    truth[:, 40:120, 200:] += 6 * np.random.default_rng(2).standard_normal((1, 80, 120)).astype(np.float32)
+    noisy = truth + SD * np.random.default_rng(1).standard_normal(truth.shape).astype(np.float32)
+
+    copy = simulated_copy(noisy, truth, measure_noise(noisy), None, seed=0)
+
+    assert copy.place[0] == slice(0, 4)
+    assert copy.place[2].start > 150
+
+
+def test_what_holds_no_measurement_is_left_out():
+    truth = folds()
+    valid = np.ones(SHAPE, bool)
+    valid[:, :40] = False
+    truth[:, :40] = 0
+
+    noisy, copy = copied(truth, valid)
+
+    assert copy.valid is not None
+    assert not copy.faint[~copy.valid].any()
+    np.testing.assert_array_equal(copy.noisy[~copy.valid], noisy[copy.place][~copy.valid])
+
+
+def test_the_seed_decides_its_noise():
+    truth = folds()
+
+    (_, first), (_, again), (_, other) = (copied(truth, seed=seed) for seed in (1, 1, 2))
+
+    np.testing.assert_array_equal(first.noisy, again.noisy)
+    np.testing.assert_array_equal(first.truth, other.truth)
+    assert not np.array_equal(first.noisy, other.noisy)
