@@ -57,13 +57,13 @@ def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: boo
         deadline=clock.deadline(pass_s),
         progress=share_of(clock.progress, 0.0, _FIT_SHARE),
     )
+    offset, unit = problem.offset, problem.unit
+    del problem  # it holds a volume, and what follows may be called much later
 
     def again(other: PipelineState) -> PipelineState:
-        slices = torch.from_numpy(other.filled).to(compute.device)
-        denoised = _denoised(network, other, replace(problem, slices=slices, error_scale=_error_scale(other)))
-        return replace(other, denoised=denoised)
+        return replace(other, denoised=_denoised(network, other, offset, unit))
 
-    denoised = _denoised(network, state, problem, share_of(clock.progress, _FIT_SHARE, 1.0))
+    denoised = _denoised(network, state, offset, unit, share_of(clock.progress, _FIT_SHARE, 1.0))
     loss = fitted.loss
     return replace(state, denoised=denoised, loss=loss, pass_s=pass_s, again=again).measuring(
         matched_fraction=fitted.matched_fraction,
@@ -73,26 +73,29 @@ def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: boo
 
 
 def _denoised(
-    network: nn.Module, state: PipelineState, problem: Problem, tell: Callable[[float], None] | None = None
+    network: nn.Module,
+    state: PipelineState,
+    offset: float,
+    unit: float,
+    tell: Callable[[float], None] | None = None,
 ) -> Float32Array:
     """What the network makes of a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
     denoised = np.empty_like(state.filled)
-    batches = denoised_batches(
-        network, problem.slices, problem.offset, problem.unit, state.compute, problem.error_scale
-    )  # fmt: skip
+    slices = torch.from_numpy(state.filled).to(state.compute.device)
+    batches = denoised_batches(network, slices, offset, unit, state.compute, _error_scale(state, unit))
     for part, removed in batches:
-        np.subtract(state.filled[part], removed * problem.unit, out=denoised[part])
+        np.subtract(state.filled[part], removed * unit, out=denoised[part])
         if tell is not None:
             tell(part.stop / len(denoised))
     return denoised
 
 
-def _error_scale(state: PipelineState) -> torch.Tensor | None:
-    """Local noise sd over its median, shape (D, H, W), where errors are counted in units of the noise."""
+def _error_scale(state: PipelineState, unit: float) -> torch.Tensor | None:
+    """Local noise sd in network units, shape (D, H, W), where errors are counted in units of the noise."""
     if state.settings.loss.units != "noise":
         return None
     noise_sd = torch.from_numpy(state.noise.sd).to(state.compute.device)
-    return noise_sd.clamp(min=state.noise.floor).div_(state.noise.median)
+    return noise_sd.clamp(min=state.noise.floor).div_(unit)
 
 
 def _problem(state: PipelineState) -> Problem:
@@ -111,7 +114,7 @@ def _problem(state: PipelineState) -> Problem:
         slices=torch.from_numpy(state.filled).to(device),
         offset=0.0 if by_noise else low,
         unit=noise.median if by_noise else high - low,
-        error_scale=_error_scale(state),
+        error_scale=_error_scale(state, noise.median),
         matched=torch.from_numpy(matched).to(device),
         distance=partner.distance,
         correlation=partner.correlation,

@@ -13,10 +13,9 @@ from dataclasses import replace
 import torch
 
 from nsn2n.filters.group_filter import lost_contrast
-from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
-from nsn2n.training.inference import denoise_windows
+from nsn2n.training.inference import denoised_windows
 from nsn2n.training.networks import ResidualUNet
 from nsn2n.training.pretrained import TISSUE_SLICES, load_tissue
 
@@ -37,22 +36,14 @@ def _run(state: PipelineState, clock: StageClock) -> PipelineState:
     assert fit is not None  # the fit comes before
 
     def mixed(fitted: PipelineState, clock: StageClock | None = None) -> PipelineState:
-        predicted = denoise_windows(
-            network,
-            fitted.filled,
-            fitted.noise,
-            state.noise.median,
-            compute,
-            slices=TISSUE_SLICES,
-            progress=None if clock is None else clock.progress,
-        )
-
-        def mix(index: int) -> None:
-            mean_hw = 0.5 * (fitted.denoised[index] + predicted[index])
-            kept_hw = lost_contrast(predicted[index], mean_hw, fitted.noise.floored(index))
+        unit = state.noise.median
+        slices = denoised_windows(network, fitted.filled, fitted.noise, unit, compute, slices=TISSUE_SLICES)
+        for index, predicted_hw in slices:
+            mean_hw = 0.5 * (fitted.denoised[index] + predicted_hw)
+            kept_hw = lost_contrast(predicted_hw, mean_hw, fitted.noise.floored(index))
             fitted.denoised[index] = mean_hw + kept_hw
-
-        for_each_slice(mix, range(len(predicted)))
+            if clock is not None:
+                clock.progress((index + 1) / len(fitted.denoised))
         return fitted
 
     return replace(mixed(state, clock), again=lambda other: mixed(fit(other)))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from nsn2n.runtime.compute import Compute
 __all__ = [
     "denoise_slices",
     "denoise_strips",
-    "denoise_windows",
     "denoise_with_rotation",
     "denoised_batches",
+    "denoised_windows",
     "window_of",
 ]
 
@@ -78,7 +78,7 @@ def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: 
     return torch.cat(strips, dim=-2)
 
 
-def denoise_windows(
+def denoised_windows(
     network: nn.Module,
     noisy_dhw: Float32Array,
     noise: NoiseMap,
@@ -87,9 +87,8 @@ def denoise_windows(
     *,
     slices: int,
     with_rotation: bool = False,
-    progress: Callable[[float], None] | None = None,
-) -> Float32Array:
-    """Return what a network that sees several slices makes of a volume, shape (D, H, W), float32, in its unit.
+) -> Iterator[tuple[int, Float32Array]]:
+    """Yield the index of each slice and what a network that sees several slices makes of it, shape (H, W), float32.
 
     Parameters
     ----------
@@ -104,22 +103,18 @@ def denoise_windows(
         That the network sees, an odd number.
     with_rotation : bool
         Take the mean with what comes of the volume turned by 180 degrees, in twice the time.
-    progress : callable, optional
-        Called with the fraction done.
     """
-    result = np.empty_like(noisy_dhw)
     apply = denoise_with_rotation if with_rotation else denoise_strips
     network.eval()
-    with torch.inference_mode():
-        for index in range(len(result)):
-            window = noisy_dhw[window_of(index, slices // 2, len(result))] / np.float32(unit)
-            scale = noise.floored(index) / np.float32(unit)
-            tensors = (torch.from_numpy(values).unsqueeze(0).to(compute.device) for values in (window, scale[None]))
-            noisy, local = tensors
-            result[index] = apply(network, noisy, compute, local)[0, 0].cpu().numpy() * unit
-            if progress is not None:
-                progress((index + 1) / len(result))
-    return result
+    for index in range(len(noisy_dhw)):
+        window = noisy_dhw[window_of(index, slices // 2, len(noisy_dhw))] / np.float32(unit)
+        scale = noise.floored(index) / np.float32(unit)
+        with torch.inference_mode():
+            noisy, local = (
+                torch.from_numpy(values).unsqueeze(0).to(compute.device) for values in (window, scale[None])
+            )
+            denoised = apply(network, noisy, compute, local)[0, 0].cpu().numpy()
+        yield index, denoised * np.float32(unit)
 
 
 def window_of(middle: int, reach: int, depth: int) -> list[int]:

@@ -25,7 +25,7 @@ from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings
 from nsn2n.training.fitting import optimize
-from nsn2n.training.inference import denoise_slices, denoise_windows, window_of
+from nsn2n.training.inference import denoise_slices, denoised_windows, window_of
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
 from nsn2n.training.pretrained import load_start, starts_from_bundle
@@ -127,7 +127,8 @@ class MultisliceFit:
         ``with_rotation`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
         ``progress`` is called with the fraction done.
         """
-        return denoise_windows(
+        result = np.empty_like(noisy_dhw)
+        slices = denoised_windows(
             self._network,
             noisy_dhw,
             noise,
@@ -135,8 +136,12 @@ class MultisliceFit:
             self._compute,
             slices=self._settings.refit.slices,
             with_rotation=with_rotation,
-            progress=progress,
         )
+        for index, denoised_hw in slices:
+            result[index] = denoised_hw
+            if progress is not None:
+                progress((index + 1) / len(result))
+        return result
 
 
 @dataclass(frozen=True, slots=True)
