@@ -135,7 +135,7 @@ def simulated_copy(
     local = NoiseMap(noise.blocks, sd, noise.median)
     usable = None if valid is None else valid[place]
     truth = pilot[place].copy()
-    filter_groups(part, truth, local.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=usable, device=device)
+    _filter_as_truth(part, truth, local, usable, device)
     fresh = simulated_noise(part.shape, noise_spectrum(part, local.floored), seed) * sd
     noisy = np.asarray(truth + fresh, dtype=np.float32)
     if usable is not None:
@@ -151,6 +151,7 @@ def _filter_as_truth(
     valid: BoolArray | None,
     device: torch.device | None,
 ) -> None:
+    """Replace a pilot by the estimate with the least error, which keeps most detail for the noise that it leaves."""
     filter_groups(
         noisy, pilot, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
     )  # fmt: skip
