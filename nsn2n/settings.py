@@ -249,7 +249,7 @@ class GroupSettings:
         8, "Stacks in a group; a stack is a block of 8 x 8 pixels in three slices.", at_least=1, at_most=32
     )
     detail_lost: float = option(
-        0.09,
+        0.08,
         "Part of the faint detail that may be removed: as much noise is removed as this allows on a simulated copy of "
         "a part of the volume, whose truth is known.",
         at_least=0,
