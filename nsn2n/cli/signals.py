@@ -3,14 +3,16 @@
 """Ends a run on Ctrl-C and SIGTERM, also where a library drops the exception that says so.
 
 Python raises what a handler raises wherever the program happens to be. That may be below a bare ``except``, as there
-is one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class. So the signal is remembered, and
-:func:`raise_if_stopped` raises once more.
+is one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class; so the signal is remembered, and
+:func:`raise_if_stopped` raises once more. It may also be in a destructor, which raises nothing; there Python says what
+it dropped, and a timer raises again a moment later.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +25,8 @@ _WORDS = {
     signal.SIGTERM: "stopped by SIGTERM",
     signal.SIGHUP: "stopped by SIGHUP",
 }
+
+_SOON_S = 0.001
 
 _received: list[signal.Signals] = []
 """In the order in which they came; the first one gives the exit code."""
@@ -40,9 +44,15 @@ def heeded_signals() -> Iterator[None]:
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, _stop)
+    timer = signal.signal(signal.SIGALRM, lambda number, frame: raise_if_stopped())
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = _raise_soon
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, timer)
         for number in heeded:
             signal.signal(number, before[number])
         if _received:
@@ -55,6 +65,14 @@ def raise_if_stopped() -> None:
     """Raise SystemExit if a signal has come: call it now and then in a long run."""
     if _received:
         raise SystemExit(128 + _received[0])
+
+
+def _raise_soon(dropped: sys.UnraisableHookArgs) -> None:
+    """Raise again, once the destructor that dropped the exception has ended."""
+    if _received and dropped.exc_type is SystemExit:
+        signal.setitimer(signal.ITIMER_REAL, _SOON_S)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _stop(number: int, frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -47,6 +48,35 @@ def test_a_signal_that_a_library_drops_is_raised_again_by_the_next_progress(numb
     assert [record.message.split(";")[1] for record in caplog.records if record.levelname == "WARNING"] == [
         " what is complete has been printed, nothing else was written"
     ]
+
+
+def test_a_signal_that_comes_in_a_destructor_ends_the_run_and_prints_no_traceback(capfd):
+    class Ends:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def run():
+        with heeded_signals():
+            Ends()
+            time.sleep(5)
+            pytest.fail("the signal was dropped")
+
+    with pytest.raises(SystemExit) as stopped:
+        run()
+
+    assert stopped.value.code == 143
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_else_a_destructor_raises_is_said_as_before(capfd):
+    class Fails:
+        def __del__(self):
+            raise ValueError("of a destructor")
+
+    with heeded_signals():
+        Fails()
+
+    assert "ValueError: of a destructor" in capfd.readouterr().err
 
 
 def test_the_exit_code_tells_of_a_signal_after_the_last_progress():
