@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
+from nsn2n.contrast_kept import ContrastKept
 from nsn2n.errors import VolumeError
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality
@@ -147,6 +148,7 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
     shears_px = [(0.0, 0.0)] * len(stack.parts)
     results: list[tuple[int, DenoiseResult]] = []
     structures: list[tuple[int, StructureCheck]] = []
+    contrasts: list[tuple[int, ContrastKept | None]] = []
     costs = [Cost(progress=0.0 if count == 1 else _SLICES_PER_FIT + count) for count in stack.parts]
     clock = Clock(costs, progress)
     for index, (place, part) in enumerate(zip(stack.places, stack.split(), strict=True)):
@@ -159,6 +161,7 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
         denoised[place], noise_sd[place] = result.volume, result.noise_sd
         shears_px[index] = result.shears_px[0]
         structures.append((place.start, result.structure))
+        contrasts.append((place.start, result.contrast))
         # Only figures are kept of each result: its arrays would double the memory.
         results.append((slices, replace(result, volume=denoised[place], noise_sd=noise_sd[place])))
     alone = sum(count == 1 for count in stack.parts)
@@ -175,6 +178,7 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
         loss=np.concatenate([result.loss for _, result in results]),
         parts=measured,
         structure=joined_structure(structures),
+        contrast=ContrastKept.joined(contrasts),
         shears_px=tuple(shears_px),
     )
 
@@ -184,30 +188,42 @@ def _denoise_part(stack: SliceStack, settings: Settings, compute: Compute, progr
     mask = without_background(stack.values, stack.mask)
     layout = layout_of(stack.shape_dhw, stack.shears_px[0])
     if layout is None:
-        return _denoise_box(stack.values, mask, stack.modality, settings, compute, progress)
+        return _denoise_box(stack.values, mask, stack, settings, compute, progress)
     if mask is None:
         mask = np.ones(stack.shape_dhw, bool)
     canvas, usable = layout.spread(stack.values, 0), layout.spread(mask, False)
-    return _gathered(_denoise_box(canvas, usable, stack.modality, settings, compute, progress), layout)
+    return _gathered(_denoise_box(canvas, usable, stack, settings, compute, progress), layout)
 
 
 def _denoise_box(
     values: Float32Array,
     mask: BoolArray | None,
-    modality: Modality | None,
+    stack: SliceStack,
     settings: Settings,
     compute: Compute,
     progress: Progress | None,
 ) -> DenoiseResult:
     """Denoise the box in which there are measurements; what is around it comes back as it is."""
     box = None if mask is None else box_around(mask)
+
+    def denoised(values: Float32Array, mask: BoolArray | None) -> DenoiseResult:
+        state = run_pipeline(
+            values, mask, stack.modality, settings, compute, spacing_mm=stack.spacings_mm[0], progress=progress
+        )
+        return _result(state, settings)
+
     if mask is None or box is None or box.is_whole:
-        return _result(run_pipeline(values, mask, modality, settings, compute, progress=progress), settings)
-    inside, measured = np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place])
-    result = _result(run_pipeline(inside, measured, modality, settings, compute, progress=progress), settings)
+        return denoised(values, mask)
+    result = denoised(np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place]))
     volume, noise_sd = values.copy(), np.zeros_like(values)
     volume[box.place], noise_sd[box.place] = result.volume, result.noise_sd
-    return replace(result, volume=volume, noise_sd=noise_sd, structure=moved_to_volume(result.structure, box))
+    return replace(
+        result,
+        volume=volume,
+        noise_sd=noise_sd,
+        structure=moved_to_volume(result.structure, box),
+        contrast=result.contrast and result.contrast.moved_to_volume(box),
+    )
 
 
 def _result(state: PipelineState, settings: Settings) -> DenoiseResult:
@@ -219,6 +235,7 @@ def _result(state: PipelineState, settings: Settings) -> DenoiseResult:
         measured=state.measured,
         loss=state.loss,
         structure=state.structure,
+        contrast=state.contrast,
     )
 
 
@@ -231,6 +248,7 @@ def _gathered(result: DenoiseResult, layout: Layout) -> DenoiseResult:
         volume=layout.gather(result.volume),
         noise_sd=layout.gather(result.noise_sd),
         structure=moved_to_slices(result.structure, layout),
+        contrast=result.contrast and result.contrast.moved_to_slices(layout),
         measured=replace(result.measured, matched_fraction=matched),
         shears_px=(layout.shear_px,),
     )

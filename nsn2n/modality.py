@@ -48,6 +48,9 @@ class ModalityPolicy:
     rician_mean: bool = False
     """Values are magnitudes, of whose noise the mean is subtracted (`Settings.rician`)."""
 
+    air: float | None = None
+    """Value of air, where no lesion lies; None: not known."""
+
     name: str = ""
     """For people."""
     unit: str = "signal"
@@ -77,6 +80,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         edge_filter=True,
         guided_mean=False,
         group_filter=True,
+        air=-1000.0,
         name="CT",
         unit="HU",
         ucum_unit=("[hnsf'U]", "Hounsfield unit"),
@@ -89,6 +93,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         multislice_fit=True,
         rician_mean=True,
         rescale_may_be_absent=True,
+        air=0.0,
         name="MR",
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4"}),
         enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.4.1"}),
@@ -97,6 +102,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
     Modality.PT: ModalityPolicy(
         rescale_of_each_slice=True,
         counts_from_series_time=True,
+        air=0.0,
         name="PET",
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.128"}),
         enhanced_sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.130"}),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nsn2n._aliases import BoolArray, Float32Array, Progress
+from nsn2n._aliases import BoolArray, Float32Array, Progress, Spacing
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import measure_noise
@@ -37,6 +37,7 @@ def run_pipeline(
     settings: Settings,
     compute: Compute,
     *,
+    spacing_mm: Spacing | None = None,
     progress: Progress | None = None,
 ) -> PipelineState:
     """Denoise one volume, a single stack of neighbors that lie upon each other.
@@ -50,6 +51,8 @@ def run_pipeline(
     modality : Modality, optional
     settings : Settings
     compute : Compute
+    spacing_mm : tuple of 3 floats, optional
+        (slice, row, column) spacing; without it the contrast that is kept of faint discs is not measured.
     progress : callable, optional
         Called with the fraction done and the seconds left.
 
@@ -72,7 +75,7 @@ def run_pipeline(
     )
     listed = stages(settings, modality)
     started = time.perf_counter()
-    state = measured_state(noisy, valid, modality, settings, compute)
+    state = measured_state(noisy, valid, modality, settings, compute, spacing_mm)
     if state.noise.median <= _NO_NOISE * _range(state.filled):
         logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
         state = replace(state, denoised=state.filled.copy())
@@ -91,7 +94,12 @@ def run_pipeline(
 
 
 def measured_state(
-    noisy: Float32Array, valid: BoolArray | None, modality: Modality | None, settings: Settings, compute: Compute
+    noisy: Float32Array,
+    valid: BoolArray | None,
+    modality: Modality | None,
+    settings: Settings,
+    compute: Compute,
+    spacing_mm: Spacing | None = None,
 ) -> PipelineState:
     """Return the state before the first stage: the noise is measured, and which slice each one learns from is chosen.
 
@@ -115,6 +123,7 @@ def measured_state(
         filled=filled,
         valid=valid,
         modality=modality,
+        spacing_mm=spacing_mm,
         settings=settings,
         compute=compute,
         noise=noise,

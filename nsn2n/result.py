@@ -9,6 +9,7 @@ from typing import Any
 
 from nsn2n._aliases import Float32Array, Shear
 from nsn2n._version import __version__
+from nsn2n.contrast_kept import ContrastKept
 from nsn2n.measurements import Measurements
 from nsn2n.settings import Settings
 from nsn2n.structure_check import StructureCheck
@@ -34,6 +35,8 @@ class DenoiseResult:
     """Of a volume in parts: the slices of each that was denoised, and what was measured on it."""
     structure: StructureCheck
     """Whether what was removed looks like noise; of the whole change, whatever the strength."""
+    contrast: ContrastKept | None = None
+    """What is kept of faint discs, with the strength that was used; None where it was not measured."""
     shears_px: tuple[Shear, ...] = ((0.0, 0.0),)
     """Of each part: (rows, columns) by which each slice lies displaced against the one before, as far as slices were
     moved onto each other for it; 0 where they were denoised as they lie."""
@@ -53,6 +56,7 @@ class DenoiseResult:
             "measured": self.measured.to_mapping(),
             **({"parts": parts} if parts else {}),
             "structure": self.structure.record,
+            "contrast_kept": None if self.contrast is None else self.contrast.record,
         }
 
     def summary(self) -> str:

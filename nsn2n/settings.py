@@ -448,6 +448,10 @@ class Settings:
     edges: EdgeSettings = field(default_factory=EdgeSettings)
     refit: RefitSettings = field(default_factory=RefitSettings)
     structure: StructureSettings = field(default_factory=StructureSettings)
+    contrast_kept: bool = option(
+        True,
+        "Measure what is kept of the contrast of faint discs in the middle slices, where the spacing is known.",
+    )
     rician: bool = option(
         True,
         "In MR magnitudes, subtract the mean of the noise, which no fit to noisy slices can see. Not in the paper.",

@@ -31,7 +31,7 @@ LAYERS = (
     ("nsn2n.denoising",),
     ("nsn2n.pipeline", "nsn2n.result"),
     ("nsn2n.stages",),
-    ("nsn2n.simulated_copy",),
+    ("nsn2n.contrast_kept", "nsn2n.simulated_copy"),
     ("nsn2n.training", "nsn2n.filters", "nsn2n.structure_check"),
     ("nsn2n.noise",),
     ("nsn2n.stack", "nsn2n.measurements"),

@@ -65,6 +65,10 @@ def write_companions(
         from nsn2n.dicom.write.removed_map import removed_map  # highdicom takes a second to import
 
         makers["PM0001.dcm"] = lambda series: removed_map(sources, written.files, series, __version__)
+        if (record.get("contrast_kept") or {"maps": []})["maps"]:
+            from nsn2n.dicom.write.kept_map import kept_map
+
+            makers["PM0002.dcm"] = lambda series: kept_map(sources, written.files, record, series, __version__)
     if options.structured_report:
         from nsn2n.dicom.write.measurement_report import measurement_report
 

@@ -161,7 +161,7 @@ class JobOptions:
     )
     parametric_map: bool = option(
         False,
-        "Write the removed noise as a DICOM Parametric Map, a series of its own.",
+        "Write the removed noise, and the contrast kept of faint discs, as DICOM Parametric Maps, a series each.",
         group=REPORT,
         flag="--parametric-map",
         inputs=_DICOM,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nsn2n._aliases import Spacing
 from nsn2n._version import __version__
+from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM
 from nsn2n.errors import NSN2NError
 from nsn2n.modality import policy_of
 from nsn2n.report.collect import REMOVED_SD, ReportData
@@ -27,7 +28,7 @@ from nsn2n.stack.parts import places_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 """Of report.json: the first number changes when a reader of the old form would fail."""
 
 PICTURES_LEFT_OUT = "No picture is shown: the slices have text in their pixels, which may identify the patient."
@@ -130,6 +131,7 @@ def report_json(
         "settings": made["settings"],
         "measured": made["measured"],
         "structure": made["structure"],
+        "contrast_kept": made["contrast_kept"],
         "noise_sd_by_slice": {
             "before": _numbers(by_slice(data.noise_before)),
             "after": None if data.noise_after is None else _numbers(by_slice(data.noise_after)),
@@ -185,6 +187,8 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
         maps=_maps(data) if shows else [],
         charts=_charts(data, unit),
         checks=_checks(data.record["structure"], limits),
+        contrasts_sd=CONTRASTS_SD,
+        kept=_kept_by_size(data.record) if data.record["contrast_kept"] else [],
         colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),
         settings=list(_flat(data.record["settings"])),
     )
@@ -235,6 +239,14 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
             "picture": colored(data.excess_hw, 0, limit),
             "low": "0", "high": f"{limit:g} sd and more", "scale": "colors",
         },
+        *(
+            {
+                "title": f"Contrast kept of a disc of 5 mm and 1 noise sd, slice {of_part['slice'] + 1}",
+                "picture": colored(np.array(of_part["kept"], dtype=float), 0, 1, 8),
+                "low": "0", "high": "100 %", "scale": "colors",
+            }
+            for of_part in (data.record["contrast_kept"] or {"maps": []})["maps"][:1]
+        ),
     ]  # fmt: skip
 
 
@@ -270,6 +282,21 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
             ),
         },
     ]  # fmt: skip
+
+
+def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
+    """A row for each diameter: what is kept of discs of each contrast."""
+    kept = {(cell["diameter_mm"], cell["contrast_sd"]): cell for cell in record["contrast_kept"]["discs"]}
+    return [
+        (
+            diameter,
+            [
+                "no room" if cell is None else f"{max(cell['kept'], 0):.0%}"
+                for cell in (kept.get((diameter, contrast)) for contrast in CONTRASTS_SD)
+            ],
+        )
+        for diameter in DIAMETERS_MM
+    ]
 
 
 CHECKS = {

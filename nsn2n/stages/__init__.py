@@ -11,6 +11,7 @@ from nsn2n.modality import Modality, policy_of
 from nsn2n.settings import Settings
 from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
+from nsn2n.stages.contrast_kept import contrast_kept
 from nsn2n.stages.edge_filter import edge_filter
 from nsn2n.stages.group_filter import group_filter
 from nsn2n.stages.guided_mean import guided_mean
@@ -73,7 +74,8 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (True, invalid_voxels()),
         (settings.strength < 1, blending()),
     )
-    return [*fits, simulated_copy(), *filters, structure_check(filters), *ending]
+    probes = _those_wanted((settings.contrast_kept, contrast_kept(filters)))
+    return [*fits, simulated_copy(), *filters, *probes, structure_check(filters), *ending]
 
 
 def stages_without_noise() -> list[Stage]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import BoolArray, Float32Array, Spacing
+from nsn2n.contrast_kept import ContrastKept
 from nsn2n.measurements import Measurements
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import Partner
@@ -36,6 +37,8 @@ class PipelineState:
     valid: BoolArray | None
     """Voxels that hold a measurement; None: all."""
     modality: Modality | None
+    spacing_mm: Spacing | None
+    """(slice, row, column) spacing, where it is known."""
     settings: Settings
     compute: Compute
     noise: NoiseMap
@@ -61,6 +64,7 @@ class PipelineState:
 
     loss: Float32Array = field(default_factory=lambda: np.empty(0, np.float32))
     """At each step of the first fit, shape (steps,)."""
+    contrast: ContrastKept | None = None
     structure: StructureCheck | None = None
     measured: Measurements = field(default_factory=Measurements)
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from nsn2n.stages.clock import Clock, StageClock
+from nsn2n.stages.clock import StageClock
+from nsn2n.stages.replay import replayed
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.structure_check import check_structure
 
@@ -49,10 +50,7 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     """Return the state with what was measured on its copy, which is no longer needed."""
     if state.copy is None or state.of_copy is None:
         return state
-    copied = replace(state.of_copy, settings=state.settings, step_px=state.step_px)
-    silent = Clock([stage.cost for stage in filters])
-    for index, stage in enumerate(filters):
-        copied = stage.run(copied, silent.stage(index))
+    copied = replayed(replace(state.of_copy, settings=state.settings, step_px=state.step_px), filters)
     lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty == 1 else None
     return replace(state, copy=None, of_copy=None, again=None).measuring(
         detail_lost=lost,

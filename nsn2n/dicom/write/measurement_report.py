@@ -49,7 +49,7 @@ VERDICTS = {
 def measurement_report(
     sources: Sequence[Path], derived: Sequence[Path], record: Mapping[str, Any], series: DerivedSeries, version: str
 ) -> Dataset:
-    """Make the report: noise before, rms change, and the structure check, of source and derived series.
+    """Make the report of source and derived series: noise before, rms change, structure check, contrast of faint discs.
 
     Parameters
     ----------
@@ -74,6 +74,18 @@ def measurement_report(
     for name, meaning in (("edges", "Share of edge detail removed"), ("detail", "Share of faint detail removed")):
         if structure[name] is not None:
             measurements.append(Measurement(_own(name.upper(), meaning), structure[name], codes.UCUM.NoUnits))
+    measurements += [
+        Measurement(
+            # The name holds what was put in: tenths of mm and of noise sd.
+            _own(
+                f"KEPT_{10 * cell['diameter_mm']:.0f}_{10 * cell['contrast_sd']:.0f}",
+                f"Contrast kept, {cell['diameter_mm']:g} mm disc, {cell['contrast_sd']:g} noise SD",
+            ),
+            cell["kept"],
+            codes.UCUM.NoUnits,
+        )
+        for cell in (record.get("contrast_kept") or {"discs": []})["discs"]
+    ]
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier="denoised series"),
         finding_type=_own("REMOVED", "Noise removed from the image"),

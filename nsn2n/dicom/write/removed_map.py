@@ -25,7 +25,7 @@ from nsn2n.dicom.pixels.stored_pixels import read_image
 from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.modality import policy_of
 
-__all__ = ["own_series", "removed_map", "unit_of"]
+__all__ = ["has_frame_of_reference", "own_series", "removed_map", "unit_of"]
 
 
 def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: DerivedSeries, version: str) -> Dataset:
@@ -43,17 +43,10 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     Raises
     ------
     DicomError
-        If the source has no frame of reference, which a map must have; a new one would say that the two lie apart.
+        If the source has no frame of reference, which a map must have.
     """
     source_headers = [read_header(file) for file in sources]
-    if not text(source_headers[0], "FrameOfReferenceUID"):
-        raise refusal(
-            "must have a value in the source of a parametric map; got none",
-            "Leave the map out.",
-            keyword="FrameOfReferenceUID",
-            path=sources[0],
-            header=source_headers[0],
-        )
+    has_frame_of_reference(source_headers[0], sources[0])
     derived_headers = [read_header(file) for file in derived]
     removed = np.empty((len(sources), source_headers[0].Rows, source_headers[0].Columns), np.float32)
     for index, pair in enumerate(zip(sources, derived, strict=True)):
@@ -84,6 +77,23 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     # Type 2C: the validator wants it, since no body part tells that there is only one of it (PS3.3 C.7.3.1).
     made.Laterality = text(source_headers[0], "Laterality")
     return made
+
+
+def has_frame_of_reference(header: Dataset, path: Path) -> None:
+    """Refuse the source of a map that has none; a new one would say that the two lie apart.
+
+    Raises
+    ------
+    DicomError
+    """
+    if not text(header, "FrameOfReferenceUID"):
+        raise refusal(
+            "must have a value in the source of a parametric map; got none",
+            "Leave the map out.",
+            keyword="FrameOfReferenceUID",
+            path=path,
+            header=header,
+        )
 
 
 def own_series(series: DerivedSeries, version: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from nsn2n.jobs.options import JobOptions
 RECORD = {
     "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
     "structure": {"verdict": "pass", "edges": None, "detail": 0.06, "excess": 3.5, "coherence": 0.75, "findings": []},
+    "contrast_kept": None,
 }
+KEPT = {"discs": [], "maps": [{"slice": 2, "block_px": 16, "kept": [[0.5] * 100] * 100}]}
 BOTH = JobOptions(parametric_map=True, structured_report=True)
 
 
@@ -39,6 +41,15 @@ def test_each_is_a_series_of_the_study_with_a_number_of_its_own(written, tmp_pat
         assert header.PatientID == source.headers[0].PatientID
         assert header.SeriesInstanceUID == companion.folder.name == companion.SeriesInstanceUID
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_is_kept_of_faint_discs_is_a_map_of_its_own(written, tmp_path):
+    source, derived = written
+    record = {**RECORD, "contrast_kept": KEPT}
+
+    companions = write_companions(tmp_path / "out", derived, source.files, record, BOTH)
+
+    assert [companion.files[0].name for companion in companions] == ["PM0001.dcm", "PM0002.dcm", "SR0001.dcm"]
 
 
 def test_nothing_unless_asked_for(written, tmp_path):

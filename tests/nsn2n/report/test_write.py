@@ -40,6 +40,7 @@ def test_json_keeps_its_schema(page):
     assert record["source"] == SOURCE
     assert record["derived"] == DERIVED
     assert record["structure"]["verdict"] == "pass"
+    assert record["contrast_kept"]["discs"][0]["diameter_mm"] == 3
     assert record["schema_version"] == report_schema()["properties"]["schema_version"]["const"]
     assert len(record["noise_sd_by_slice"]["before"]) == record["shape_dhw"][0] == 7
 
@@ -81,7 +82,7 @@ def test_page_needs_nothing_else(page):
     assert all(reference.startswith("data:image/png;base64,") for reference in references)
     assert "url(" not in text
     assert "http" not in re.sub(r"data:[^\"]*", "", text)
-    assert len([tag for tag, _ in parser.tags if tag == "img"]) == 3 * 3 + 3
+    assert len([tag for tag, _ in parser.tags if tag == "img"]) == 3 * 3 + 4
     assert len([tag for tag, _ in parser.tags if tag == "svg"]) == 3
     assert all(attrs.get("alt") for tag, attrs in parser.tags if tag == "img")
 
@@ -125,7 +126,7 @@ def test_folder_that_cannot_be_written(data, tmp_path):
         write_report(tmp_path / "file" / "report", data)
 
 
-@pytest.mark.parametrize(("name", "size"), [("desktop", (1200, 3600)), ("phone", (400, 3200))])
+@pytest.mark.parametrize(("name", "size"), [("desktop", (1200, 4000)), ("phone", (400, 3900))])
 def test_a_browser_shows_it(page, name, size):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:

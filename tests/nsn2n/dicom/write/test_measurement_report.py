@@ -26,7 +26,12 @@ def _record(verdict, edges, detail):
         "coherence": 0.75,
         "findings": [],
     }
-    return {"measured": {"noise_sd_median": 20.5, "rms_change": 19.25}, "structure": structure}
+    kept = {"discs": [{"diameter_mm": 3.0, "contrast_sd": 0.5, "kept": 0.375, "discs": 5}], "maps": []}
+    return {
+        "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
+        "structure": structure,
+        "contrast_kept": kept if detail else None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,7 @@ def test_says_what_was_measured_of_both_series(
     values = {item.name.meaning: item.value for item in group.get_measurements()}
     assert values.pop("Share of edge detail removed", None) == edges
     assert values.pop("Share of faint detail removed", None) == detail
+    assert values.pop("Contrast kept, 3 mm disc, 0.5 noise SD", None) == (0.375 if detail else None)
     assert values == {
         "Standard Deviation": 20.5,
         "Root Mean Square": 19.25,

@@ -1,0 +1,324 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much of the contrast of a faint lesion is kept: discs are put into slices of the series itself, and measured.
+
+The slices go through what denoised the volume twice, with and without the discs. What the two results differ by is
+what is left of them, so that neither the anatomy nor the noise has to be known. The sizes and contrasts are those at
+which readers of low-contrast phantoms begin to miss discs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from nsn2n._aliases import BoolArray, Float32Array, Spacing
+from nsn2n.noise.level import NoiseMap
+from nsn2n.stack.background import Box
+from nsn2n.stack.shear import Layout
+
+__all__ = ["BLOCK_PX", "CONTRASTS_SD", "DIAMETERS_MM", "ContrastKept", "KeptCell", "Probes", "place_probes"]
+
+DIAMETERS_MM = (3.0, 5.0, 10.0)
+CONTRASTS_SD = (0.5, 1.0, 2.0)
+_CELLS = [(diameter, contrast) for contrast in CONTRASTS_SD for diameter in DIAMETERS_MM]
+_OF_THE_MAP = (5.0, 1.0)
+"""Diameter and contrast of the disc of which the map tells."""
+
+BLOCK_PX = 16
+"""Edge of the squares whose means the record holds of a map; the map is smooth."""
+
+_MOST_SLICES = 5
+"""Of a disc: those farther away change what is made of its middle no more."""
+_BESIDE = 2
+"""Slices on either side of the discs, which show the filters what they are used to."""
+_MOST_OF_A_CELL = 16
+_FEWEST_OF_A_MAP = 9
+_RIM_PX, _RING_PX = 2.0, 5.0
+"""The surroundings of a disc: from and to how many pixels beyond its rim."""
+_APART_PX = 12.0
+"""From rim to rim: what is alike helps each other, and a lesion is mostly alone."""
+_DETAIL_PX, _STRONG_SD, _AWAY_PX = 6.0, 8.0, 3
+"""Detail beyond the Gaussian mean of that sd of so many noise sd is a strong edge; no disc lies so near to one."""
+_ABOVE_AIR_SD = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCell:
+    """What is left of discs of one size and contrast."""
+
+    diameter_mm: float
+    contrast_sd: float
+    """In noise sd of the source."""
+    kept: float
+    """Mean contrast after denoising over that before: 1 if all is kept, 0 if nothing is."""
+    discs: int
+    """How many were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastKept:
+    """What is left of faint discs in a volume."""
+
+    cells: tuple[KeptCell, ...]
+    maps: tuple[tuple[int, Float32Array], ...]
+    """Of each part: the slice in whose place it was measured, and what a disc of 5 mm and 1 noise sd keeps at each
+    pixel, shape (H, W), from the discs around it; NaN where there was none. Nothing of a part with few discs."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; of each map the means of squares, None where there is no value."""
+        return {
+            "discs": [asdict(cell) for cell in self.cells],
+            "maps": [
+                {"slice": index, "block_px": BLOCK_PX, "kept": _block_means(map_hw)} for index, map_hw in self.maps
+            ],
+        }
+
+    def blended(self, strength: float) -> ContrastKept:
+        """Return what is kept where only a part of the change is applied."""
+        cells = [replace(cell, kept=1 - strength + strength * cell.kept) for cell in self.cells]
+        maps = [(index, np.float32(1 - strength) + np.float32(strength) * map_hw) for index, map_hw in self.maps]
+        return ContrastKept(tuple(cells), tuple(maps))
+
+    def moved_to_slices(self, layout: Layout) -> ContrastKept:
+        """Return what was measured on the canvases of a sheared stack, said of its slices."""
+        maps = []
+        for index, map_hw in self.maps:
+            canvases = np.broadcast_to(map_hw, layout.shape_dhw)
+            maps.append((index, layout.gather(canvases)[index]))
+        return replace(self, maps=tuple(maps))
+
+    def moved_to_volume(self, box: Box) -> ContrastKept:
+        """Return what was measured in a box of a volume, said of the volume."""
+        maps = []
+        for index, map_hw in self.maps:
+            whole_hw = np.full(box.shape_dhw[1:], np.nan, np.float32)
+            whole_hw[box.place[1:]] = map_hw
+            maps.append((index + int(box.start_zyx[0]), whole_hw))
+        return replace(self, maps=tuple(maps))
+
+    @staticmethod
+    def joined(of_parts: Sequence[tuple[int, ContrastKept | None]]) -> ContrastKept | None:
+        """Return what is kept in all parts of a volume: of each cell the least, and all maps.
+
+        Parameters
+        ----------
+        of_parts : sequence of (int, ContrastKept or None)
+            The first slice of each part in the volume, and what was measured there.
+        """
+        known = [(start, kept) for start, kept in of_parts if kept is not None]
+        if not known:
+            return None
+        found: dict[tuple[float, float], list[KeptCell]] = {}
+        for cell in (cell for _, kept in known for cell in kept.cells):
+            found.setdefault((cell.diameter_mm, cell.contrast_sd), []).append(cell)
+        cells = [
+            replace(min(same, key=lambda cell: cell.kept), discs=sum(cell.discs for cell in same))
+            for same in found.values()
+        ]
+        maps = [(start + index, map_hw) for start, kept in known for index, map_hw in kept.maps]
+        return ContrastKept(tuple(cells), tuple(maps))
+
+
+@dataclass(frozen=True, slots=True)
+class _Disc:
+    row: int
+    column: int
+    radius_px: tuple[float, float]
+    """In rows and columns."""
+    slices: slice
+    """In the slab."""
+    diameter_mm: float
+    contrast_sd: float
+    change: float
+    """In the unit of the volume, negative for a dark one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Discs in a slab of a volume."""
+
+    slab: slice
+    """The slices of the volume that are denoised anew."""
+    shape_hw: tuple[int, int]
+    discs: tuple[_Disc, ...]
+
+    def put_into(self, slab_dhw: Float32Array) -> Float32Array:
+        """Return a copy of the slab with the discs, shape (d, H, W)."""
+        probed = slab_dhw.copy()
+        for disc in self.discs:
+            shape, place, _, _ = self._parts(disc)
+            probed[disc.slices][:, place[0], place[1]] += np.float32(disc.change) * shape
+        return np.asarray(probed, dtype=np.float32)
+
+    def measured(self, difference_dhw: Float32Array) -> ContrastKept | None:
+        """Return what is left of the discs.
+
+        Parameters
+        ----------
+        difference_dhw : ndarray, shape (d, H, W)
+            Of the denoised slab with and without discs.
+
+        Returns
+        -------
+        ContrastKept or None
+            Cells without a disc are left out; None where there is none at all.
+        """
+        kept: dict[tuple[float, float], list[tuple[_Disc, float]]] = {}
+        for disc in self.discs:
+            shape, place, inner, ring = self._parts(disc)
+            left_hw = difference_dhw[disc.slices][:, place[0], place[1]].mean(axis=0, dtype=np.float64)
+            put_in = float(shape[inner].mean() - shape[ring].mean()) * disc.change
+            left = float(left_hw[inner].mean() - left_hw[ring].mean()) / put_in
+            kept.setdefault((disc.diameter_mm, disc.contrast_sd), []).append((disc, left))
+        if not kept:
+            return None
+        means = {cell: float(np.mean([left for _, left in found])) for cell, found in kept.items()}
+        cells = [KeptCell(*cell, means[cell], len(found)) for cell, found in sorted(kept.items())]
+        middle = (self.slab.start + self.slab.stop) // 2
+        maps = ((middle, self._map(kept, means)),) if len(self.discs) >= _FEWEST_OF_A_MAP else ()
+        return ContrastKept(tuple(cells), maps)
+
+    def _map(
+        self, kept: dict[tuple[float, float], list[tuple[_Disc, float]]], means: dict[tuple[float, float], float]
+    ) -> Float32Array:
+        """Each disc tells by how much more or less is kept at its place than by others of its cell."""
+        weighted, weights = np.zeros((2, *self.shape_hw), np.float64)
+        for cell, found in kept.items():
+            if means[cell] <= 0:
+                continue
+            weight = (cell[0] * cell[1]) ** 2  # that of its variance, as noise sees it
+            for disc, left in found:
+                weighted[disc.row, disc.column] += weight * left / means[cell]
+                weights[disc.row, disc.column] += weight
+        known = np.argwhere(weights > 0)
+        if not len(known):
+            return np.full(self.shape_hw, np.nan, np.float32)
+        spread_px = max(math.sqrt(np.ptp(known, axis=0).prod() / len(known)), _APART_PX)
+        around = ndimage.gaussian_filter(weights, spread_px, mode="constant")
+        value = ndimage.gaussian_filter(weighted, spread_px, mode="constant")
+        near = ndimage.distance_transform_edt(weights == 0) <= 2 * spread_px
+        base = means.get(_OF_THE_MAP, float(np.median(list(means.values()))))
+        ratio = np.divide(value, around, out=np.full(self.shape_hw, np.nan), where=near & (around > 0))
+        return np.asarray(base * ratio, dtype=np.float32)
+
+    def _parts(self, disc: _Disc) -> tuple[Float32Array, tuple[slice, slice], BoolArray, BoolArray]:
+        """A disc from 0 to 1, shape (h, w), its place in the plane, its inner part and its surroundings."""
+        reach = [math.ceil(radius + _RING_PX) for radius in disc.radius_px]
+        place = (
+            slice(disc.row - reach[0], disc.row + reach[0] + 1),
+            slice(disc.column - reach[1], disc.column + reach[1] + 1),
+        )
+        rows, columns = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+        mean_px = math.sqrt(math.prod(disc.radius_px))
+        # The distance from the rim in pixels, also of an ellipse, which a round disc is on pixels that are not square.
+        beyond = (np.hypot(rows / disc.radius_px[0], columns / disc.radius_px[1]) - 1) * mean_px
+        shape = np.clip(0.5 - beyond, 0, 1).astype(np.float32)
+        return shape, place, shape >= shape.max(), (beyond >= _RIM_PX) & (beyond < _RING_PX)
+
+
+def place_probes(
+    volume: Float32Array,
+    denoised: Float32Array,
+    noise: NoiseMap,
+    valid: BoolArray | None,
+    spacing_mm: Spacing,
+    *,
+    air: float | None,
+    seed: int,
+) -> Probes:
+    """Choose the slices and the places of the discs: in tissue, away from strong edges and from each other.
+
+    Parameters
+    ----------
+    volume, denoised : ndarray, shape (D, H, W)
+        The discs lie in the middle of the volume; what is denoised tells where edges and tissue are.
+    noise : NoiseMap
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; all by default.
+    spacing_mm : tuple of 3 floats
+        (slice, row, column) spacing.
+    air : float, optional
+        The value of air, where no lesion lies.
+    seed : int
+
+    Returns
+    -------
+    Probes
+        At most 16 of each size and contrast, bright and dark ones; none where there is no room.
+    """
+    depth, height, width = volume.shape
+    deepest = _slices_of(max(DIAMETERS_MM), spacing_mm)
+    count = min(depth, deepest + 2 * _BESIDE)
+    first = (depth - count) // 2
+    slab = slice(first, first + count)
+    room_px = ndimage.distance_transform_edt(_usable(denoised[slab], noise, slab, valid, air))
+    border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
+    random = np.random.default_rng(seed)
+    discs: list[_Disc] = []
+    rooms = np.minimum(room_px, border).astype(np.float32)
+    for diameter_mm, contrast_sd in _in_turn(random):
+        radius_px = (diameter_mm / 2 / spacing_mm[1], diameter_mm / 2 / spacing_mm[2])
+        free = np.flatnonzero(rooms > max(radius_px) + _RING_PX + 1)
+        if not len(free):
+            continue
+        row, column = divmod(int(random.choice(free)), width)
+        slices = min(_slices_of(diameter_mm, spacing_mm), count)
+        start = (count - slices) // 2
+        sign = random.choice((-1.0, 1.0))
+        sd = float(noise.sd[first + count // 2, row, column])
+        discs.append(
+            _Disc(
+                row, column, radius_px, slice(start, start + slices), diameter_mm, contrast_sd, sign * contrast_sd * sd
+            )
+        )
+        distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
+        np.minimum(rooms, np.maximum(distance - max(radius_px) - _APART_PX + _RING_PX, 0), out=rooms)
+    return Probes(slab, (height, width), tuple(disc for disc in discs if disc.change))
+
+
+def _in_turn(random: np.random.Generator) -> Iterator[tuple[float, float]]:
+    """Diameter and contrast of one disc after the other, so that each kind gets as many places."""
+    for _ in range(_MOST_OF_A_CELL):
+        for index in random.permutation(len(_CELLS)):
+            yield _CELLS[index]
+
+
+def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
+    return min(max(round(diameter_mm / spacing_mm[0]), 1), _MOST_SLICES)
+
+
+def _usable(
+    denoised: Float32Array, noise: NoiseMap, slab: slice, valid: BoolArray | None, air: float | None
+) -> BoolArray:
+    """Pixels where in all slices of the slab there is tissue and no strong edge, shape (H, W)."""
+    usable = np.ones(denoised.shape[1:], bool)
+    for plane_hw, index in zip(denoised, range(slab.start, slab.stop), strict=True):
+        sd = noise.floored(index)
+        mean_hw = ndimage.gaussian_filter(plane_hw, _DETAIL_PX)
+        strong = np.abs(plane_hw - mean_hw) > _STRONG_SD * sd
+        usable &= ~ndimage.maximum_filter(strong, 2 * _AWAY_PX + 1)
+        if air is not None:
+            usable &= mean_hw > air + _ABOVE_AIR_SD * sd
+        if valid is not None:
+            usable &= valid[index]
+    return usable
+
+
+def _block_means(map_hw: Float32Array) -> list[list[float | None]]:
+    """Means over squares of the pixels that have a value; None where none has."""
+    height, width = map_hw.shape
+    padding = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
+    squares = np.pad(map_hw, padding, constant_values=np.nan).reshape(-1, BLOCK_PX, -(-width // BLOCK_PX), BLOCK_PX)
+    known = np.isfinite(squares)
+    counts, sums = known.sum(axis=(1, 3)), np.where(known, squares, 0).sum(axis=(1, 3))
+    return [
+        [round(float(total / count), 3) if count else None for total, count in zip(*row, strict=True)]
+        for row in zip(sums, counts, strict=True)
+    ]
