@@ -18,7 +18,7 @@ from pydicom.sr.codedict import codes
 from nsn2n.dicom.attributes import text
 from nsn2n.dicom.headers import read_header
 from nsn2n.dicom.write.derive import DerivedSeries
-from nsn2n.dicom.write.removed_map import has_frame_of_reference, own_series
+from nsn2n.dicom.write.removed_map import check_source_of_map, own_series
 
 __all__ = ["UNKNOWN", "kept_map"]
 
@@ -45,13 +45,13 @@ def kept_map(
     Raises
     ------
     DicomError
-        If the source has no frame of reference.
+        If no map can be made of the source.
     """
     maps = record["contrast_kept"]["maps"]
+    first = read_header(sources[0])
+    check_source_of_map(first, sources[0])
     source_headers = [read_header(sources[of_part["slice"]]) for of_part in maps]
     derived_headers = [read_header(derived[of_part["slice"]]) for of_part in maps]
-    first = source_headers[0]
-    has_frame_of_reference(first, sources[0])
     made: Dataset = ParametricMap(
         source_images=source_headers,
         further_source_images=derived_headers,

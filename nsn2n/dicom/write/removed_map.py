@@ -25,7 +25,7 @@ from nsn2n.dicom.pixels.stored_pixels import read_image
 from nsn2n.dicom.write.derive import DerivedSeries
 from nsn2n.modality import policy_of
 
-__all__ = ["has_frame_of_reference", "own_series", "removed_map", "unit_of"]
+__all__ = ["check_source_of_map", "own_series", "removed_map", "unit_of"]
 
 
 def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: DerivedSeries, version: str) -> Dataset:
@@ -43,10 +43,10 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     Raises
     ------
     DicomError
-        If the source has no frame of reference, which a map must have.
+        If no map can be made of the source.
     """
     source_headers = [read_header(file) for file in sources]
-    has_frame_of_reference(source_headers[0], sources[0])
+    check_source_of_map(source_headers[0], sources[0])
     derived_headers = [read_header(file) for file in derived]
     removed = np.empty((len(sources), source_headers[0].Rows, source_headers[0].Columns), np.float32)
     for index, pair in enumerate(zip(sources, derived, strict=True)):
@@ -79,13 +79,22 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     return made
 
 
-def has_frame_of_reference(header: Dataset, path: Path) -> None:
-    """Refuse the source of a map that has none; a new one would say that the two lie apart.
+def check_source_of_map(header: Dataset, path: Path) -> None:
+    """Refuse a source of which no map can be made.
 
     Raises
     ------
     DicomError
+        If it is a multi-frame image, or has no frame of reference: a new one would say that the two lie apart.
     """
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        raise refusal(
+            f"must be absent or 1 in the source of a parametric map; got {header.NumberOfFrames}",
+            "Leave the map out.",
+            keyword="NumberOfFrames",
+            path=path,
+            header=header,
+        )
     if not text(header, "FrameOfReferenceUID"):
         raise refusal(
             "must have a value in the source of a parametric map; got none",
