@@ -37,6 +37,10 @@ _MOST_SLICES = 5
 """Of a disc: those farther away change what is made of its middle no more."""
 _BESIDE = 2
 """Slices on either side of the discs, which show the filters what they are used to."""
+_SHARE = 0.15
+"""Of the volume that is denoised anew, and that twice, so that it takes a small part of the whole,"""
+_LEAST_EDGE_PX = 160
+"""unless its edge would be shorter than this."""
 _MOST_OF_A_CELL = 16
 _FEWEST_OF_A_MAP = 9
 _RIM_PX, _RING_PX = 2.0, 5.0
@@ -128,12 +132,13 @@ class ContrastKept:
 
 @dataclass(frozen=True, slots=True)
 class _Disc:
+    """Its place is that in the part of the volume."""
+
     row: int
     column: int
     radius_px: tuple[float, float]
     """In rows and columns."""
     slices: slice
-    """In the slab."""
     diameter_mm: float
     contrast_sd: float
     change: float
@@ -142,16 +147,17 @@ class _Disc:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """Discs in a slab of a volume."""
+    """Discs in a part of a volume."""
 
-    slab: slice
-    """The slices of the volume that are denoised anew."""
+    place: tuple[slice, slice, slice]
+    """The part of the volume, of shape (d, h, w), that is denoised anew."""
     shape_hw: tuple[int, int]
+    """Of the slices of the volume."""
     discs: tuple[_Disc, ...]
 
-    def put_into(self, slab_dhw: Float32Array) -> Float32Array:
-        """Return a copy of the slab with the discs, shape (d, H, W)."""
-        probed = slab_dhw.copy()
+    def put_into(self, part_dhw: Float32Array) -> Float32Array:
+        """Return a copy of the part with the discs, shape (d, h, w)."""
+        probed = part_dhw.copy()
         for disc in self.discs:
             shape, place, _, _ = self._parts(disc)
             probed[disc.slices][:, place[0], place[1]] += np.float32(disc.change) * shape
@@ -162,8 +168,8 @@ class Probes:
 
         Parameters
         ----------
-        difference_dhw : ndarray, shape (d, H, W)
-            Of the denoised slab with and without discs.
+        difference_dhw : ndarray, shape (d, h, w)
+            Of the denoised part with and without discs.
 
         Returns
         -------
@@ -181,32 +187,12 @@ class Probes:
             return None
         means = {cell: float(np.mean([left for _, left in found])) for cell, found in kept.items()}
         cells = [KeptCell(*cell, means[cell], len(found)) for cell, found in sorted(kept.items())]
-        middle = (self.slab.start + self.slab.stop) // 2
-        maps = ((middle, self._map(kept, means)),) if len(self.discs) >= _FEWEST_OF_A_MAP else ()
-        return ContrastKept(tuple(cells), maps)
-
-    def _map(
-        self, kept: dict[tuple[float, float], list[tuple[_Disc, float]]], means: dict[tuple[float, float], float]
-    ) -> Float32Array:
-        """Each disc tells by how much more or less is kept at its place than by others of its cell."""
-        weighted, weights = np.zeros((2, *self.shape_hw), np.float64)
-        for cell, found in kept.items():
-            if means[cell] <= 0:
-                continue
-            weight = (cell[0] * cell[1]) ** 2  # that of its variance, as noise sees it
-            for disc, left in found:
-                weighted[disc.row, disc.column] += weight * left / means[cell]
-                weights[disc.row, disc.column] += weight
-        known = np.argwhere(weights > 0)
-        if not len(known):
-            return np.full(self.shape_hw, np.nan, np.float32)
-        spread_px = max(math.sqrt(np.ptp(known, axis=0).prod() / len(known)), _APART_PX)
-        around = ndimage.gaussian_filter(weights, spread_px, mode="constant")
-        value = ndimage.gaussian_filter(weighted, spread_px, mode="constant")
-        near = ndimage.distance_transform_edt(weights == 0) <= 2 * spread_px
-        base = means.get(_OF_THE_MAP, float(np.median(list(means.values()))))
-        ratio = np.divide(value, around, out=np.full(self.shape_hw, np.nan), where=near & (around > 0))
-        return np.asarray(base * ratio, dtype=np.float32)
+        if len(self.discs) < _FEWEST_OF_A_MAP:
+            return ContrastKept(tuple(cells), ())
+        slices, rows, columns = self.place
+        map_hw = np.full(self.shape_hw, np.nan, np.float32)
+        map_hw[rows, columns] = _map((rows.stop - rows.start, columns.stop - columns.start), kept, means)
+        return ContrastKept(tuple(cells), (((slices.start + slices.stop) // 2, map_hw),))
 
     def _parts(self, disc: _Disc) -> tuple[Float32Array, tuple[slice, slice], BoolArray, BoolArray]:
         """A disc from 0 to 1, shape (h, w), its place in the plane, its inner part and its surroundings."""
@@ -223,8 +209,33 @@ class Probes:
         return shape, place, shape >= shape.max(), (beyond >= _RIM_PX) & (beyond < _RING_PX)
 
 
+def _map(
+    shape_hw: tuple[int, int],
+    kept: dict[tuple[float, float], list[tuple[_Disc, float]]],
+    means: dict[tuple[float, float], float],
+) -> Float32Array:
+    """Each disc tells by how much more or less is kept at its place than by others of its cell."""
+    weighted, weights = np.zeros((2, *shape_hw), np.float64)
+    for cell, found in kept.items():
+        if means[cell] <= 0:
+            continue
+        weight = (cell[0] * cell[1]) ** 2  # that of its variance, as noise sees it
+        for disc, left in found:
+            weighted[disc.row, disc.column] += weight * left / means[cell]
+            weights[disc.row, disc.column] += weight
+    known = np.argwhere(weights > 0)
+    if not len(known):
+        return np.full(shape_hw, np.nan, np.float32)
+    spread_px = max(math.sqrt(np.ptp(known, axis=0).prod() / len(known)), _APART_PX)
+    around = ndimage.gaussian_filter(weights, spread_px, mode="constant")
+    value = ndimage.gaussian_filter(weighted, spread_px, mode="constant")
+    near = ndimage.distance_transform_edt(weights == 0) <= 2 * spread_px
+    base = means.get(_OF_THE_MAP, float(np.median(list(means.values()))))
+    ratio = np.divide(value, around, out=np.full(shape_hw, np.nan), where=near & (around > 0))
+    return np.asarray(base * ratio, dtype=np.float32)
+
+
 def place_probes(
-    volume: Float32Array,
     denoised: Float32Array,
     noise: NoiseMap,
     valid: BoolArray | None,
@@ -233,12 +244,12 @@ def place_probes(
     air: float | None,
     seed: int,
 ) -> Probes:
-    """Choose the slices and the places of the discs: in tissue, away from strong edges and from each other.
+    """Choose a part of a volume, and places of discs in it: in tissue, away from strong edges and from each other.
 
     Parameters
     ----------
-    volume, denoised : ndarray, shape (D, H, W)
-        The discs lie in the middle of the volume; what is denoised tells where edges and tissue are.
+    denoised : ndarray, shape (D, H, W)
+        What was made of the volume: it tells where edges and tissue are.
     noise : NoiseMap
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; all by default.
@@ -253,34 +264,47 @@ def place_probes(
     Probes
         At most 16 of each size and contrast, bright and dark ones; none where there is no room.
     """
-    depth, height, width = volume.shape
-    deepest = _slices_of(max(DIAMETERS_MM), spacing_mm)
-    count = min(depth, deepest + 2 * _BESIDE)
-    first = (depth - count) // 2
-    slab = slice(first, first + count)
-    room_px = ndimage.distance_transform_edt(_usable(denoised[slab], noise, slab, valid, air))
+    slices, rows, columns = place = _part(denoised, noise, valid, spacing_mm, air)
+    usable = _usable(denoised, noise, slices, valid, air)[rows, columns]
+    count, height, width = (one.stop - one.start for one in place)
     border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
+    rooms = np.minimum(ndimage.distance_transform_edt(usable), border).astype(np.float32)
     random = np.random.default_rng(seed)
     discs: list[_Disc] = []
-    rooms = np.minimum(room_px, border).astype(np.float32)
     for diameter_mm, contrast_sd in _in_turn(random):
         radius_px = (diameter_mm / 2 / spacing_mm[1], diameter_mm / 2 / spacing_mm[2])
         free = np.flatnonzero(rooms > max(radius_px) + _RING_PX + 1)
         if not len(free):
             continue
         row, column = divmod(int(random.choice(free)), width)
-        slices = min(_slices_of(diameter_mm, spacing_mm), count)
-        start = (count - slices) // 2
-        sign = random.choice((-1.0, 1.0))
-        sd = float(noise.sd[first + count // 2, row, column])
-        discs.append(
-            _Disc(
-                row, column, radius_px, slice(start, start + slices), diameter_mm, contrast_sd, sign * contrast_sd * sd
-            )
-        )
+        deep = min(_slices_of(diameter_mm, spacing_mm), count)
+        through = slice((count - deep) // 2, (count - deep) // 2 + deep)
+        sd = float(noise.sd[slices.start + count // 2, rows.start + row, columns.start + column])
+        change = contrast_sd * sd * random.choice((-1.0, 1.0))
+        discs.append(_Disc(row, column, radius_px, through, diameter_mm, contrast_sd, change))
         distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
         np.minimum(rooms, np.maximum(distance - max(radius_px) - _APART_PX + _RING_PX, 0), out=rooms)
-    return Probes(slab, (height, width), tuple(disc for disc in discs if disc.change))
+    return Probes(place, denoised.shape[1:], tuple(disc for disc in discs if disc.change))
+
+
+def _part(
+    denoised: Float32Array, noise: NoiseMap, valid: BoolArray | None, spacing_mm: Spacing, air: float | None
+) -> tuple[slice, slice, slice]:
+    """Slices in the middle of the volume, and of them the square with most room."""
+    depth, height, width = denoised.shape
+    count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
+    first = (depth - count) // 2
+    slices = slice(first, first + count)
+    edge = max(int(math.sqrt(_SHARE * denoised.size / count)), _LEAST_EDGE_PX)
+    if edge >= max(height, width):
+        return slices, slice(0, height), slice(0, width)
+    usable = _usable(denoised, noise, slices, valid, air)
+    starts = []
+    for axis, size in enumerate((height, width)):
+        length = min(edge, size)
+        window = np.convolve(usable.sum(axis=1 - axis), np.ones(length), mode="valid")
+        starts.append(slice(int(window.argmax()), int(window.argmax()) + length))
+    return slices, starts[0], starts[1]
 
 
 def _in_turn(random: np.random.Generator) -> Iterator[tuple[float, float]]:
@@ -295,11 +319,12 @@ def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
 
 
 def _usable(
-    denoised: Float32Array, noise: NoiseMap, slab: slice, valid: BoolArray | None, air: float | None
+    denoised: Float32Array, noise: NoiseMap, slices: slice, valid: BoolArray | None, air: float | None
 ) -> BoolArray:
-    """Pixels where in all slices of the slab there is tissue and no strong edge, shape (H, W)."""
+    """Pixels where in all of the slices there is tissue and no strong edge, shape (H, W)."""
     usable = np.ones(denoised.shape[1:], bool)
-    for plane_hw, index in zip(denoised, range(slab.start, slab.stop), strict=True):
+    for index in range(slices.start, slices.stop):
+        plane_hw = denoised[index]
         sd = noise.floored(index)
         mean_hw = ndimage.gaussian_filter(plane_hw, _DETAIL_PX)
         strong = np.abs(plane_hw - mean_hw) > _STRONG_SD * sd

@@ -36,7 +36,6 @@ def _measure(state: PipelineState, clock: StageClock, *, filters: Sequence[Stage
     if state.spacing_mm is None:
         return state
     probes = place_probes(
-        state.filled,
         state.denoised,
         state.noise,
         state.valid,
@@ -46,26 +45,28 @@ def _measure(state: PipelineState, clock: StageClock, *, filters: Sequence[Stage
     )
     if not probes.discs:
         return state
-    slab = np.ascontiguousarray(state.filled[probes.slab])
-    plain = _denoised(state, slab, probes.slab, filters)
+    part = np.ascontiguousarray(state.filled[probes.place])
+    plain = _denoised(state, part, probes.place, filters)
     clock.progress(0.5)
-    probed = _denoised(state, probes.put_into(slab), probes.slab, filters)
+    probed = _denoised(state, probes.put_into(part), probes.place, filters)
     kept = probes.measured(probed - plain)
     return replace(state, contrast=None if kept is None else kept.blended(state.settings.strength))
 
 
-def _denoised(state: PipelineState, slab: Float32Array, place: slice, filters: Sequence[Stage]) -> Float32Array:
-    """What the networks and filters of this run make of other values in some of its slices."""
+def _denoised(
+    state: PipelineState, part: Float32Array, place: tuple[slice, slice, slice], filters: Sequence[Stage]
+) -> Float32Array:
+    """What the networks and filters of this run make of other values in a part of the volume."""
     assert state.again is not None  # there is a fit in every run
-    of_slab = replace(
+    of_part = replace(
         state,
-        noisy=slab,
-        filled=slab,
+        noisy=part,
+        filled=part,
         valid=None if state.valid is None else state.valid[place],
         noise=NoiseMap(state.noise.blocks, np.ascontiguousarray(state.noise.sd[place]), state.noise.median),
-        denoised=slab.copy(),
+        denoised=part.copy(),
         prediction=None,
         copy=None,
         of_copy=None,
     )
-    return replayed(state.again(of_slab), filters).denoised
+    return replayed(state.again(of_part), filters).denoised

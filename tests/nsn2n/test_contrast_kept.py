@@ -15,21 +15,21 @@ from nsn2n.noise.level import NoiseMap
 from nsn2n.stack.background import Box
 from nsn2n.stack.shear import layout_of
 
-SHAPE, SD = (12, 256, 256), 5.0
+SHAPE, SD = (80, 256, 256), 5.0  # slices enough for a part of the whole plane
 SPACING_MM = (2.0, 0.5, 0.5)
 
 
 def placed(volume=None, *, valid=None, air=None, seed=0, spacing_mm=SPACING_MM):
     volume = np.full(SHAPE, 100, np.float32) if volume is None else volume
     noise = NoiseMap(np.full((1, 1, 1), SD, np.float32), np.full(volume.shape, SD, np.float32), SD)
-    return place_probes(volume, volume, noise, valid, spacing_mm, air=air, seed=seed)
+    return place_probes(volume, noise, valid, spacing_mm, air=air, seed=seed)
 
 
 def changed(probes, volume):
     """What the discs add to a volume, shape (D, H, W)."""
-    slab = volume[probes.slab]
+    part = volume[probes.place]
     change = np.zeros_like(volume)
-    change[probes.slab] = probes.put_into(slab) - slab
+    change[probes.place] = probes.put_into(part) - part
     return change
 
 
@@ -41,7 +41,7 @@ def test_all_is_kept_where_nothing_is_done():
     volume = np.full(SHAPE, 100, np.float32)
     probes = placed(volume)
 
-    kept = kept_of(probes, changed(probes, volume)[probes.slab])
+    kept = kept_of(probes, changed(probes, volume)[probes.place])
 
     assert set(kept) == {(diameter, contrast) for diameter in DIAMETERS_MM for contrast in CONTRASTS_SD}
     assert [cell.kept for cell in kept.values()] == pytest.approx([1.0] * 9, abs=1e-4)
@@ -51,7 +51,7 @@ def test_all_is_kept_where_nothing_is_done():
 def test_a_factor_is_found_and_a_blur_takes_most_of_what_is_small():
     volume = np.full(SHAPE, 100, np.float32)
     probes = placed(volume)
-    change = changed(probes, volume)[probes.slab]
+    change = changed(probes, volume)[probes.place]
 
     assert [cell.kept for cell in kept_of(probes, 0.4 * change).values()] == pytest.approx([0.4] * 9, abs=1e-4)
     blurred = kept_of(probes, ndimage.gaussian_filter(change, (0, 3, 3)))
@@ -64,12 +64,12 @@ def test_a_factor_is_found_and_a_blur_takes_most_of_what_is_small():
 def test_the_map_shows_where_less_is_kept():
     volume = np.full(SHAPE, 100, np.float32)
     probes = placed(volume)
-    change = changed(probes, volume)[probes.slab]
+    change = changed(probes, volume)[probes.place]
     change[:, :, 128:] *= 0.5
 
     ((index, map_hw),) = probes.measured(change).maps
 
-    assert index == 5
+    assert index == 39
     assert np.nanmean(map_hw[60:200, :70]) > 0.85
     assert np.nanmean(map_hw[60:200, -70:]) < 0.65
 
@@ -78,7 +78,7 @@ def test_few_discs_make_no_map():
     volume = np.full((6, 64, 64), 100, np.float32)
     probes = placed(volume)
 
-    found = probes.measured(changed(probes, volume)[probes.slab])
+    found = probes.measured(changed(probes, volume)[probes.place])
 
     assert 1 <= len(probes.discs) < 9
     assert found.cells
@@ -90,14 +90,14 @@ def test_discs_lie_in_tissue_away_from_edges_from_what_is_no_measurement_and_fro
     volume[:, :, :80] = 0
     volume[:, 120:124, 120:124] = 400
     valid = np.ones(SHAPE, bool)
-    valid[6, 200:] = False
+    valid[40, 200:] = False
 
     probes = placed(volume, valid=valid, air=0.0)
 
     change = np.abs(changed(probes, volume)).max(axis=0)
     assert change.any()
     assert not change[:, :80].any()
-    assert not change[112:132, 112:132].any()
+    assert not change[115:129, 115:129].any()
     assert not change[200:].any()
     _, count = ndimage.label(ndimage.binary_dilation(change > 0, iterations=5))
     assert count == len(probes.discs)
@@ -122,6 +122,18 @@ def test_a_disc_is_round_in_mm():
     rows, columns = (np.flatnonzero((change > abs(disc.change) / 2).any(axis=axis)) for axis in (1, 0))
     assert (np.ptp(rows) + 1) * 0.5 == pytest.approx(10, abs=1)
     assert (np.ptp(columns) + 1) * 1.0 == pytest.approx(10, abs=1)
+
+
+def test_a_part_of_a_large_plane_is_taken_where_there_is_most_room():
+    volume = np.zeros((12, 320, 320), np.float32)
+    volume[:, 130:, 20:170] = 100
+
+    slices, rows, columns = placed(volume, air=0.0).place
+
+    assert slices == slice(1, 10)
+    assert 160 <= rows.stop - rows.start == columns.stop - columns.start < 320
+    assert rows.start >= 130
+    assert columns.start <= 20
 
 
 def test_no_room():
