@@ -1,55 +1,28 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the contrast of a faint lesion is kept: discs are put into slices of the series itself, and measured.
+"""How much of the contrast of faint discs is kept (:mod:`nsn2n.probes`), over the parts of a volume and for its record.
 
-The slices go through what denoised the volume twice, with and without the discs. What the two results differ by is
-what is left of them, so that neither the anatomy nor the noise has to be known. The sizes and contrasts are those at
-which readers of low-contrast phantoms begin to miss discs.
+The sizes and contrasts are those at which readers of low-contrast phantoms begin to miss discs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array, Spacing
-from nsn2n.noise.level import NoiseMap
+from nsn2n._aliases import Float32Array
 from nsn2n.stack.background import Box
 from nsn2n.stack.shear import Layout
 
-__all__ = ["BLOCK_PX", "CONTRASTS_SD", "DIAMETERS_MM", "ContrastKept", "KeptCell", "Probes", "place_probes"]
+__all__ = ["BLOCK_PX", "CONTRASTS_SD", "DIAMETERS_MM", "ContrastKept", "KeptCell"]
 
 DIAMETERS_MM = (3.0, 5.0, 10.0)
 CONTRASTS_SD = (0.5, 1.0, 2.0)
-_CELLS = [(diameter, contrast) for contrast in CONTRASTS_SD for diameter in DIAMETERS_MM]
-_OF_THE_MAP = (5.0, 1.0)
-"""Diameter and contrast of the disc of which the map tells."""
-
 BLOCK_PX = 16
 """Edge of the squares whose means the record holds of a map; the map is smooth."""
-
-_MOST_SLICES = 5
-"""Of a disc: those farther away change what is made of its middle no more."""
-_BESIDE = 2
-"""Slices on either side of the discs, which show the filters what they are used to."""
-_SHARE = 0.15
-"""Of the volume that is denoised anew, and that twice, so that it takes a small part of the whole,"""
-_LEAST_EDGE_PX = 160
-"""unless its edge would be shorter than this."""
-_MOST_OF_A_CELL = 16
-_FEWEST_OF_A_MAP = 9
-_RIM_PX, _RING_PX = 2.0, 5.0
-"""The surroundings of a disc: from and to how many pixels beyond its rim."""
-_APART_PX = 12.0
-"""From rim to rim: what is alike helps each other, and a lesion is mostly alone."""
-_DETAIL_PX, _STRONG_SD, _AWAY_PX = 6.0, 8.0, 3
-"""Detail beyond the Gaussian mean of that sd of so many noise sd is a strong edge; no disc lies so near to one."""
-_ABOVE_AIR_SD = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,212 +101,6 @@ class ContrastKept:
         ]
         maps = [(start + index, map_hw) for start, kept in known for index, map_hw in kept.maps]
         return ContrastKept(tuple(cells), tuple(maps))
-
-
-@dataclass(frozen=True, slots=True)
-class _Disc:
-    """Its place is that in the part of the volume."""
-
-    row: int
-    column: int
-    radius_px: tuple[float, float]
-    """In rows and columns."""
-    slices: slice
-    diameter_mm: float
-    contrast_sd: float
-    change: float
-    """In the unit of the volume, negative for a dark one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """Discs in a part of a volume."""
-
-    place: tuple[slice, slice, slice]
-    """The part of the volume, of shape (d, h, w), that is denoised anew."""
-    shape_hw: tuple[int, int]
-    """Of the slices of the volume."""
-    discs: tuple[_Disc, ...]
-
-    def put_into(self, part_dhw: Float32Array) -> Float32Array:
-        """Return a copy of the part with the discs, shape (d, h, w)."""
-        probed = part_dhw.copy()
-        for disc in self.discs:
-            shape, place, _, _ = self._parts(disc)
-            probed[disc.slices][:, place[0], place[1]] += np.float32(disc.change) * shape
-        return np.asarray(probed, dtype=np.float32)
-
-    def measured(self, difference_dhw: Float32Array) -> ContrastKept | None:
-        """Return what is left of the discs.
-
-        Parameters
-        ----------
-        difference_dhw : ndarray, shape (d, h, w)
-            Of the denoised part with and without discs.
-
-        Returns
-        -------
-        ContrastKept or None
-            Cells without a disc are left out; None where there is none at all.
-        """
-        kept: dict[tuple[float, float], list[tuple[_Disc, float]]] = {}
-        for disc in self.discs:
-            shape, place, inner, ring = self._parts(disc)
-            left_hw = difference_dhw[disc.slices][:, place[0], place[1]].mean(axis=0, dtype=np.float64)
-            put_in = float(shape[inner].mean() - shape[ring].mean()) * disc.change
-            left = float(left_hw[inner].mean() - left_hw[ring].mean()) / put_in
-            kept.setdefault((disc.diameter_mm, disc.contrast_sd), []).append((disc, left))
-        if not kept:
-            return None
-        means = {cell: float(np.mean([left for _, left in found])) for cell, found in kept.items()}
-        cells = [KeptCell(*cell, means[cell], len(found)) for cell, found in sorted(kept.items())]
-        if len(self.discs) < _FEWEST_OF_A_MAP:
-            return ContrastKept(tuple(cells), ())
-        slices, rows, columns = self.place
-        map_hw = np.full(self.shape_hw, np.nan, np.float32)
-        map_hw[rows, columns] = _map((rows.stop - rows.start, columns.stop - columns.start), kept, means)
-        return ContrastKept(tuple(cells), (((slices.start + slices.stop) // 2, map_hw),))
-
-    def _parts(self, disc: _Disc) -> tuple[Float32Array, tuple[slice, slice], BoolArray, BoolArray]:
-        """A disc from 0 to 1, shape (h, w), its place in the plane, its inner part and its surroundings."""
-        reach = [math.ceil(radius + _RING_PX) for radius in disc.radius_px]
-        place = (
-            slice(disc.row - reach[0], disc.row + reach[0] + 1),
-            slice(disc.column - reach[1], disc.column + reach[1] + 1),
-        )
-        rows, columns = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
-        mean_px = math.sqrt(math.prod(disc.radius_px))
-        # The distance from the rim in pixels, also of an ellipse, which a round disc is on pixels that are not square.
-        beyond = (np.hypot(rows / disc.radius_px[0], columns / disc.radius_px[1]) - 1) * mean_px
-        shape = np.clip(0.5 - beyond, 0, 1).astype(np.float32)
-        return shape, place, shape >= shape.max(), (beyond >= _RIM_PX) & (beyond < _RING_PX)
-
-
-def _map(
-    shape_hw: tuple[int, int],
-    kept: dict[tuple[float, float], list[tuple[_Disc, float]]],
-    means: dict[tuple[float, float], float],
-) -> Float32Array:
-    """Each disc tells by how much more or less is kept at its place than by others of its cell."""
-    weighted, weights = np.zeros((2, *shape_hw), np.float64)
-    for cell, found in kept.items():
-        if means[cell] <= 0:
-            continue
-        weight = (cell[0] * cell[1]) ** 2  # that of its variance, as noise sees it
-        for disc, left in found:
-            weighted[disc.row, disc.column] += weight * left / means[cell]
-            weights[disc.row, disc.column] += weight
-    known = np.argwhere(weights > 0)
-    if not len(known):
-        return np.full(shape_hw, np.nan, np.float32)
-    spread_px = max(math.sqrt(np.ptp(known, axis=0).prod() / len(known)), _APART_PX)
-    around = ndimage.gaussian_filter(weights, spread_px, mode="constant")
-    value = ndimage.gaussian_filter(weighted, spread_px, mode="constant")
-    near = ndimage.distance_transform_edt(weights == 0) <= 2 * spread_px
-    base = means.get(_OF_THE_MAP, float(np.median(list(means.values()))))
-    ratio = np.divide(value, around, out=np.full(shape_hw, np.nan), where=near & (around > 0))
-    return np.asarray(base * ratio, dtype=np.float32)
-
-
-def place_probes(
-    denoised: Float32Array,
-    noise: NoiseMap,
-    valid: BoolArray | None,
-    spacing_mm: Spacing,
-    *,
-    air: float | None,
-    seed: int,
-) -> Probes:
-    """Choose a part of a volume, and places of discs in it: in tissue, away from strong edges and from each other.
-
-    Parameters
-    ----------
-    denoised : ndarray, shape (D, H, W)
-        What was made of the volume: it tells where edges and tissue are.
-    noise : NoiseMap
-    valid : ndarray, same shape, bool, optional
-        Voxels that hold a measurement; all by default.
-    spacing_mm : tuple of 3 floats
-        (slice, row, column) spacing.
-    air : float, optional
-        The value of air, where no lesion lies.
-    seed : int
-
-    Returns
-    -------
-    Probes
-        At most 16 of each size and contrast, bright and dark ones; none where there is no room.
-    """
-    slices, rows, columns = place = _part(denoised, noise, valid, spacing_mm, air)
-    usable = _usable(denoised, noise, slices, valid, air)[rows, columns]
-    count, height, width = (one.stop - one.start for one in place)
-    border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
-    rooms = np.minimum(ndimage.distance_transform_edt(usable), border).astype(np.float32)
-    random = np.random.default_rng(seed)
-    discs: list[_Disc] = []
-    for diameter_mm, contrast_sd in _in_turn(random):
-        radius_px = (diameter_mm / 2 / spacing_mm[1], diameter_mm / 2 / spacing_mm[2])
-        free = np.flatnonzero(rooms > max(radius_px) + _RING_PX + 1)
-        if not len(free):
-            continue
-        row, column = divmod(int(random.choice(free)), width)
-        deep = min(_slices_of(diameter_mm, spacing_mm), count)
-        through = slice((count - deep) // 2, (count - deep) // 2 + deep)
-        sd = float(noise.sd[slices.start + count // 2, rows.start + row, columns.start + column])
-        change = contrast_sd * sd * random.choice((-1.0, 1.0))
-        discs.append(_Disc(row, column, radius_px, through, diameter_mm, contrast_sd, change))
-        distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
-        np.minimum(rooms, np.maximum(distance - max(radius_px) - _APART_PX + _RING_PX, 0), out=rooms)
-    return Probes(place, denoised.shape[1:], tuple(disc for disc in discs if disc.change))
-
-
-def _part(
-    denoised: Float32Array, noise: NoiseMap, valid: BoolArray | None, spacing_mm: Spacing, air: float | None
-) -> tuple[slice, slice, slice]:
-    """Slices in the middle of the volume, and of them the square with most room."""
-    depth, height, width = denoised.shape
-    count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
-    first = (depth - count) // 2
-    slices = slice(first, first + count)
-    edge = max(int(math.sqrt(_SHARE * denoised.size / count)), _LEAST_EDGE_PX)
-    if edge >= max(height, width):
-        return slices, slice(0, height), slice(0, width)
-    usable = _usable(denoised, noise, slices, valid, air)
-    starts = []
-    for axis, size in enumerate((height, width)):
-        length = min(edge, size)
-        window = np.convolve(usable.sum(axis=1 - axis), np.ones(length), mode="valid")
-        starts.append(slice(int(window.argmax()), int(window.argmax()) + length))
-    return slices, starts[0], starts[1]
-
-
-def _in_turn(random: np.random.Generator) -> Iterator[tuple[float, float]]:
-    """Diameter and contrast of one disc after the other, so that each kind gets as many places."""
-    for _ in range(_MOST_OF_A_CELL):
-        for index in random.permutation(len(_CELLS)):
-            yield _CELLS[index]
-
-
-def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
-    return min(max(round(diameter_mm / spacing_mm[0]), 1), _MOST_SLICES)
-
-
-def _usable(
-    denoised: Float32Array, noise: NoiseMap, slices: slice, valid: BoolArray | None, air: float | None
-) -> BoolArray:
-    """Pixels where in all of the slices there is tissue and no strong edge, shape (H, W)."""
-    usable = np.ones(denoised.shape[1:], bool)
-    for index in range(slices.start, slices.stop):
-        plane_hw = denoised[index]
-        sd = noise.floored(index)
-        mean_hw = ndimage.gaussian_filter(plane_hw, _DETAIL_PX)
-        strong = np.abs(plane_hw - mean_hw) > _STRONG_SD * sd
-        usable &= ~ndimage.maximum_filter(strong, 2 * _AWAY_PX + 1)
-        if air is not None:
-            usable &= mean_hw > air + _ABOVE_AIR_SD * sd
-        if valid is not None:
-            usable &= valid[index]
-    return usable
 
 
 def _block_means(map_hw: Float32Array) -> list[list[float | None]]:

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 from nsn2n._aliases import Float32Array
-from nsn2n.contrast_kept import place_probes
 from nsn2n.modality import policy_of
 from nsn2n.noise.level import NoiseMap
+from nsn2n.probes import place_probes
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.replay import replayed
 from nsn2n.stages.state import PipelineState, Stage
