@@ -1,0 +1,104 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The methods that anatomy.py compares: what peers are told, and what our presets tell of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from peers import PRESETS, Job, nlm, tv
+from run import estimate_sigma
+from scipy import ndimage
+from textured_noise import measured_power
+from trial import Trial
+
+import nsn2n
+from nsn2n.noise.rician import without_bias
+
+__all__ = ["GRIDS", "KNOWN", "denoised", "tuned"]
+
+Volume = NDArray[np.float32]
+Settings = dict[str, float]
+
+GRIDS: dict[str, tuple[Settings, ...]] = {
+    "gaussian": tuple({"px": px} for px in (0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)),
+    "nlm": tuple({"h": h, "known": known} for h, known in product((0.3, 0.5, 0.7, 0.9, 1.2, 1.6, 2.2), (0.0, 1.0))),
+    "tv": tuple({"weight": weight} for weight in (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)),
+}
+"""What --tune tries."""
+TUNED: dict[str, dict[str, Settings]] = {
+    "ct-brain": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "ct-head": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "ct-faint": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "ct-abdomen": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "ct-chest": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "mr-thick-clean": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "mr-thick-3": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "mr-thick-9": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "mr-air-5": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "pet": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+}
+"""Of each case, by ``anatomy.py --tune --seeds 0 --slices 8``: the least rmse."""
+KNOWN = ("default", "smooth", "fast", "gaussian", "nlm", "tv", "bm4d")
+
+
+def tuned(trial: Trial, method: str) -> Settings:
+    """Settings of a peer on a case, as they were tuned."""
+    return TUNED[trial.tuned_as or trial.name][method]
+
+
+def denoised(trial: Trial, method: str, seed: int, settings: Settings | None = None) -> tuple[list[Volume], str]:
+    """Return the volumes of a trial as a method leaves them, and what it tells of the first of them."""
+    if method in PRESETS:
+        results = [_ours(trial, noisy, method, seed) for noisy in trial.noisy]
+        return [volume for volume, _ in results], results[0][1]
+    run = _peer(method, settings or ({} if method == "bm4d" else tuned(trial, method)))
+    volumes = []
+    for noisy in trial.noisy:
+        sigma = estimate_sigma(noisy)
+        job = Job(noisy=noisy, sigma=sigma, spacing_mm=trial.spacing_mm, modality=trial.modality, seed=seed, steps=0)
+        result = np.asarray(run(job), dtype=np.float32)
+        volumes.append(_without_rician_mean(result, sigma) if trial.modality == "MR" else result)
+    return volumes, ""
+
+
+def _ours(trial: Trial, noisy: Volume, preset: str, seed: int) -> tuple[Volume, str]:
+    result = nsn2n.denoise(
+        noisy, preset=preset, seed=seed, modality=trial.modality, spacing_mm=trial.spacing_mm,
+        shear_px=trial.shear_px, device="cpu",
+    )  # fmt: skip
+    measured, volume = result.measured, result.volume
+    if trial.modality == "MR" and not measured.rician_bias_taken:
+        volume = _without_rician_mean(volume, measured.noise_sd_median)
+    lost = "-" if measured.detail_lost is None else f"{100 * measured.detail_lost:.0f} %"
+    unit = 100 if trial.modality == "MR" else 1
+    left = "-" if measured.noise_left is None else f"{unit * measured.noise_left * measured.noise_sd_median:.2g}"
+    return volume, f"{lost}, {left}, {result.structure.verdict}"
+
+
+def _without_rician_mean(volume: Volume, sigma: float) -> Volume:
+    return np.stack([without_bias(image, np.full(image.shape, sigma, np.float32)) for image in volume])
+
+
+def _peer(method: str, settings: Settings) -> Callable[[Job], Volume]:
+    if method == "gaussian":
+        return lambda job: np.asarray(ndimage.gaussian_filter(job.noisy, (0, settings["px"], settings["px"])))
+    return _bm4d() if method == "bm4d" else {"nlm": nlm, "tv": tv}[method](settings)
+
+
+def _bm4d() -> Callable[[Job], Volume]:
+    """BM4D, told the noise's sd and its spectrum as nsn2n measures them."""
+    from bm4d import bm4d as filter_volume
+
+    if not hasattr(np, "trapz"):
+        np.trapz = np.trapezoid  # NumPy 2.4 took away the old name, which bm4d 4.2 calls
+
+    def run(job: Job) -> Volume:
+        power = measured_power(job.noisy) * job.sigma**2 * job.noisy.size
+        told = np.broadcast_to(power, job.noisy.shape).copy()
+        return np.asarray(filter_volume(job.noisy.astype(np.float64), told), dtype=np.float32)
+
+    return run
