@@ -11,19 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from textured_noise import kernel_noise
 
-__all__ = ["CONTRASTS", "DIAMETERS", "RADIUS", "ROD_HU", "Site", "discs", "flat", "from_center", "noise", "rods", "stored"]
-    "CONTRASTS",
-    "DIAMETERS",
-    "RADIUS",
-    "ROD_HU",
-    "Site",
-    "discs",
-    "flat",
-    "from_center",
-    "noise",
-    "rods",
-    "stored",
-]
+__all__ = [
+    "CONTRASTS", "DIAMETERS", "RADIUS", "ROD_HU", "Site", "discs", "flat", "from_center", "noise", "rods", "stored",
+]  # fmt: skip
 
 Volume = NDArray[np.float32]
 

@@ -48,7 +48,8 @@ def faint(noise_hu: int, seed: int, slices: int) -> Trial:
         false, left = false_structures(results[2], flat), results[2] - flat
         peak, mean = texture(left, np.broadcast_to(WATER, flat.shape))
         return {
-            "AUC": float(np.mean([areas[kind] for kind in hard])) if hard else float("nan"), "found %": found_by_search(results[:2], sites),
+            "AUC": float(np.mean([areas[kind] for kind in hard])) if hard else float("nan"),
+            "found %": found_by_search(results[:2], sites),
             "contrast %": kept, "shape": shape, "false, ends": false.ends, "others": false.others,
             "specks": false.specks, "left": float(left[:, WATER].std(dtype=np.float64)), "NPS peak": peak, "mean": mean,
         }  # fmt: skip
