@@ -107,26 +107,16 @@ def best_peer(trial: Trial, figures: Mapping[str, Mapping[str, float]]) -> str |
 
 
 def print_tuning(trial: Trial, seed: int, methods: Sequence[str]) -> None:
-    """Print the error over all volumes of a trial for each setting of a peer's grid, the least first."""
-    for method in (method for method in methods if method in GRIDS):
+    """Print the settings of a peer's grid with the least rmse, the least first."""
+    tried = (method for method in methods if method in GRIDS and not trial.tuned_as)
+    for method in tried:
         found = []
         for settings in GRIDS[method]:
             results, _ = denoised(trial, method, seed, settings)
-            found.append((rmse(trial, results), settings))
+            found.append((trial.measure(results)["rmse"], settings))
         found.sort(key=lambda pair: pair[0])
         best = ", ".join(f"{settings} {error:.4g}" for error, settings in found[:3])
         print(f"{trial.name}, seed {seed}, {method}: {best}", flush=True)
-
-
-def rmse(trial: Trial, results: Sequence[Volume]) -> float:
-    """Error where the trial measures it, or over all volumes where it measures none."""
-    figures = trial.measure(results)
-    if "rmse" in figures:
-        return figures["rmse"]
-    squares = [
-        np.square(result - truth, dtype=np.float64).mean() for result, truth in zip(results, trial.truth, strict=True)
-    ]
-    return float(np.sqrt(np.mean(squares)))
 
 
 def _short(value: float) -> str:

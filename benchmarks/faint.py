@@ -48,6 +48,7 @@ def faint(noise_hu: int, seed: int, slices: int) -> Trial:
         false, left = false_structures(results[2], flat), results[2] - flat
         peak, mean = texture(left, np.broadcast_to(WATER, flat.shape))
         return {
+            "rmse": _rmse(results[0] - truth[0]),
             "AUC": float(np.mean([areas[kind] for kind in hard])) if hard else float("nan"),
             "found %": found_by_search(results[:2], sites),
             "contrast %": kept, "shape": shape, "false, ends": false.ends, "others": false.others,
@@ -59,6 +60,10 @@ def faint(noise_hu: int, seed: int, slices: int) -> Trial:
         name=f"ct-faint-{noise_hu}", noisy=noisy, truth=truth, measure=measure, view=view, spacing_mm=SPACING_MM,
         rank="AUC", highest=True,
     )  # fmt: skip
+
+
+def _rmse(error: Volume) -> float:
+    return float(np.sqrt(np.square(error[:, WATER], dtype=np.float64).mean()))
 
 
 def _discs_left(difference: Volume, added: Volume, sites: Sequence[cylinder.Site]) -> tuple[float, float]:

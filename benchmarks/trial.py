@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["DETAIL_PX", "FINE_PX", "Trial", "View", "band", "contrast_kept", "detail_figures", "share"]
+__all__ = ["DETAIL_PX", "FINE_PX", "Trial", "View", "band", "contrast_kept", "detail_figures", "filled", "share"]
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -47,8 +47,6 @@ class Trial:
     view: View
     spacing_mm: tuple[float, float, float]
     modality: Literal["CT", "MR", "PT"] = "CT"
-    shear_px: tuple[float, float] | None = None
-    """As `nsn2n.denoise` takes it."""
     rank: str = "rmse"
     """The measure that says which peer is best: the one with the least,"""
     highest: bool = False
@@ -66,6 +64,15 @@ def band(image: Volume, finer_px: float, coarser_px: float = 0.0) -> Volume:
     return np.asarray((mean(coarser_px) if coarser_px else image) - mean(finer_px))
 
 
+def filled(image: Volume, inside: Mask) -> Volume:
+    """Return an image with the Gaussian mean of what lies in a mask in place of what lies outside of it."""
+    reach = (0, DETAIL_PX, DETAIL_PX)
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), reach)
+    sums = ndimage.gaussian_filter(np.where(inside, image, 0), reach)
+    mean = np.divide(sums, weight, out=np.zeros_like(sums), where=weight > 1e-6)
+    return np.asarray(np.where(inside, image, mean), dtype=np.float32)
+
+
 def share(values: Volume, of: Volume) -> float:
     """Regression of one on the other, over all elements."""
     a, b = (array.astype(np.float64).ravel() for array in (values, of))
@@ -80,7 +87,7 @@ def contrast_kept(result: Volume, truth: Volume, one: Mask, other: Mask) -> floa
 
 
 def detail_figures(
-    result: Volume, noisy: Volume, truth: Volume, inside: Mask, coarser_px: float = 0.0
+    result: Volume, noisy: Volume, truth: Volume, inside: Mask, coarser_px: float = 0.0, *, bounded: bool = False
 ) -> dict[str, float]:
     """Return rmse, percent of detail and of fine detail that was lost, and the noise that is left.
 
@@ -95,12 +102,15 @@ def detail_figures(
     coarser_px : float
         With more than 0, detail is what is also coarser than this, and there is no fine detail: for a truth that has
         noise of its own.
+    bounded : bool
+        What lies outside of the mask, such as bone, makes no detail inside.
     """
     error, removed = (result - truth)[inside], (noisy - result)[inside]
-    detail = band(truth, DETAIL_PX, coarser_px)[inside]
+    anatomy = filled(truth, inside) if bounded else truth
+    detail = band(anatomy, DETAIL_PX, coarser_px)[inside]
     figures = {"rmse": float(np.sqrt(np.square(error, dtype=np.float64).mean()))}
     figures["detail %"] = 100 * share(removed, detail)
     if not coarser_px:
-        figures["fine %"] = 100 * share(removed, band(truth, FINE_PX)[inside])
+        figures["fine %"] = 100 * share(removed, band(anatomy, FINE_PX)[inside])
     figures["left"] = float((error - share(error, detail) * detail).std(dtype=np.float64))
     return figures
