@@ -119,9 +119,9 @@ def lost_of_anatomy(removed: Volume, scan: Volume, added: Volume, power: NDArray
 
     unit, anatomy = noise_of_spectrum(scan.shape, power, 1.0, 0), filled(scan, inside)
     own = float(np.square(in_band(unit)).mean()) * (finest(anatomy) / finest(unit)) ** 2
-    both, noise = in_band(anatomy), in_band(added)
-    taken = float((removed[inside] * noise).mean()) / float(np.square(noise).mean())
-    return 100 * (float((removed[inside] * both).mean()) - taken * own) / (float(np.square(both).mean()) - own)
+    both, noise, gone = in_band(anatomy), in_band(added), in_band(filled(removed, inside))
+    taken = float((gone * noise).mean()) / float(np.square(noise).mean())
+    return 100 * (float((gone * both).mean()) - taken * own) / (float(np.square(both).mean()) - own)
 
 
 def brain_inside(scan: Volume) -> Mask:

@@ -17,7 +17,7 @@ __all__ = ["FalseStructures", "Seen", "area_under_curve", "cho_auc", "discs_auc"
 Volume = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-CHANNELS, HALF_PX, RIDGE = 5, 12, 1e-6
+CHANNELS, HALF_PX, RIDGE, LEAST_SPREAD = 5, 12, 1e-6, 1e-9
 ABOVE_SD, LEAST_PX, ENDS = 5.0, 15, 2
 FLAT_WITHIN, SEARCHED_WITHIN = RADIUS - 14, RADIUS - 20
 HIT_PX, APART_PX, PEAK_PX = 2.5, 4.0, 9
@@ -61,7 +61,7 @@ def cho_auc(present: Seen, absent: Seen) -> float:
         if len(with_disc) <= CHANNELS or len(beside) == 0:
             continue
         spread = (np.cov(with_disc.T) + np.cov(without.T)) / 2
-        spread += RIDGE * np.trace(spread) * np.eye(CHANNELS)
+        spread += (RIDGE * np.trace(spread) + LEAST_SPREAD) * np.eye(CHANNELS)
         template = np.linalg.solve(spread, with_disc.mean(axis=0) - without.mean(axis=0))
         areas.append(area_under_curve(judged @ template, beside @ template))
     return float(np.mean(areas)) if areas else float("nan")
