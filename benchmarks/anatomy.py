@@ -81,7 +81,8 @@ def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
         started = time.perf_counter()
         results[method], told[method] = denoised(trial, method, seed)
         seconds[method] = f"{time.perf_counter() - started:.0f}"
-    figures = {method: trial.measure(volumes) for method, volumes in results.items()}
+    measured = (method for method in results if method != "truth" or not trial.scan)
+    figures = {method: trial.measure(results[method]) for method in measured}
     shape = " x ".join(map(str, trial.noisy[0].shape))
     columns = list(figures["noisy"])
     table = Table("method", *columns, "told: lost, left, verdict", "s", title=f"{trial.name}, seed {seed}, {shape}")

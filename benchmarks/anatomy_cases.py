@@ -99,7 +99,7 @@ def head(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
     return Trial(
         name=name, noisy=(noisy,), truth=(truth,), measure=measure, view=View(BRAIN_WINDOW, len(truth) - 2),
-        spacing_mm=series.geometry.parts[0].spacing_mm,
+        spacing_mm=series.geometry.parts[0].spacing_mm, scan=True,
     )  # fmt: skip
 
 

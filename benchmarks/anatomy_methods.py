@@ -34,18 +34,21 @@ GRIDS: dict[str, tuple[Settings, ...]] = {
 }
 """What --tune tries."""
 TUNED: dict[str, dict[str, Settings]] = {
-    "ct-brain": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "ct-head": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "ct-faint": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "ct-abdomen": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "ct-chest": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "mr-thick-clean": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "mr-thick-3": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "mr-thick-9": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "mr-air-5": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
-    "pet": {"gaussian": {"px": 1.3}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.75}},
+    "ct-brain-5mm-4": {"gaussian": {"px": 2.0}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.5}},
+    "ct-brain-5mm-8": {"gaussian": {"px": 3.0}, "nlm": {"h": 1.6, "known": 1.0}, "tv": {"weight": 0.75}},
+    "ct-brain-1mm-10": {"gaussian": {"px": 3.0}, "nlm": {"h": 1.6, "known": 1.0}, "tv": {"weight": 1.0}},
+    "ct-brain-1mm-20": {"gaussian": {"px": 4.0}, "nlm": {"h": 3.0, "known": 0.0}, "tv": {"weight": 1.0}},
+    "ct-head": {"gaussian": {"px": 1.0}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.35}},
+    "ct-abdomen": {"gaussian": {"px": 1.6}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.75}},
+    "ct-chest": {"gaussian": {"px": 1.6}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.75}},
+    "mr-thick-clean": {"gaussian": {"px": 0.3}, "nlm": {"h": 0.3, "known": 0.0}, "tv": {"weight": 0.1}},
+    "mr-thick-3": {"gaussian": {"px": 0.5}, "nlm": {"h": 0.9, "known": 0.0}, "tv": {"weight": 0.2}},
+    "mr-thick-9": {"gaussian": {"px": 1.0}, "nlm": {"h": 0.5, "known": 1.0}, "tv": {"weight": 0.5}},
+    "mr-air-5": {"gaussian": {"px": 0.5}, "nlm": {"h": 0.7, "known": 1.0}, "tv": {"weight": 0.35}},
+    "ct-faint-20": {"gaussian": {"px": 4.0}, "nlm": {"h": 3.0, "known": 1.0}, "tv": {"weight": 2.0}},
+    "pet": {"gaussian": {"px": 2.0}, "nlm": {"h": 2.2, "known": 1.0}, "tv": {"weight": 2.0}},
 }
-"""Of each case, by ``anatomy.py --tune --seeds 0 --slices 8``: the least rmse."""
+"""Of each case the least rmse, by ``anatomy.py --tune --seeds 0 --slices 8 --crop 224`` (ct-faint-20: ``--slices 4``)."""
 SPECTRUM_SD = 3.0
 SOFT_HU = (-200.0, 200.0)
 KNOWN = ("default", "smooth", "fast", "gaussian", "nlm", "tv", "bm4d", "bm4d-known")

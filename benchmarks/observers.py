@@ -116,7 +116,7 @@ def found_by_search(volumes: Sequence[Volume], sites: Sequence[Sequence[Site]]) 
                 free &= away > site.diameter / 2 + APART_PX
             alarms += list(score[rows, columns][free])
             slices += 1
-    limit = sorted(alarms)[-slices] if len(alarms) >= slices else -np.inf
+    limit = sorted(alarms)[-slices] if 0 < slices <= len(alarms) else -np.inf
     return 100 * float(np.mean(np.array(hits) > limit))
 
 

@@ -47,6 +47,8 @@ class Trial:
     view: View
     spacing_mm: tuple[float, float, float]
     modality: Literal["CT", "MR", "PT"] = "CT"
+    scan: bool = False
+    """The truth has noise of its own, so that it is no result to be measured."""
     rank: str = "rmse"
     """The measure that says which peer is best: the one with the least,"""
     highest: bool = False
