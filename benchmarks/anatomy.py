@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=12, help="of each volume; twice as many of ct-faint, mr-air, pet")
     parser.add_argument("--crop", type=int, default=0, help="pixels of the middle of anatomy that are taken; 0: all")
     parser.add_argument("--pictures", type=Path, help="folder that gets a picture of each case")
+    parser.add_argument("--compact", action="store_true", help="pictures are not enlarged, and JPEG")
     parser.add_argument("--tune", action="store_true", help="try settings of peers, print rmse; seeds should be even")
     options = parser.parse_args()
     names = [name for name in MAKERS if any(name.startswith(word) for word in options.cases)]
@@ -96,7 +97,11 @@ def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
             ours, peer = peer, None
         if ours is not None:
             images = panels(trial, results, ours, peer)
-            save_panels(options.pictures / f"{trial.name}-seed-{seed}.png", images)
+            name = f"{trial.name}-seed-{seed}"
+            if options.compact:
+                save_panels(options.pictures / f"{name}.jpg", images, scale=1)
+            else:
+                save_panels(options.pictures / f"{name}.png", images)
 
 
 def best_peer(trial: Trial, figures: Mapping[str, Mapping[str, float]]) -> str | None:

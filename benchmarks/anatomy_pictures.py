@@ -20,6 +20,7 @@ Gray = NDArray[np.uint8]
 REMOVED_SD = 3.0
 """Of what was removed, black to white are so many of its standard deviations below and above 0."""
 LABEL_PX, GAP_PX, ACROSS = 14, 2, 3
+JPEG_QUALITY = 80
 
 
 def panels(trial: Trial, results: Mapping[str, Sequence[Volume]], ours: str, peer: str | None) -> dict[str, Gray]:
@@ -44,7 +45,7 @@ def _gray(volume: Volume, trial: Trial, window: tuple[float, float]) -> Gray:
 
 
 def save_panels(path: Path, images: Mapping[str, Gray], scale: int = 2) -> None:
-    """Write a picture of all, three in a row, each with its label above it."""
+    """Write a picture of all, three in a row, each with its label above it: PNG or, with the suffix .jpg, JPEG."""
     height, width = (size * scale for size in next(iter(images.values())).shape)
     rows = -(-len(images) // ACROSS)
     sheet = Image.new("L", (ACROSS * (width + GAP_PX), rows * (height + LABEL_PX)), 0)
@@ -54,4 +55,4 @@ def save_panels(path: Path, images: Mapping[str, Gray], scale: int = 2) -> None:
         draw.text((left + 3, top + 1), label, fill=255)
         sheet.paste(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC), (left, top + LABEL_PX))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    sheet.save(path, optimize=True, **({"quality": JPEG_QUALITY} if path.suffix == ".jpg" else {}))

@@ -19,7 +19,7 @@ __all__ = ["FAINT", "half_value_frequency"]
 Volume = NDArray[np.float32]
 
 SPACING_MM = (3.0, 0.7, 0.7)
-SOFT_WINDOW = (-10.0, 90.0)
+SOFT_WINDOW, MIDDLE = (-10.0, 90.0), slice(32, 224)
 TUNED_AS = "ct-faint-20"
 """In units of the noise the discs of other cases are much the same."""
 HARD_FOR_NOISY = 0.97
@@ -57,7 +57,7 @@ def faint(noise_hu: int, seed: int, slices: int) -> Trial:
             "specks": false.specks, "left": float(left[:, WATER].std(dtype=np.float64)), "NPS peak": peak, "mean": mean,
         }  # fmt: skip
 
-    view = View(SOFT_WINDOW, sites[0][0].first + 3)
+    view = View(SOFT_WINDOW, sites[0][0].first + 3, MIDDLE, MIDDLE)
     name = f"ct-faint-{noise_hu}"
     return Trial(
         name=name, noisy=noisy, truth=truth, measure=measure, view=view, spacing_mm=SPACING_MM,
@@ -111,7 +111,7 @@ def lcd(dose: int, seed: int, slices: int) -> Trial:
         }  # fmt: skip
 
     flat = np.where(truth > 0, 0, truth).astype(np.float32)
-    view = View((-40.0, 60.0), len(present) // 2, slice(64, 192), slice(64, 192))
+    view = View((-40.0, 60.0), len(present) // 2, MIDDLE, MIDDLE)
     return Trial(
         name=f"ct-lcd-{dose}", noisy=(present, absent), truth=(truth, flat), measure=measure, view=view,
         spacing_mm=SPACING_MM, rank="AUC", highest=True, tuned_as=TUNED_AS,
@@ -137,7 +137,7 @@ def sharpness(seed: int, slices: int) -> Trial:
         peak, mean = texture(left, np.broadcast_to(WATER, flat.shape))
         return {**figures, "left": float(left[:, WATER].std(dtype=np.float64)), "NPS peak": peak, "mean": mean}
 
-    view = View(SOFT_WINDOW, slices // 2)
+    view = View(SOFT_WINDOW, slices // 2, MIDDLE, MIDDLE)
     return Trial(
         name="ct-ttf", noisy=noisy, truth=(truth, flat), measure=measure, view=view, spacing_mm=SPACING_MM,
         rank="30 HU", highest=True, tuned_as=TUNED_AS,
