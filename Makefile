@@ -72,12 +72,14 @@ demo: setup ## denoise a synthetic low-dose CT series into out/demo
 
 bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
+	$(PY) benchmarks/anatomy.py --slices 6 --crop 192 --cases ct-brain-5mm-4 ct-head ct-abdomen ct-ttf mr-thick pet $(ANATOMY_ARGS)
 
 bench-long: setup ## the whole command on long CT series (140 x 512 x 512)
 	$(PY) benchmarks/long_series.py $(BENCH_ARGS)
 
 bench-peers: $(VENV)/.bench ## the same with peers beside them; takes hours
 	$(PY) benchmarks/run.py --methods peers presets --cases main $(BENCH_ARGS)
+	$(PY) benchmarks/anatomy.py --slices 8 --crop 224 --methods default smooth gaussian nlm tv bm4d $(ANATOMY_ARGS)
 
 $(VENV)/.bench: $(STAMP) benchmarks/careamics.txt
 	$(PY) -m pip install $(PIP_INSTALL_ARGS) --editable '.[bench]'

@@ -103,6 +103,9 @@ def bm4d(settings: Settings | None = None) -> Run:
     """BM4D with the noise's spectrum, white in MR; the sd that it is told in units of sigma."""
     from bm4d import bm4d as filter_volume
 
+    if not hasattr(np, "trapz"):
+        np.trapz = np.trapezoid  # NumPy 2.4 took away the old name, which bm4d 4.2 calls
+
     def run(job: Job) -> Volume:
         sigma = (settings or TUNED["bm4d"][job.modality])["sigmas"] * job.sigma
         noise = sigma if job.modality == "MR" else noise_spectrum(job.noisy, sigma)

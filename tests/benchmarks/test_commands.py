@@ -24,7 +24,7 @@ HEAD = DATA / "mr-t1-head" / "t1.nii.gz"
 LEAST = {
     "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
     "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
-    "python benchmarks/brain.py": "--methods gaussian --slices 3",
+    "python benchmarks/anatomy.py": "--methods gaussian --slices 2 --crop 96 --cases pet",
     "python benchmarks/stopping.py": "--size tiny --cases ct-lowdose-full --steps 20 --budget 0.1",
     "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods identity",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
@@ -36,7 +36,7 @@ LEAST = {
 SHOWN = {
     "python benchmarks/tune.py": "iterations 40",
     "python benchmarks/low_contrast.py": "│ tv ",
-    "python benchmarks/brain.py": "│ gaussian │",
+    "python benchmarks/anatomy.py": "│ gaussian │",
     "python benchmarks/stopping.py": "│ ct-lowdose-full │",
     "python benchmarks/edge_spots.py": "│ identity ",
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
@@ -64,7 +64,7 @@ def test_every_command_is_run_below():
 @pytest.mark.parametrize("command", [command for command in LEAST if " -m " not in command])
 def test_script(command, monkeypatch, capsys):
     """In this process: a new one for each would spend most of its time on imports. run.py has one, in test_run.py."""
-    if ("stacks" in command or "brain" in command) and not HEAD.is_file():
+    if "stacks" in command and not HEAD.is_file():
         pytest.skip(f"needs {HEAD}")
     words = [*command.split()[1:], *LEAST[command].split()]
     monkeypatch.chdir(ROOT)
