@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers import PRESETS, Job, nlm, tv
+from peers import PRESETS, Job, load_bm4d, nlm, tv
 from run import estimate_sigma
 from scipy import ndimage
 from textured_noise import measured_power
@@ -108,10 +108,7 @@ def _peer(method: str, settings: Settings, noise: Volume) -> Callable[[Job], Vol
 
 def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
     """BM4D, told sd and spectrum of the noise as nsn2n measures them, or those of the noise that was put on."""
-    from bm4d import bm4d as filter_volume
-
-    if not hasattr(np, "trapz"):
-        np.trapz = np.trapezoid  # NumPy 2.4 took away the old name, which bm4d 4.2 calls
+    filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:
         if noise is None:

@@ -93,6 +93,7 @@ def lcd(dose: int, seed: int, slices: int) -> Trial:
     )
     marks = np.fromfile(folder / "ground_truth.raw", np.uint16).reshape(present.shape[1:]).astype(np.float32)
     truth = np.repeat(marks[None] - LCD_ZERO_HU, len(present), axis=0)
+    flat = np.where(truth > 0, 0, truth).astype(np.float32)
 
     def measure(results: Sequence[Volume]) -> dict[str, float]:
         areas = {}
@@ -102,15 +103,13 @@ def lcd(dose: int, seed: int, slices: int) -> Trial:
             areas[f"{hu} HU, {diameter} px"] = cho_auc(seen(with_disc, diameter), seen(without, diameter))
         rows, columns = np.ogrid[: marks.shape[0], : marks.shape[1]]
         even = np.broadcast_to(np.hypot(rows - 127.5, columns - 127.5) < 90, absent.shape)
-        left = results[1] - results[1].mean(axis=0)
+        left = results[1] - flat
         peak, mean = texture(left, even)
         return {
             "AUC": float(np.mean(list(areas.values()))), **areas,
-            "left": float(left[even].std(dtype=np.float64)) * (len(left) / (len(left) - 1)) ** 0.5,
-            "NPS peak": peak, "mean": mean,
+            "left": float(left[even].std(dtype=np.float64)), "NPS peak": peak, "mean": mean,
         }  # fmt: skip
 
-    flat = np.where(truth > 0, 0, truth).astype(np.float32)
     view = View((-40.0, 60.0), len(present) // 2, MIDDLE, MIDDLE)
     return Trial(
         name=f"ct-lcd-{dose}", noisy=(present, absent), truth=(truth, flat), measure=measure, view=view,

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["METHODS", "PACKAGES", "PEERS", "PRESETS", "Job"]
+__all__ = ["METHODS", "PACKAGES", "PEERS", "PRESETS", "Job", "load_bm4d"]
 
 Volume = NDArray[np.float32]
 
@@ -99,12 +99,18 @@ def tv(settings: Settings | None = None) -> Run:
     return run
 
 
-def bm4d(settings: Settings | None = None) -> Run:
-    """BM4D with the noise's spectrum, white in MR; the sd that it is told in units of sigma."""
+def load_bm4d() -> Callable[[NDArray[np.float64], float | NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the package's function of a volume and its noise."""
     from bm4d import bm4d as filter_volume
 
     if not hasattr(np, "trapz"):
         np.trapz = np.trapezoid  # NumPy 2.4 took away the old name, which bm4d 4.2 calls
+    return filter_volume
+
+
+def bm4d(settings: Settings | None = None) -> Run:
+    """BM4D with the noise's spectrum, white in MR; the sd that it is told in units of sigma."""
+    filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:
         sigma = (settings or TUNED["bm4d"][job.modality])["sigmas"] * job.sigma
