@@ -11,6 +11,7 @@ from nsn2n.modality import Modality, policy_of
 from nsn2n.settings import Settings
 from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
+from nsn2n.stages.cube_filter import cube_filter
 from nsn2n.stages.edge_filter import edge_filter
 from nsn2n.stages.group_filter import group_filter
 from nsn2n.stages.guided_mean import guided_mean
@@ -65,6 +66,7 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         # The filter of groups gives back what is faint; a hard test after it would leave ragged patches.
         (not grouped, structures_across()),
         (not grouped, small_structures(at_the_end=True)),
+        (_wanted(settings.cubes.when, policy.cube_filter), cube_filter()),
         (_wanted(settings.edges.when, policy.edge_filter), edge_filter()),
         (True, bounds()),
     )
