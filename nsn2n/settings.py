@@ -276,7 +276,7 @@ class CubeSettings:
     when: Literal["auto", "always", "never"] = option(
         "auto", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
     )
-    cubes: int = option(16, "Cubes in a group.", at_least=2, at_most=64)
+    cubes: int = option(12, "Cubes in a group.", at_least=2, at_most=64)
     noise_factor: float = option(
         1.0,
         "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "

@@ -24,11 +24,11 @@ __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 
 CUBE_PX = 4
 """Edge of the cubes, or as many slices as there are."""
-_STEP_SLICES, _STEP_PX = 2, 3
+_STEP_SLICES, _STEP_PX = 2, 2
 """Between the cubes for which groups are sought."""
 _REACH_SLICES, _REACH_PX = 2, 5
 """A group's cubes are displaced by no more than this."""
-_FREQUENCIES = 2
+_FREQUENCIES = 3
 """Cubes are compared by so many of the lowest frequencies along each axis."""
 _OUTSIDE = 1e6
 """Feature of places where no cube can be: nothing is similar to it."""

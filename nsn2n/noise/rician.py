@@ -18,7 +18,7 @@ from scipy import ndimage, special
 from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import BLOCK_PX
 
-__all__ = ["ChannelNoise", "channel_noise", "channel_noise_of", "rician_mean", "rician_sd", "without_bias"]
+__all__ = ["ChannelNoise", "block_means", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
 
 Float64Array = NDArray[np.float64]
 
@@ -75,7 +75,10 @@ class ChannelNoise(NamedTuple):
 
 
 def channel_noise(
-    noise_sd_blocks: Float32Array, volume_dhw: Float32Array, removed_sd_blocks: Float32Array
+    noise_sd_blocks: Float32Array,
+    volume_dhw: Float32Array,
+    removed_sd_blocks: Float32Array,
+    per_removed: float = _TAKEN_FOR_NOISE,
 ) -> ChannelNoise:
     """Return the noise of one channel from that of the magnitude, which is smaller at low signal.
 
@@ -88,12 +91,14 @@ def channel_noise(
     removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
         Robust sd of what was removed, as :func:`nsn2n.noise.level.block_sd` finds it. Neighbors that are far apart
         differ by tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
+    per_removed : float
+        Noise that there may be in tissue, per noise that was removed.
 
     Returns
     -------
     ChannelNoise
     """
-    means = _block_means(volume_dhw)
+    means = block_means(volume_dhw)
     present = noise_sd_blocks > 0
     ratio = np.divide(means, noise_sd_blocks, out=np.zeros(means.shape), where=present)
     reliable = ratio >= _RELIABLE_RATIO
@@ -107,28 +112,11 @@ def channel_noise(
     smooth = np.where(of_air < _AIR * smooth, np.maximum(of_air, smooth), smooth)
     of_tissue = present & reliable
     found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
-    in_tissue = min(_TAKEN_FOR_NOISE * float(found), 1.0)
+    in_tissue = min(per_removed * float(found), 1.0)
     return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
 
 
-def channel_noise_of(noise_sd_dhw: Float32Array, volume_dhw: Float32Array) -> Float32Array:
-    """Return the noise of one channel from that of each voxel, also where the volume is a part of a larger one.
-
-    Parameters
-    ----------
-    noise_sd_dhw : ndarray, shape (D, H, W), float32
-    volume_dhw : ndarray, same shape and unit
-        Denoised magnitude.
-
-    Returns
-    -------
-    ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
-    """
-    blocks = np.asarray(_block_means(noise_sd_dhw), dtype=np.float32)
-    return channel_noise(blocks, volume_dhw, blocks).blocks
-
-
-def _block_means(volume_dhw: Float32Array) -> Float64Array:
+def block_means(volume_dhw: Float32Array) -> Float64Array:
     """Mean of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
     depth, height, width = volume_dhw.shape
     rows, columns = -(-height // BLOCK_PX), -(-width // BLOCK_PX)

@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nsn2n._aliases import Float32Array
 from nsn2n.filters.cube_filter import filter_cubes
-from nsn2n.noise.level import noise_sd_slice
-from nsn2n.noise.rician import channel_noise_of
+from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.rician import block_means, channel_noise
+from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
 
 __all__ = ["cube_filter"]
+
+_TAKEN_FOR_NOISE = 1.3
+"""Noise that there may be in tissue, per noise that was removed so far: some is left. Neighbors that are far apart
+differ by tissue, which would be taken for noise."""
 
 
 def cube_filter() -> Stage:
@@ -22,13 +29,7 @@ def cube_filter() -> Stage:
 
 
 def _filter(state: PipelineState, clock: StageClock) -> PipelineState:
-    settings = state.settings.cubes
-    blocks = channel_noise_of(state.noise.sd, state.denoised)
-
-    def noise_sd(index: int) -> Float32Array:
-        channel_sd = noise_sd_slice(blocks[index], state.filled.shape[1:])
-        return np.asarray(np.maximum(channel_sd, state.noise.floor), dtype=np.float32)
-
+    settings, noise_sd = state.settings.cubes, _noise_sd(state)
     filter_cubes(
         state.filled,
         state.denoised,
@@ -41,3 +42,22 @@ def _filter(state: PipelineState, clock: StageClock) -> PipelineState:
         progress=clock.progress,
     )
     return state
+
+
+def _noise_sd(state: PipelineState) -> Callable[[int], Float32Array]:
+    """Return the noise of one channel by the index of a slice, shape (H, W)."""
+
+    def removed_sd(index: int) -> Float32Array:
+        usable = None if state.valid is None else state.valid[index]
+        return block_sd(state.filled[index] - state.denoised[index], usable)
+
+    # Not those of the noise map, of which a simulated copy has but a part.
+    blocks = np.asarray(block_means(state.noise.sd), dtype=np.float32)
+    removed = np.stack(for_each_slice(removed_sd, range(len(state.filled))))
+    channel = channel_noise(blocks, state.denoised, removed, _TAKEN_FOR_NOISE)
+
+    def noise_sd(index: int) -> Float32Array:
+        channel_sd = channel.in_tissue * noise_sd_slice(channel.blocks[index], state.filled.shape[1:])
+        return np.asarray(np.maximum(channel_sd, channel.in_tissue * state.noise.floor), dtype=np.float32)
+
+    return noise_sd
