@@ -42,6 +42,7 @@ def filter_cubes(
     cubes: int,
     noise_factor: float,
     share: float,
+    step_px: int = 2,
     valid: BoolArray | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -62,6 +63,8 @@ def filter_cubes(
         What the noise's power is multiplied by in the weights.
     share : float
         Weight of the denoised volume in its mean with what was filtered.
+    step_px : int
+        Between the cubes for which groups are sought: the more, the faster, and the less even.
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; cubes without any are not filtered.
     device : torch.device, optional
@@ -72,7 +75,7 @@ def filter_cubes(
     depth, *shape_hw = noisy_dhw.shape
     if min(shape_hw) < _LEAST_PX:
         return
-    grouped = Cubes(noisy_dhw.shape, noise_spectrum(noisy_dhw, noise_sd, CUBE_PX), cubes, device)
+    grouped = Cubes(noisy_dhw.shape, noise_spectrum(noisy_dhw, noise_sd, CUBE_PX), cubes, step_px, device)
     power = grouped.noise_power
 
     def noisy(index: int) -> Float32Array:

@@ -24,7 +24,7 @@ __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 
 CUBE_PX = 4
 """Edge of the cubes, or as many slices as there are."""
-_STEP_SLICES, _STEP_PX = 2, 2
+_STEP_SLICES = 2
 """Between the cubes for which groups are sought."""
 _REACH_SLICES, _REACH_PX = 2, 5
 """A group's cubes are displaced by no more than this."""
@@ -68,12 +68,19 @@ class Cubes:
         Power of the noise at each in-plane frequency of a cube, of mean 1.
     size : int
         Cubes in a group.
+    step_px : int
+        Between the cubes for which groups are sought, along rows and columns.
     device : torch.device, optional
         Where to compute; the CPU by default.
     """
 
     def __init__(
-        self, shape_dhw: Sequence[int], noise_power: Float32Array, size: int, device: torch.device | None = None
+        self,
+        shape_dhw: Sequence[int],
+        noise_power: Float32Array,
+        size: int,
+        step_px: int,
+        device: torch.device | None = None,
     ) -> None:
         self._depth, self._height, self._width = shape_dhw
         self._pixels = self._height * self._width
@@ -90,7 +97,7 @@ class Cubes:
         self._window = self._tensor(np.einsum("i,j,k->ijk", *windows).ravel())
         self._voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), self._pixels, self._width)
         positions = (self._depth - self._slices, self._height - CUBE_PX, self._width - CUBE_PX)
-        steps = (_STEP_SLICES, _STEP_PX, _STEP_PX)
+        steps = (_STEP_SLICES, step_px, step_px)
         self._grid = [sorted({*range(0, last, step), last}) for last, step in zip(positions, steps, strict=True)]
 
     def groups(self, guide: Slices, wanted: Callable[[slice], BoolArray]) -> Iterator[Group]:

@@ -21,10 +21,10 @@ __all__ = ["signal_shares"]
 _PX, _SLICES = 4.0, 1.0
 """Gaussian of the mean."""
 _REACH_SLICES = 2
-_DARK = (1.6, 2.0)
+_DARK = (1.6, 1.7)
 """Magnitudes in units of the noise: up to the first they count in the mean and are judged by it, from the second on they
 are tissue."""
-_SIGNAL = (1.05, 1.10)
+_SIGNAL = (1.06, 1.12)
 """Mean magnitude over that of noise alone: up to the first there is no signal, from the second on there is."""
 _FEW = 1e-3
 """Weight of dark voxels around one below which they tell nothing of it."""
