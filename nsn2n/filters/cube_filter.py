@@ -8,7 +8,7 @@ threshold and weights: Maggioni et al., IEEE Trans Image Process 22 (2013) 119-1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -17,17 +17,19 @@ from torch import Tensor
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.filters.block_matching import noise_spectrum
-from nsn2n.filters.cubes import CUBE_PX, Cubes
+from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
 
-__all__ = ["filter_cubes", "share_of_pilot"]
+__all__ = ["filter_cubes", "share_kept"]
 
 _THRESHOLD_SD = 2.7
 """Coefficients of a group below so many sd of the noise are left out of the first estimate."""
 _LEAST_PX = 2 * CUBE_PX
 _STANDS_OUT_PX = 0.7
-"""Gaussian under which what the filter takes from its pilot is judged,"""
+"""Gaussian under which what the filter takes is judged,"""
 _STANDS_OUT_SD = (0.4, 0.8)
 """in noise sd: from the first on a part of it comes back, from the second on all."""
+_DETAIL_PX = 3.0
+"""Its sign is that of what a slice has beyond its Gaussian mean of this sd."""
 _AROUND_PX = 3
 """With the rim of what stands out."""
 
@@ -98,31 +100,37 @@ def filter_cubes(
         if progress is not None:
             progress(done)
 
-    found = []
+    found: list[Group] = []
+
+    def groups() -> Iterator[Group]:
+        for group in grouped.groups(denoised, wanted):
+            found.append(group)
+            yield group
+
     pilot = np.empty_like(denoised_dhw)
-    groups = (found.append(group) or group for group in grouped.groups(denoised, wanted))  # type: ignore[func-returns-value]
-    for index, first_hw in grouped.filtered(groups, noisy, denoised, threshold):
+    for index, first_hw in grouped.filtered(groups(), noisy, denoised, threshold):
         pilot[index] = 0.5 * (first_hw + denoised(index))
         tell(0.7 * (index + 1) / depth)
     for index, filtered_hw in grouped.filtered(iter(found), noisy, pilot.__getitem__, weights):
-        taken = denoised(index) - filtered_hw
-        kept = np.maximum(share_of_pilot(taken), share) * taken
-        denoised_dhw[index] = (filtered_hw + kept) * noise_sd(index)
+        before = denoised(index)
+        kept = np.maximum(share_kept(before, filtered_hw), share)
+        denoised_dhw[index] = (filtered_hw + kept * (before - filtered_hw)) * noise_sd(index)
         tell(0.7 + 0.3 * (index + 1) / depth)
 
 
-def share_of_pilot(taken_hw: Float32Array) -> Float32Array:
-    """Return which part of what a filter took from its pilot comes back, shape (H, W).
+def share_kept(before_hw: Float32Array, filtered_hw: Float32Array) -> Float32Array:
+    """Return which part of what a filter took comes back, shape (H, W): of small structures that lost contrast.
 
     A spot of one slice is in one cube of its group alone, so that the filter lowers it. There the difference is of one
-    sign over several pixels.
+    sign over several pixels, that of the spot. What gained contrast stays as filtered.
 
     Parameters
     ----------
-    taken_hw : ndarray, shape (H, W), float32
+    before_hw, filtered_hw : ndarray, shape (H, W), float32
         In noise sd.
     """
     low, high = _STANDS_OUT_SD
-    coherent = np.abs(ndimage.gaussian_filter(taken_hw, _STANDS_OUT_PX))
-    part = np.clip((coherent - low) / (high - low), 0, 1)
+    coherent = ndimage.gaussian_filter(before_hw - filtered_hw, _STANDS_OUT_PX)
+    detail = ndimage.gaussian_filter(before_hw, _STANDS_OUT_PX) - ndimage.gaussian_filter(before_hw, _DETAIL_PX)
+    part = np.where(coherent * detail > 0, np.clip((np.abs(coherent) - low) / (high - low), 0, 1), 0)
     return np.asarray(ndimage.grey_dilation(part, size=_AROUND_PX), dtype=np.float32)

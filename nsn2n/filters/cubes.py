@@ -34,7 +34,7 @@ _OUTSIDE = 1e6
 """Feature of places where no cube can be: nothing is similar to it."""
 _WINDOW_BETA = 2.0
 """Of the Kaiser window: the middle of a cube counts more than its rim."""
-_GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 512, 2**13
+_GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
 _SLAB_VOXELS = 2**20
 """Slices are worked on together up to about this many voxels."""
 _LEAST_POWER = 1e-3
@@ -67,7 +67,7 @@ class Cubes:
     noise_power : ndarray, shape (4, 4), float32, > 0
         Power of the noise at each in-plane frequency of a cube, of mean 1.
     size : int
-        Cubes in a group.
+        Cubes in a group, or as many as there are.
     step_px : int
         Between the cubes for which groups are sought, along rows and columns.
     device : torch.device, optional
@@ -85,10 +85,14 @@ class Cubes:
         self._depth, self._height, self._width = shape_dhw
         self._pixels = self._height * self._width
         self._slices = min(CUBE_PX, self._depth)
-        self._size, self._device = size, device
+        # As many as there are around a cube in a corner, at least.
+        most = min(self._depth - self._slices, _REACH_SLICES) + 1
+        for edge in (self._height, self._width):
+            most *= min(edge - CUBE_PX, _REACH_PX) + 1
+        self._size, self._device = min(size, most), device
         along, in_plane = _cosines(self._slices), _cosines(CUBE_PX)
         self._in_cube = self._tensor(np.kron(along, np.kron(in_plane, in_plane)))
-        self._over_group = self._tensor(_cosines(size))
+        self._over_group = self._tensor(_cosines(self._size))
         self.noise_power = self._tensor(np.tile(noise_power.ravel(), self._slices))
         lowest = self._in_cube.reshape(self._slices, CUBE_PX, CUBE_PX, 1, self._slices, CUBE_PX, CUBE_PX)
         lowest = lowest / self.noise_power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()

@@ -55,11 +55,11 @@ def test_fits_share_what_is_left():
     clock = Clock([stage.cost for stage in listed], budget_s=200.0)
     first, draft, last = (index for index, stage in enumerate(listed) if stage.cost.fits)
 
-    # 11.3 passes: 1, 1.5 and 2.5 for the networks, 2 for each mean, 0.3 for the copy.
-    assert clock.stage(first).deadline(10.0) == pytest.approx(clock.started + (200 - 113) / 3, abs=1)
-    # 3 of them are behind it when the draft begins, 6.5 when the last one does.
-    assert clock.stage(draft).deadline(10.0) == pytest.approx(clock.started + (200 - 83) / 2, abs=1)
-    assert clock.stage(last).deadline(10.0) == pytest.approx(clock.started + 200 - 48, abs=1)
+    # 13.5 passes: 1, 1.5 and 2.5 for the networks, 2 for each mean, 0.3 for the copy, 0.7 and 1.5 for the cubes.
+    assert clock.stage(first).deadline(10.0) == pytest.approx(clock.started + (200 - 135) / 3, abs=1)
+    # 3 of them are behind it when the draft begins, 7.2 when the last one does.
+    assert clock.stage(draft).deadline(10.0) == pytest.approx(clock.started + (200 - 105) / 2, abs=1)
+    assert clock.stage(last).deadline(10.0) == pytest.approx(clock.started + 200 - 63, abs=1)
 
 
 def test_a_run_has_the_time_since_it_began():
