@@ -38,7 +38,7 @@ class ModalityPolicy:
     group_filter: bool = False
     """Filter groups of similar blocks over whole slices (`GroupSettings.when`), in place of that mean."""
     cube_filter: bool = False
-    """Filter groups of similar cubes after that mean (`CubeSettings.when`), for white noise and slices that are alike."""
+    """Filter groups of similar cubes after that mean (`CubeSettings.when`), where slices are alike."""
     coarse_mean: bool = False
     """Average the guided mean again in wider steps (`AverageSettings.coarse`). Filtered back projection leaves little
     noise of low frequency, so that what is coarse stands out and is recovered; blobs of noise in PET and in smoothed MR

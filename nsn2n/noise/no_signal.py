@@ -22,7 +22,7 @@ _PX, _SLICES = 4.0, 1.0
 """Gaussian of the mean."""
 _REACH_SLICES = 2
 _DARK = (1.6, 1.7)
-"""Magnitudes in units of the noise: up to the first they count in the mean and are judged by it, from the second on they
+"""Magnitudes in units of the noise: up to the first they count in the mean and are judged by it, from the second they
 are tissue."""
 _SIGNAL = (1.06, 1.12)
 """Mean magnitude over that of noise alone: up to the first there is no signal, from the second on there is."""
