@@ -115,10 +115,9 @@ class Cubes:
             Pixels of which cubes through those slices are filtered, shape (H, W).
         """
         last = self._depth - self._slices
-        span = [range(-reach, reach + 1) for reach in (_REACH_SLICES, _REACH_PX, _REACH_PX)]
-        row, column = self._width - CUBE_PX + 1 + 2 * _REACH_PX, 1
+        row = self._width - CUBE_PX + 1 + 2 * _REACH_PX
         plane = (self._height - CUBE_PX + 1 + 2 * _REACH_PX) * row
-        displacements = self._flat(*span, plane, row)
+        displacements = self._displacements(plane, row)
         for firsts in self._slabs():
             start, end = max(firsts[0] - _REACH_SLICES, 0), min(firsts[-1] + _REACH_SLICES, last)
             loaded = self._load(guide, slice(start, end + self._slices))
@@ -131,9 +130,9 @@ class Cubes:
             for first in firsts:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
                 own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
-                members = [self._similar(features, part, displacements) for part in own.split(self._at_once)]
+                members = [self._similar(features, part, displacements) for part in self._parts(own)]
                 if members:
-                    yield Group(first, rows * self._width + columns * column, torch.cat(members))
+                    yield Group(first, rows * self._width + columns, torch.cat(members))
 
     def filtered(
         self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
@@ -149,16 +148,13 @@ class Cubes:
             for again.
         shrinkage : callable
         """
-        span = [range(-reach, reach + 1) for reach in (_REACH_SLICES, _REACH_PX, _REACH_PX)]
-        displacements = self._flat(*span, self._pixels, self._width)
+        displacements = self._displacements(self._pixels, self._width)
         window = _Window(self._pixels, self._device)
         for group in groups:
             yield from self._finished(window, group.first_slice - _REACH_SLICES)
             window.load(min(group.first_slice + _REACH_SLICES + self._slices, self._depth), self._both(noisy, guide))
             base = (group.first_slice - window.first) * self._pixels
-            for places, members in zip(
-                group.places.split(self._at_once), group.members.split(self._at_once), strict=True
-            ):
+            for places, members in zip(self._parts(group.places), self._parts(group.members), strict=True):
                 first_voxels = places[:, None] + base + displacements[members.long()]
                 self._filter(window, first_voxels[..., None] + self._voxels, shrinkage)
         window.load(self._depth, self._both(noisy, guide))
@@ -204,10 +200,15 @@ class Cubes:
     def _load(self, slices: Slices, part: slice) -> Tensor:
         return self._tensor(np.stack([slices(index) for index in range(part.start, part.stop)])).ravel()
 
-    @property
-    def _at_once(self) -> int:
-        cuda = self._device is not None and self._device.type != "cpu"
-        return _GROUPS_AT_ONCE_CUDA if cuda else _GROUPS_AT_ONCE
+    def _parts(self, of_groups: Tensor) -> Sequence[Tensor]:
+        """What is worked on at once."""
+        at_once = _GROUPS_AT_ONCE if of_groups.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        return torch.split(of_groups, at_once) if len(of_groups) else ()
+
+    def _displacements(self, plane: int, row: int) -> Tensor:
+        """How far the cubes that a group may have are from its first one, where a slice has ``plane`` places."""
+        slices, in_plane = (range(-reach, reach + 1) for reach in (_REACH_SLICES, _REACH_PX))
+        return self._flat(slices, in_plane, in_plane, plane, row)
 
     def _flat(self, slices: range, rows: range, columns: range, plane: int, row: int) -> Tensor:
         """Numbers of voxels at all of these places, where a slice has ``plane`` of them and a row has ``row``."""
@@ -247,7 +248,7 @@ class _Window:
             values[done:].clone() for values in (self.noisy, self.guide, self.total, self.weight)
         )
         first, self.first = self.first, end
-        return [(first + index, slice_) for index, slice_ in enumerate(filtered.split(self._pixels))]
+        return [(first + index, slice_) for index, slice_ in enumerate(torch.split(filtered, self._pixels))]
 
 
 def _cosines(size: int) -> np.ndarray:
