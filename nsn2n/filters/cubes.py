@@ -26,10 +26,10 @@ CUBE_PX = 4
 """Edge of the cubes, or as many slices as there are."""
 _STEP_SLICES = 2
 """Between the cubes for which groups are sought."""
-_REACH_SLICES, _REACH_PX = 2, 5
+_REACH_SLICES, _REACH_PX = 2, 4
 """A group's cubes are displaced by no more than this."""
-_FREQUENCIES = 3
-"""Cubes are compared by so many of the lowest frequencies along each axis."""
+_HIGHEST_FREQUENCY, _HIGHEST_SUM = 2, 3
+"""Cubes are compared by the frequencies up to the first along each axis, and together up to the second."""
 _OUTSIDE = 1e6
 """Feature of places where no cube can be: nothing is similar to it."""
 _WINDOW_BETA = 2.0
@@ -96,7 +96,9 @@ class Cubes:
         self.noise_power = self._tensor(np.tile(noise_power.ravel(), self._slices))
         lowest = self._in_cube.reshape(self._slices, CUBE_PX, CUBE_PX, 1, self._slices, CUBE_PX, CUBE_PX)
         lowest = lowest / self.noise_power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()
-        self._kernels = lowest[:_FREQUENCIES, :_FREQUENCIES, :_FREQUENCIES].flatten(0, 2)
+        frequencies = np.indices((self._slices, CUBE_PX, CUBE_PX)).reshape(3, -1)
+        compared = (frequencies.max(axis=0) <= _HIGHEST_FREQUENCY) & (frequencies.sum(axis=0) <= _HIGHEST_SUM)
+        self._kernels = lowest.flatten(0, 2)[torch.from_numpy(np.flatnonzero(compared)).to(device)]
         windows = [np.kaiser(edge, _WINDOW_BETA) for edge in (self._slices, CUBE_PX, CUBE_PX)]
         self._window = self._tensor(np.einsum("i,j,k->ijk", *windows).ravel())
         self._voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), self._pixels, self._width)

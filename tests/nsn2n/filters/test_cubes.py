@@ -58,10 +58,10 @@ def test_groups_hold_what_is_similar():
     cubes = Cubes(guide.shape, WHITE, 8, 3)
 
     for group in cubes.groups(guide.astype(np.float32).__getitem__, lambda _: np.ones((40, 40), bool)):
-        columns = group.members.long() % 11 - 5
+        columns = group.members.long() % 9 - 4
 
         assert (columns == 0).all()
-        assert (group.members[:, 0] == 2 * 121 + 5 * 11 + 5).all()
+        assert (group.members[:, 0] == 2 * 81 + 4 * 9 + 4).all()
 
 
 def test_the_mean_of_a_group_has_less_noise_than_a_cube():
@@ -78,7 +78,7 @@ def test_where_no_cube_is_wanted_the_guide_stays():
 
     result = filtered(noisy, guide, all_of_it, wanted=wanted)
 
-    # A cube that begins among the wanted pixels may have similar ones 5 pixels away.
+    # A cube that begins among the wanted pixels may have similar ones 4 pixels away.
     np.testing.assert_array_equal(result[:, :, 28:], guide[:, :, 28:].astype(np.float32))
     np.testing.assert_allclose(result[:, :, :20], noisy[:, :, :20], atol=1e-4)
 
