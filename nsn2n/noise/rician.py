@@ -105,7 +105,10 @@ def channel_noise(
     from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
     # Never more than the noise would allow if there were no signal: some scanners suppress the background.
     without_signal = noise_sd_blocks / _SD[0]
-    channel = np.where(reliable, from_tissue, np.minimum(without_signal, _carried(from_tissue, reliable)))
+    # At the border of tissue the noise of air is mixed in.
+    inside = ndimage.binary_erosion(reliable, np.ones((1, 3, 3)), border_value=1)
+    carried = _carried(from_tissue, inside if inside.any() else reliable)
+    channel = np.where(reliable, from_tissue, np.minimum(without_signal, carried))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
     # In air the mean tells the noise better than its sd does.
     of_air = means / _MEAN[0]
