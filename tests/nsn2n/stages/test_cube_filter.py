@@ -49,7 +49,6 @@ def test_what_neighbors_differ_by_is_not_taken_for_noise(make_state, run_stage):
 
 def test_a_part_of_a_volume_is_filtered_by_the_noise_of_that_part(make_state, run_stage):
     noise = np.random.default_rng(0).normal(0, 5, (6, 48, 80)).astype(np.float32)
-    noise[:, :, 40:] *= 1.5
     whole = make_state(300 + noise, denoised=300 + 0.2 * noise)
     part = np.s_[:, 8:, 30:]
     local = replace(whole.noise, sd=np.ascontiguousarray(whole.noise.sd[part]))
