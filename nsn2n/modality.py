@@ -37,6 +37,8 @@ class ModalityPolicy:
     """Take the nonlocal mean that the fit guides (`AverageSettings.when`). In CT it takes faint detail too."""
     group_filter: bool = False
     """Filter groups of similar blocks over whole slices (`GroupSettings.when`), in place of that mean."""
+    cube_filter: bool = False
+    """Filter groups of similar cubes after that mean (`CubeSettings.when`), where slices are alike."""
     coarse_mean: bool = False
     """Average the guided mean again in wider steps (`AverageSettings.coarse`). Filtered back projection leaves little
     noise of low frequency, so that what is coarse stands out and is recovered; blobs of noise in PET and in smoothed MR
@@ -90,6 +92,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         frame_type_sequence="CTImageFrameTypeSequence",
     ),
     Modality.MR: ModalityPolicy(
+        cube_filter=True,
         multislice_fit=True,
         rician_mean=True,
         rescale_may_be_absent=True,

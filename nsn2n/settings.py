@@ -18,6 +18,7 @@ from nsn2n.runtime.config_loading import check_bounds, option, shown, updated_fr
 __all__ = [
     "PRESETS",
     "AverageSettings",
+    "CubeSettings",
     "EdgeSettings",
     "FitSettings",
     "GroupSettings",
@@ -268,6 +269,34 @@ class GroupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CubeSettings:
+    """The filter of groups of similar cubes of 4 x 4 x 4 voxels (:mod:`nsn2n.filters.cube_filter`), which lowers the
+    noise that is left, above all at edges. Not in the paper."""
+
+    when: Literal["auto", "always", "never"] = option(
+        "auto", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
+    )
+    cubes: int = option(12, "Cubes in a group.", at_least=2, at_most=64)
+    noise_factor: float = option(
+        1.0,
+        "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "
+        "kept, and of the noise.",
+        above=0,
+        at_most=4,
+    )
+    share: float = option(
+        0.2,
+        "Weight of what there was before in its mean with what was filtered; it is more where the two differ by a "
+        "small structure, as by a spot of one slice.",
+        at_least=0,
+        at_most=1,
+    )
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "cubes.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
     """The filter of groups of similar blocks that lowers the noise at edges (:mod:`nsn2n.filters.edge_filter`). Not in
     the paper."""
@@ -445,6 +474,7 @@ class Settings:
     fit: FitSettings = field(default_factory=FitSettings)
     average: AverageSettings = field(default_factory=AverageSettings)
     groups: GroupSettings = field(default_factory=GroupSettings)
+    cubes: CubeSettings = field(default_factory=CubeSettings)
     edges: EdgeSettings = field(default_factory=EdgeSettings)
     refit: RefitSettings = field(default_factory=RefitSettings)
     structure: StructureSettings = field(default_factory=StructureSettings)
@@ -502,6 +532,7 @@ PRESETS: Mapping[str, Settings] = {
     "fast": Settings(
         preset="fast",
         fit=FitSettings(steps=150, stop_gain=None),
+        cubes=CubeSettings(when="never"),
         refit=RefitSettings(when="never"),
     ),
     # Zhou et al., arXiv 2411.10831; learning rate, decay, crops, batch, epochs, tau and the weights of the terms as
@@ -521,6 +552,7 @@ PRESETS: Mapping[str, Settings] = {
         ),
         average=AverageSettings(when="never"),
         groups=GroupSettings(when="never"),
+        cubes=CubeSettings(when="never"),
         edges=EdgeSettings(when="never"),
         refit=RefitSettings(when="never"),
         rician=False,

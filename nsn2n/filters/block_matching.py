@@ -213,7 +213,9 @@ def filtered_slices(
             yield finished, groups.result(finished)
 
 
-def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array]) -> Float32Array:
+def noise_spectrum(
+    noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array], block_px: int = BLOCK_PX
+) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
 
     From differences of neighboring slices, the median over blocks, as edges are in few; white where none is of use.
@@ -224,23 +226,25 @@ def noise_spectrum(noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Arr
         D >= 2.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    block_px : int
+        Edge of the blocks, and of the result.
     """
     powers = []
     for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
         sd = np.hypot(noise_sd(index), noise_sd(index + 1))
-        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd))
+        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
     power = np.concatenate(powers)
     mean = power.mean(axis=(1, 2))
     power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
     if not len(power):
-        return np.ones((BLOCK_PX, BLOCK_PX), np.float32)
+        return np.ones((block_px, block_px), np.float32)
     spectrum = np.median(power, axis=0)
     return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
 
 
-def _block_powers(image_hw: Float32Array) -> Float32Array:
-    """Squares of the cosine transform of each block, shape (blocks, 8, 8)."""
-    rows, columns = (size // BLOCK_PX for size in image_hw.shape)
-    cut = image_hw[: rows * BLOCK_PX, : columns * BLOCK_PX]
-    blocks = cut.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX)
+def _block_powers(image_hw: Float32Array, block_px: int) -> Float32Array:
+    """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
+    rows, columns = (size // block_px for size in image_hw.shape)
+    cut = image_hw[: rows * block_px, : columns * block_px]
+    blocks = cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
     return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)

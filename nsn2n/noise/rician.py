@@ -18,7 +18,7 @@ from scipy import ndimage, special
 from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import BLOCK_PX
 
-__all__ = ["ChannelNoise", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
+__all__ = ["ChannelNoise", "block_means", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
 
 Float64Array = NDArray[np.float64]
 
@@ -31,6 +31,9 @@ with the signal to tell one from the other."""
 
 _TAKEN_FOR_NOISE = 1.1
 """Noise that there may be in tissue, per noise that was removed: some is left."""
+
+_AIR = 1.1
+"""Mean magnitude, over that of noise alone as its sd tells it, up to which a block is air."""
 
 _TISSUE_RATIOS = (2.0, 4.0)
 """From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
@@ -72,7 +75,10 @@ class ChannelNoise(NamedTuple):
 
 
 def channel_noise(
-    noise_sd_blocks: Float32Array, volume_dhw: Float32Array, removed_sd_blocks: Float32Array
+    noise_sd_blocks: Float32Array,
+    volume_dhw: Float32Array,
+    removed_sd_blocks: Float32Array,
+    per_removed: float = _TAKEN_FOR_NOISE,
 ) -> ChannelNoise:
     """Return the noise of one channel from that of the magnitude, which is smaller at low signal.
 
@@ -85,30 +91,44 @@ def channel_noise(
     removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
         Robust sd of what was removed, as :func:`nsn2n.noise.level.block_sd` finds it. Neighbors that are far apart
         differ by tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
+    per_removed : float
+        Noise that there may be in tissue, per noise that was removed.
 
     Returns
     -------
     ChannelNoise
     """
-    _, rows, columns = noise_sd_blocks.shape
-    depth, height, width = volume_dhw.shape
-    means = np.empty(noise_sd_blocks.shape, dtype=np.float64)
-    pad = ((0, rows * BLOCK_PX - height), (0, columns * BLOCK_PX - width))
-    for index in range(depth):
-        padded = np.pad(volume_dhw[index], pad, mode="symmetric")
-        means[index] = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(1, 3))
+    means = block_means(volume_dhw)
     present = noise_sd_blocks > 0
     ratio = np.divide(means, noise_sd_blocks, out=np.zeros(means.shape), where=present)
     reliable = ratio >= _RELIABLE_RATIO
     from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
     # Never more than the noise would allow if there were no signal: some scanners suppress the background.
     without_signal = noise_sd_blocks / _SD[0]
-    channel = np.where(reliable, from_tissue, np.minimum(without_signal, _carried(from_tissue, reliable)))
+    # At the border of tissue the noise of air is mixed in.
+    inside = ndimage.binary_erosion(reliable, np.ones((1, 3, 3)), border_value=1)
+    carried = _carried(from_tissue, inside if inside.any() else reliable)
+    channel = np.where(reliable, from_tissue, np.minimum(without_signal, carried))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
+    # In air the mean tells the noise better than its sd does.
+    of_air = means / _MEAN[0]
+    smooth = np.where(of_air < _AIR * smooth, np.maximum(of_air, smooth), smooth)
     of_tissue = present & reliable
     found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
-    in_tissue = min(_TAKEN_FOR_NOISE * float(found), 1.0)
+    in_tissue = min(per_removed * float(found), 1.0)
     return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
+
+
+def block_means(volume_dhw: Float32Array) -> Float64Array:
+    """Mean of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
+    depth, height, width = volume_dhw.shape
+    rows, columns = -(-height // BLOCK_PX), -(-width // BLOCK_PX)
+    means = np.empty((depth, rows, columns), dtype=np.float64)
+    pad = ((0, rows * BLOCK_PX - height), (0, columns * BLOCK_PX - width))
+    for index in range(depth):
+        padded = np.pad(volume_dhw[index], pad, mode="symmetric")
+        means[index] = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(1, 3))
+    return means
 
 
 def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:

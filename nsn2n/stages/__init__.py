@@ -12,6 +12,7 @@ from nsn2n.settings import Settings
 from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
 from nsn2n.stages.contrast_kept import contrast_kept
+from nsn2n.stages.cube_filter import cube_filter
 from nsn2n.stages.edge_filter import edge_filter
 from nsn2n.stages.group_filter import group_filter
 from nsn2n.stages.guided_mean import guided_mean
@@ -43,6 +44,7 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
     averages = _wanted(settings.average.when, policy.guided_mean)
     grouped = _wanted(settings.groups.when, policy.group_filter)
     fits_again = _wanted(settings.refit.when, policy.multislice_fit)
+    cubed = _wanted(settings.cubes.when, policy.cube_filter)
     drafts = fits_again and settings.refit.draft_steps > 0
     coarse = _wanted(settings.average.coarse, policy.coarse_mean)
     first_of_two = fits_again and starts_from_bundle(settings.network, settings.refit.slices)
@@ -53,6 +55,7 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (drafts, draft_fit()),
         (drafts and averages, mean[1]),
         (drafts, mixing()),
+        (drafts and cubed, cube_filter(draft=True)),
         (True, final_fit()),
     )
     fits = _those_wanted(
@@ -66,6 +69,7 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         # The filter of groups gives back what is faint; a hard test after it would leave ragged patches.
         (not grouped, structures_across()),
         (not grouped, small_structures(at_the_end=True)),
+        (cubed, cube_filter()),
         (_wanted(settings.edges.when, policy.edge_filter), edge_filter()),
         (True, bounds()),
     )

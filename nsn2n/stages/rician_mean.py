@@ -10,6 +10,7 @@ import numpy as np
 
 from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.no_signal import signal_shares
 from nsn2n.noise.rician import channel_noise, without_bias
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stages.clock import StageClock
@@ -36,7 +37,10 @@ def _subtract(state: PipelineState, clock: StageClock) -> PipelineState:
 
     removed_sd_blocks = np.stack(for_each_slice(removed_sd, range(len(denoised))))
     channel = channel_noise(state.noise.blocks, denoised, removed_sd_blocks)
-    for index, blocks_hw in enumerate(channel.blocks):
-        channel_sd = noise_sd_slice(blocks_hw, denoised.shape[1:])
-        denoised[index] = without_bias(denoised[index], channel_sd, channel.in_tissue)
+
+    def channel_sd(index: int) -> Float32Array:
+        return noise_sd_slice(channel.blocks[index], denoised.shape[1:])
+
+    for index, share_hw in enumerate(signal_shares(denoised, channel_sd)):
+        denoised[index] = share_hw * without_bias(denoised[index], channel_sd(index), channel.in_tissue)
     return state.measuring(rician_bias_taken=True)

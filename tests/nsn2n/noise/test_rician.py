@@ -97,3 +97,11 @@ def test_a_masked_background_has_no_noise() -> None:
     channel = channel_noise(blocks, np.full((4, 20, 40), 100, np.float32), blocks).blocks
     np.testing.assert_array_equal(channel[:, :, :2], 0)
     np.testing.assert_allclose(channel[:, :, 2], 5.0, rtol=0.01)
+
+
+@pytest.mark.parametrize(("mean", "expected"), [(1.05, 1.05), (1.2, 1.0), (0.9, 1.0)])
+def test_in_air_the_mean_tells_the_noise_where_it_is_near_what_the_sd_tells(mean: float, expected: float) -> None:
+    blocks = np.full((4, 3, 4), 5.0 * np.sqrt(2 - np.pi / 2), np.float32)
+    air = np.full((4, 48, 64), 5.0 * np.sqrt(np.pi / 2) * mean, np.float32)
+
+    np.testing.assert_allclose(channel_noise(blocks, air, blocks).blocks, 5.0 * expected, rtol=1e-3)

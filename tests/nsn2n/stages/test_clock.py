@@ -55,11 +55,12 @@ def test_fits_share_what_is_left():
     clock = Clock([stage.cost for stage in listed], budget_s=200.0)
     first, draft, last = (index for index, stage in enumerate(listed) if stage.cost.fits)
 
-    # 11.8 passes: 1, 1.5 and 2.5 for the networks, 2 for each mean, 0.3 for the copy, 0.5 for the discs.
-    assert clock.stage(first).deadline(10.0) == pytest.approx(clock.started + (200 - 118) / 3, abs=1)
-    # 3 of them are behind it when the draft begins, 6.5 when the last one does.
-    assert clock.stage(draft).deadline(10.0) == pytest.approx(clock.started + (200 - 88) / 2, abs=1)
-    assert clock.stage(last).deadline(10.0) == pytest.approx(clock.started + 200 - 53, abs=1)
+    # 14 passes: 1, 1.5 and 2.5 for the networks, 2 for each mean, 0.3 for the copy, 0.7 and 1.5 for the cubes, 0.5 for
+    # the discs.
+    assert clock.stage(first).deadline(10.0) == pytest.approx(clock.started + (200 - 140) / 3, abs=1)
+    # 3 of them are behind it when the draft begins, 7.2 when the last one does.
+    assert clock.stage(draft).deadline(10.0) == pytest.approx(clock.started + (200 - 110) / 2, abs=1)
+    assert clock.stage(last).deadline(10.0) == pytest.approx(clock.started + 200 - 68, abs=1)
 
 
 def test_a_run_has_the_time_since_it_began():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from nsn2n.modality import Modality, policy_of
-from nsn2n.settings import AverageSettings, EdgeSettings, GroupSettings, RefitSettings, Settings, preset
+from nsn2n.settings import AverageSettings, CubeSettings, EdgeSettings, GroupSettings, RefitSettings, Settings, preset
 from nsn2n.stages import stages, stages_without_noise
 
 FIRST = ["neighbor fit", "small structures"]
@@ -20,6 +20,7 @@ SECOND = [*SECOND_FIT, *COPY, *MEAN, "mixing"]
 ONE_FIT = [FIRST[0], *COPY, FIRST[1]]
 RECOVERY = ["structures across slices", "small structures at the end"]
 GROUPS = ["group filter"]
+CUBES = ["cube filter"]
 EDGES = ["edge filter"]
 LAST = ["bounds", "contrast kept", "structure check"]
 RICIAN = ["Rician mean"]
@@ -29,10 +30,10 @@ END = ["invalid voxels"]
 @pytest.mark.parametrize(
     ("settings", "modality", "expected"),
     [
-        (preset("default"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("default"), "MR", [*FIRST, *MEAN, *DRAFT, *CUBES, *SECOND, *RECOVERY, *CUBES, *LAST, *RICIAN, *END]),
         (preset("default"), "CT", [*FIRST[:1], *TISSUE, *COPY, *GROUPS, *LAST, *END]),
         (preset("smooth"), "CT", [*ONE_FIT, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
-        (preset("smooth"), "MR", [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END]),
+        (preset("smooth"), "MR", [*FIRST, *MEAN, *DRAFT, *CUBES, *SECOND, *RECOVERY, *CUBES, *LAST, *RICIAN, *END]),
         (preset("default"), "PT", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("default"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("smooth"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
@@ -54,18 +55,24 @@ END = ["invalid voxels"]
         (
             Settings(refit=RefitSettings(renew_at=0)),
             "MR",
-            [*FIRST, *MEAN, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
+            [*FIRST, *MEAN, *SECOND, *RECOVERY, *CUBES, *LAST, *RICIAN, *END],
         ),
         (
             Settings(refit=RefitSettings(renew_at=0.3, steps=3)),
             "MR",
-            [*FIRST, *MEAN, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
+            [*FIRST, *MEAN, *SECOND, *RECOVERY, *CUBES, *LAST, *RICIAN, *END],
         ),
         (
             Settings(average=AverageSettings(when="never")),
             "MR",
-            [*FIRST, *DRAFT[::2], *SECOND_FIT, *COPY, "mixing", *RECOVERY, *LAST, *RICIAN, *END],
+            [*FIRST, *DRAFT[::2], *CUBES, *SECOND_FIT, *COPY, "mixing", *RECOVERY, *CUBES, *LAST, *RICIAN, *END],
         ),
+        (
+            Settings(cubes=CubeSettings(when="never")),
+            "MR",
+            [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *LAST, *RICIAN, *END],
+        ),
+        (Settings(cubes=CubeSettings(when="always")), None, [*ONE_FIT, *MEAN, *RECOVERY, *CUBES, *LAST, *END]),
         (Settings(strength=0.5), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END, "blending"]),
     ],
 )
@@ -80,13 +87,16 @@ def test_what_takes_time_says_so():
     costs = {stage.name: stage.cost for stage in stages(everything, Modality.MR)}
 
     assert {name for name, cost in costs.items() if cost.fits} == {FIRST[0], DRAFT[0], SECOND[0]}
-    take_time = {FIRST[0], DRAFT[0], SECOND[0], *TISSUE, *COPY, *MEAN, *GROUPS, *EDGES, LAST[1]}
+    take_time = {FIRST[0], DRAFT[0], SECOND[0], *TISSUE, *COPY, *MEAN, *GROUPS, *CUBES, *EDGES, LAST[1]}
     assert {name for name, cost in costs.items() if cost.progress} == take_time
     assert all(bool(cost.progress) == bool(cost.passes) for cost in costs.values())
 
 
 AUTO = Settings(
-    average=AverageSettings(when="auto"), groups=GroupSettings(when="auto"), edges=EdgeSettings(when="auto")
+    average=AverageSettings(when="auto"),
+    groups=GroupSettings(when="auto"),
+    cubes=CubeSettings(when="auto"),
+    edges=EdgeSettings(when="auto"),
 )
 
 
@@ -97,6 +107,7 @@ def test_where_settings_say_auto_the_policy_decides(modality):
 
     assert ("guided mean" in names) == policy.guided_mean
     assert ("group filter" in names) == policy.group_filter
+    assert ("cube filter" in names) == policy.cube_filter
     assert ("edge filter" in names) == policy.edge_filter
     assert ("multislice fit" in names) == policy.multislice_fit
     assert ("Rician mean" in names) == policy.rician_mean

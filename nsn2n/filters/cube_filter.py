@@ -1,0 +1,136 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Filters groups of similar cubes: a threshold, then Wiener weights from its result and a denoised volume together.
+
+A fit and a threshold of transformed groups err in different ways: their mean is a better pilot than either. Source of
+threshold and weights: Maggioni et al., IEEE Trans Image Process 22 (2013) 119-133 (BM4D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.filters.block_matching import noise_spectrum
+from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
+
+__all__ = ["filter_cubes", "share_kept"]
+
+_THRESHOLD_SD = 2.7
+"""Coefficients of a group below so many sd of the noise are left out of the first estimate."""
+_LEAST_PX = 2 * CUBE_PX
+_STANDS_OUT_PX = 0.7
+"""Gaussian under which what the filter takes is judged,"""
+_STANDS_OUT_SD = (0.4, 0.8)
+"""in noise sd: from the first on a part of it comes back, from the second on all."""
+_DETAIL_PX = 3.0
+"""Its sign is that of what a slice has beyond its Gaussian mean of this sd."""
+_AROUND_PX = 3
+"""With the rim of what stands out."""
+
+SliceOf = Callable[[int], Float32Array]
+
+
+def filter_cubes(
+    noisy_dhw: Float32Array,
+    denoised_dhw: Float32Array,
+    noise_sd: SliceOf,
+    *,
+    cubes: int,
+    noise_factor: float,
+    share: float,
+    step_px: int = 2,
+    valid: BoolArray | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Replace a denoised volume by what the filter makes of the noisy one with it, in place.
+
+    Parameters
+    ----------
+    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+        D >= 2. Slices of fewer than 8 rows or columns stay as they are.
+    denoised_dhw : ndarray, same shape and unit
+        Overwritten.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    cubes : int
+        In a group.
+    noise_factor : float
+        What the noise's power is multiplied by in the weights.
+    share : float
+        Weight of the denoised volume in its mean with what was filtered.
+    step_px : int
+        Between the cubes for which groups are sought: the more, the faster, and the less even.
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; cubes without any are not filtered.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    progress : callable, optional
+        Called with the fraction done.
+    """
+    depth, *shape_hw = noisy_dhw.shape
+    if min(shape_hw) < _LEAST_PX:
+        return
+    grouped = Cubes(noisy_dhw.shape, noise_spectrum(noisy_dhw, noise_sd, CUBE_PX), cubes, step_px, device)
+    power = grouped.noise_power
+
+    def noisy(index: int) -> Float32Array:
+        return np.asarray(noisy_dhw[index] / noise_sd(index))
+
+    def denoised(index: int) -> Float32Array:
+        return np.asarray(denoised_dhw[index] / noise_sd(index))
+
+    def wanted(slices: slice) -> BoolArray:
+        return np.ones(shape_hw, bool) if valid is None else np.asarray(valid[slices].any(axis=0))
+
+    def threshold(of_noisy: Tensor, _: Tensor) -> Tensor:
+        return (of_noisy.square() > _THRESHOLD_SD**2 * power).float()
+
+    def weights(_: Tensor, of_pilot: Tensor) -> Tensor:
+        wanted_power = of_pilot.square()
+        return wanted_power / (wanted_power + noise_factor * power)
+
+    def tell(done: float) -> None:
+        if progress is not None:
+            progress(done)
+
+    found: list[Group] = []
+
+    def groups() -> Iterator[Group]:
+        for group in grouped.groups(denoised, wanted):
+            found.append(group)
+            yield group
+
+    pilot = np.empty_like(denoised_dhw)
+    for index, first_hw in grouped.filtered(groups(), noisy, denoised, threshold):
+        pilot[index] = 0.5 * (first_hw + denoised(index))
+        tell(0.7 * (index + 1) / depth)
+    for index, filtered_hw in grouped.filtered(iter(found), noisy, pilot.__getitem__, weights):
+        before = denoised(index)
+        kept = np.maximum(share_kept(before, filtered_hw), share)
+        denoised_dhw[index] = (filtered_hw + kept * (before - filtered_hw)) * noise_sd(index)
+        tell(0.7 + 0.3 * (index + 1) / depth)
+
+
+def share_kept(before_hw: Float32Array, filtered_hw: Float32Array) -> Float32Array:
+    """Return which part of what a filter took comes back, shape (H, W): of small structures that lost contrast.
+
+    A spot of one slice is in one cube of its group alone, so that the filter lowers it. There the difference is of one
+    sign over several pixels, that of the spot. What gained contrast stays as filtered.
+
+    Parameters
+    ----------
+    before_hw, filtered_hw : ndarray, shape (H, W), float32
+        In noise sd.
+    """
+    low, high = _STANDS_OUT_SD
+    coherent = ndimage.gaussian_filter(before_hw - filtered_hw, _STANDS_OUT_PX)
+    detail = ndimage.gaussian_filter(before_hw, _STANDS_OUT_PX) - ndimage.gaussian_filter(before_hw, _DETAIL_PX)
+    part = np.where(coherent * detail > 0, np.clip((np.abs(coherent) - low) / (high - low), 0, 1), 0)
+    return np.asarray(ndimage.grey_dilation(part, size=_AROUND_PX), dtype=np.float32)

@@ -1,0 +1,257 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of similar cubes of a volume: how they are found, shrunk and put back.
+
+Where slices lie as close as pixels, a small cube has many that are like it: along an edge, and in the slices around.
+The cubes of a group are transformed together, in four dimensions. Source: Maggioni et al., IEEE Trans Image Process 22
+(2013) 119-133 (BM4D); here a denoised volume says which cubes are similar, so that they are sought once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import fft
+from torch import Tensor
+
+from nsn2n._aliases import BoolArray, Float32Array
+
+__all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
+
+CUBE_PX = 4
+"""Edge of the cubes, or as many slices as there are."""
+_STEP_SLICES = 2
+"""Between the cubes for which groups are sought."""
+_REACH_SLICES, _REACH_PX = 2, 4
+"""A group's cubes are displaced by no more than this."""
+_HIGHEST_FREQUENCY, _HIGHEST_SUM = 2, 3
+"""Cubes are compared by the frequencies up to the first along each axis, and together up to the second."""
+_OUTSIDE = 1e6
+"""Feature of places where no cube can be: nothing is similar to it."""
+_WINDOW_BETA = 2.0
+"""Of the Kaiser window: the middle of a cube counts more than its rim."""
+_GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
+_SLAB_VOXELS = 2**20
+"""Slices are worked on together up to about this many voxels."""
+_LEAST_POWER = 1e-3
+"""Of the noise that is left in a group: nothing is divided by less."""
+
+Shrinkage = Callable[[Tensor, Tensor], Tensor]
+"""From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the share of each that stays."""
+Slices = Callable[[int], Float32Array]
+"""The slice with that index, shape (H, W), in noise sd."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The groups of some places in a volume."""
+
+    first_slice: int
+    places: Tensor
+    """First voxels of the cubes for which groups were sought, counted from the first slice, shape (groups,)."""
+    members: Tensor
+    """The similar cubes, by the number of their displacement, shape (groups, cubes), int16."""
+
+
+class Cubes:
+    """Finds groups of similar cubes in a volume and filters them.
+
+    Parameters
+    ----------
+    shape_dhw : sequence of 3 ints
+        Of the volume; 2 slices, 8 rows and 8 columns at least.
+    noise_power : ndarray, shape (4, 4), float32, > 0
+        Power of the noise at each in-plane frequency of a cube, of mean 1.
+    size : int
+        Cubes in a group, or as many as there are.
+    step_px : int
+        Between the cubes for which groups are sought, along rows and columns.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+    """
+
+    def __init__(
+        self,
+        shape_dhw: Sequence[int],
+        noise_power: Float32Array,
+        size: int,
+        step_px: int,
+        device: torch.device | None = None,
+    ) -> None:
+        self._depth, self._height, self._width = shape_dhw
+        self._pixels = self._height * self._width
+        self._slices = min(CUBE_PX, self._depth)
+        # As many as there are around a cube in a corner, at least.
+        most = min(self._depth - self._slices, _REACH_SLICES) + 1
+        for edge in (self._height, self._width):
+            most *= min(edge - CUBE_PX, _REACH_PX) + 1
+        self._size, self._device = min(size, most), device
+        along, in_plane = _cosines(self._slices), _cosines(CUBE_PX)
+        self._in_cube = self._tensor(np.kron(along, np.kron(in_plane, in_plane)))
+        self._over_group = self._tensor(_cosines(self._size))
+        self.noise_power = self._tensor(np.tile(noise_power.ravel(), self._slices))
+        lowest = self._in_cube.reshape(self._slices, CUBE_PX, CUBE_PX, 1, self._slices, CUBE_PX, CUBE_PX)
+        lowest = lowest / self.noise_power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()
+        frequencies = np.indices((self._slices, CUBE_PX, CUBE_PX)).reshape(3, -1)
+        compared = (frequencies.max(axis=0) <= _HIGHEST_FREQUENCY) & (frequencies.sum(axis=0) <= _HIGHEST_SUM)
+        self._kernels = lowest.flatten(0, 2)[torch.from_numpy(np.flatnonzero(compared)).to(device)]
+        windows = [np.kaiser(edge, _WINDOW_BETA) for edge in (self._slices, CUBE_PX, CUBE_PX)]
+        self._window = self._tensor(np.einsum("i,j,k->ijk", *windows).ravel())
+        self._voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), self._pixels, self._width)
+        positions = (self._depth - self._slices, self._height - CUBE_PX, self._width - CUBE_PX)
+        steps = (_STEP_SLICES, step_px, step_px)
+        self._grid = [sorted({*range(0, last, step), last}) for last, step in zip(positions, steps, strict=True)]
+
+    def groups(self, guide: Slices, wanted: Callable[[slice], BoolArray]) -> Iterator[Group]:
+        """Yield the groups of similar cubes of a volume, slab by slab.
+
+        Parameters
+        ----------
+        guide : callable
+            The slices of the volume that is compared.
+        wanted : callable
+            Pixels of which cubes through those slices are filtered, shape (H, W).
+        """
+        last = self._depth - self._slices
+        row = self._width - CUBE_PX + 1 + 2 * _REACH_PX
+        plane = (self._height - CUBE_PX + 1 + 2 * _REACH_PX) * row
+        displacements = self._displacements(plane, row)
+        for firsts in self._slabs():
+            start, end = max(firsts[0] - _REACH_SLICES, 0), min(firsts[-1] + _REACH_SLICES, last)
+            loaded = self._load(guide, slice(start, end + self._slices))
+            # TensorFloat-32 would blur the small differences of large values, by which similar cubes are found.
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                features = F.conv3d(loaded.reshape(1, 1, -1, self._height, self._width), self._kernels)[0]
+            before = start - (firsts[0] - _REACH_SLICES)
+            after = firsts[-1] + _REACH_SLICES - end
+            features = F.pad(features, (_REACH_PX,) * 4 + (before, after), value=_OUTSIDE).flatten(1).T.contiguous()
+            for first in firsts:
+                rows, columns = self._places(wanted(slice(first, first + self._slices)))
+                own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
+                members = [self._similar(features, part, displacements) for part in self._parts(own)]
+                if members:
+                    yield Group(first, rows * self._width + columns, torch.cat(members))
+
+    def filtered(
+        self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
+    ) -> Iterator[tuple[int, Float32Array]]:
+        """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+
+        Parameters
+        ----------
+        groups : iterator of Group
+            In the order of slices.
+        noisy, guide : callable
+            Slices of the volumes; where no group has a cube the guide stays. A slice that has been yielded is not asked
+            for again.
+        shrinkage : callable
+        """
+        displacements = self._displacements(self._pixels, self._width)
+        window = _Window(self._pixels, self._device)
+        for group in groups:
+            yield from self._finished(window, group.first_slice - _REACH_SLICES)
+            window.load(min(group.first_slice + _REACH_SLICES + self._slices, self._depth), self._both(noisy, guide))
+            base = (group.first_slice - window.first) * self._pixels
+            for places, members in zip(self._parts(group.places), self._parts(group.members), strict=True):
+                first_voxels = places[:, None] + base + displacements[members.long()]
+                self._filter(window, first_voxels[..., None] + self._voxels, shrinkage)
+        window.load(self._depth, self._both(noisy, guide))
+        yield from self._finished(window, self._depth)
+
+    def _filter(self, window: _Window, voxels: Tensor, shrinkage: Shrinkage) -> None:
+        noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (window.noisy, window.guide))
+        share = shrinkage(noisy, guide)
+        cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
+        # What is made of fewer coefficients holds less noise.
+        noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
+        weight = self._window / (noise_left + _LEAST_POWER)
+        window.total.index_add_(0, voxels.ravel(), cubes.mul_(weight).ravel())
+        window.weight.index_add_(0, voxels.ravel(), weight.expand_as(cubes).ravel())
+
+    def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
+        """Numbers of the displacements of the most similar cubes, shape (groups, size)."""
+        difference = features[own[:, None] + displacements].sub_(features[own][:, None])
+        nearest = difference.square_().sum(-1).topk(self._size, largest=False).indices
+        return nearest.to(torch.int16)
+
+    def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
+        """Rows and columns where the cubes begin for which groups are sought."""
+        _, grid_rows, grid_columns = self._grid
+        blocks = np.lib.stride_tricks.sliding_window_view(wanted_hw, (CUBE_PX, CUBE_PX))
+        rows, columns = np.nonzero(blocks[np.ix_(grid_rows, grid_columns)].any(axis=(2, 3)))
+        at_row, at_column = np.asarray(grid_rows)[rows], np.asarray(grid_columns)[columns]
+        return torch.from_numpy(at_row).to(self._device), torch.from_numpy(at_column).to(self._device)
+
+    def _slabs(self) -> Iterator[list[int]]:
+        """First slices of cubes, those together that are worked on together."""
+        together = max(_SLAB_VOXELS // (_STEP_SLICES * self._pixels), 1)
+        for start in range(0, len(self._grid[0]), together):
+            yield self._grid[0][start : start + together]
+
+    def _finished(self, window: _Window, end: int) -> Iterator[tuple[int, Float32Array]]:
+        for index, filtered in window.finish(end):
+            yield index, np.asarray(filtered.reshape(self._height, self._width).cpu().numpy())
+
+    def _both(self, noisy: Slices, guide: Slices) -> Callable[[slice], tuple[Tensor, Tensor]]:
+        return lambda part: (self._load(noisy, part), self._load(guide, part))
+
+    def _load(self, slices: Slices, part: slice) -> Tensor:
+        return self._tensor(np.stack([slices(index) for index in range(part.start, part.stop)])).ravel()
+
+    def _parts(self, of_groups: Tensor) -> Sequence[Tensor]:
+        """What is worked on at once."""
+        at_once = _GROUPS_AT_ONCE if of_groups.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        return torch.split(of_groups, at_once) if len(of_groups) else ()
+
+    def _displacements(self, plane: int, row: int) -> Tensor:
+        """How far the cubes that a group may have are from its first one, where a slice has ``plane`` places."""
+        slices, in_plane = (range(-reach, reach + 1) for reach in (_REACH_SLICES, _REACH_PX))
+        return self._flat(slices, in_plane, in_plane, plane, row)
+
+    def _flat(self, slices: range, rows: range, columns: range, plane: int, row: int) -> Tensor:
+        """Numbers of voxels at all of these places, where a slice has ``plane`` of them and a row has ``row``."""
+        axes = [torch.arange(axis.start, axis.stop, device=self._device) for axis in (slices, rows, columns)]
+        return (axes[0][:, None, None] * plane + axes[1][:, None] * row + axes[2]).ravel()
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
+
+
+class _Window:
+    """The slices that groups reach at a time, and the sums of what comes of them; voxels in one row."""
+
+    def __init__(self, pixels: int, device: torch.device | None) -> None:
+        self._pixels = pixels
+        self.first = 0
+        self.noisy, self.guide, self.total, self.weight = (torch.zeros(0, device=device) for _ in range(4))
+
+    def load(self, end: int, both: Callable[[slice], tuple[Tensor, Tensor]]) -> None:
+        """Take in the slices up to one."""
+        begin = self.first + len(self.noisy) // self._pixels
+        if end <= begin:
+            return
+        noisy, guide = both(slice(begin, end))
+        nothing = torch.zeros_like(noisy)
+        self.noisy, self.guide = torch.cat([self.noisy, noisy]), torch.cat([self.guide, guide])
+        self.total, self.weight = torch.cat([self.total, nothing]), torch.cat([self.weight, nothing])
+
+    def finish(self, end: int) -> list[tuple[int, Tensor]]:
+        """Give away the slices before one."""
+        count = end - self.first
+        if count <= 0:
+            return []
+        done = count * self._pixels
+        filtered = torch.where(self.weight[:done] > 0, self.total[:done] / self.weight[:done], self.guide[:done])
+        self.noisy, self.guide, self.total, self.weight = (
+            values[done:].clone() for values in (self.noisy, self.guide, self.total, self.weight)
+        )
+        first, self.first = self.first, end
+        return [(first + index, slice_) for index, slice_ in enumerate(torch.split(filtered, self._pixels))]
+
+
+def _cosines(size: int) -> np.ndarray:
+    return np.asarray(fft.dct(np.eye(size), axis=0, norm="ortho"))

@@ -1,0 +1,73 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lowers the noise that is left, and most of it at edges, by groups of similar cubes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from nsn2n._aliases import Float32Array
+from nsn2n.filters.cube_filter import filter_cubes
+from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.rician import block_means, channel_noise
+from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.stages.clock import Cost, StageClock
+from nsn2n.stages.state import PipelineState, Stage
+
+__all__ = ["cube_filter"]
+
+_TAKEN_FOR_NOISE = 1.3
+"""Noise that there may be in tissue, per noise that was removed so far: some is left. Neighbors that are far apart
+differ by tissue, which would be taken for noise."""
+
+
+_STEP_PX, _STEP_PX_OF_DRAFT = 2, 3
+"""Between the cubes for which groups are sought."""
+
+
+def cube_filter(*, draft: bool = False) -> Stage:
+    """Return the stage; ``draft``: of a target for the last fit, for which half of the time will do.
+
+    In air and at its border the noise of magnitudes counts as it is in tissue.
+    """
+    cost = Cost(progress=1.5, passes=0.7) if draft else Cost(progress=3.0, passes=1.5)
+    return Stage("cube filter", partial(_filter, step_px=_STEP_PX_OF_DRAFT if draft else _STEP_PX), cost)
+
+
+def _filter(state: PipelineState, clock: StageClock, *, step_px: int) -> PipelineState:
+    settings, noise_sd = state.settings.cubes, _noise_sd(state)
+    filter_cubes(
+        state.filled,
+        state.denoised,
+        noise_sd,
+        cubes=settings.cubes,
+        noise_factor=settings.noise_factor,
+        share=settings.share,
+        step_px=step_px,
+        valid=state.valid,
+        device=state.compute.device,
+        progress=clock.progress,
+    )
+    return state
+
+
+def _noise_sd(state: PipelineState) -> Callable[[int], Float32Array]:
+    """Return the noise of one channel by the index of a slice, shape (H, W)."""
+
+    def removed_sd(index: int) -> Float32Array:
+        usable = None if state.valid is None else state.valid[index]
+        return block_sd(state.filled[index] - state.denoised[index], usable)
+
+    # Not those of the noise map, of which a simulated copy has but a part.
+    blocks = np.asarray(block_means(state.noise.sd), dtype=np.float32)
+    removed = np.stack(for_each_slice(removed_sd, range(len(state.filled))))
+    channel = channel_noise(blocks, state.denoised, removed, _TAKEN_FOR_NOISE)
+
+    def noise_sd(index: int) -> Float32Array:
+        channel_sd = channel.in_tissue * noise_sd_slice(channel.blocks[index], state.filled.shape[1:])
+        return np.asarray(np.maximum(channel_sd, channel.in_tissue * state.noise.floor), dtype=np.float32)
+
+    return noise_sd
