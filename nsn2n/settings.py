@@ -256,6 +256,13 @@ class GroupSettings:
         at_least=0,
         at_most=1,
     )
+    unsure_lost: float = option(
+        0.2,
+        "The same part, where that detail may be noise which the estimate of the truth left; if detail_lost is more, "
+        "that. The surer the detail is the anatomy's, the nearer the part is to detail_lost.",
+        at_least=0,
+        at_most=1,
+    )
     noise_factor: float | None = option(
         None,
         "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "

@@ -53,8 +53,9 @@ def _noise_factor(state: PipelineState) -> float:
     """Return the largest noise factor, up to that of the least error, that loses no more detail than asked."""
     assert state.copy is not None  # the stage of the copy comes before
     largest, smaller = _FACTORS
-    # Where the detail may be noise, any part of it may go.
-    most = 1 + state.copy.certainty * (state.settings.groups.detail_lost - 1)
+    groups = state.settings.groups
+    unsure = max(groups.unsure_lost, groups.detail_lost)
+    most = unsure + state.copy.certainty * (groups.detail_lost - unsure)
     lost = _lost_on_copy(state, largest)
     if lost <= most:
         return largest

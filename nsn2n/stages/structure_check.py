@@ -51,7 +51,7 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     if state.copy is None or state.of_copy is None:
         return state
     copied = replayed(replace(state.of_copy, settings=state.settings, step_px=state.step_px), filters)
-    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty == 1 else None
+    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty > 0 else None
     return replace(state, copy=None, of_copy=None, again=None).measuring(
         detail_lost=lost,
         noise_left=state.copy.noise_left(copied.denoised),

@@ -63,7 +63,13 @@ def test_no_more_is_lost_than_asked(make_state, run_stage, most):
     np.testing.assert_array_equal(after.of_copy.denoised, before.of_copy.denoised)
 
 
-def test_where_there_is_no_detail_the_factor_of_the_least_error_is_taken(make_state, run_stage):
-    _, _, after = filtered(make_state, run_stage, np.full(SHAPE, 100, np.float32))
+def test_where_what_is_faint_may_be_noise_only_a_part_of_it_may_go(make_state, run_stage):
+    flat = np.full(SHAPE, 100, np.float32)
 
-    assert after.measured.noise_factor == 1
+    _, before, careful = filtered(make_state, run_stage, flat)
+    _, _, free = filtered(make_state, run_stage, flat, unsure_lost=1.0)
+
+    assert before.copy.certainty == 0
+    assert careful.measured.noise_factor < 0.5
+    assert free.measured.noise_factor == 1
+    assert np.std(free.denoised - flat) < np.std(careful.denoised - flat) < 0.7 * 5
