@@ -292,13 +292,14 @@ def test_output_that_is_read_only(nsn2n_in_process, short_study, tmp_path, bound
 
 def test_memory_that_runs_out(start, tmp_path):
     """Address space that is gone in the middle of a run: the check before it saw enough."""
-    volume = np.random.default_rng(0).normal(40, 20, (80, 512, 512))
+    volume = np.random.default_rng(0).integers(0, 80, (160, 512, 512), dtype=np.int16)
     write_synthetic_series(volume, tmp_path / "large", seed="faults")
     process = start(tmp_path / "large", tmp_path / "out")
     before = "".join(iter(lambda: _line_before(process, "denoising"), ""))
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
-    # Enough for the buffers of OpenBLAS, which ends the process where it gets none; not for two copies of the volume.
-    resource.prlimit(process.pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + 120 * 2**20,) * 2)
+    # Enough for what is small, such as the buffers of OpenBLAS, which ends the process where it gets none; not for one
+    # more copy of the volume, 160 MiB.
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + 110 * 2**20,) * 2)
 
     code, stdout, stderr = _finish(process)
     assert (code, stdout) == (1, ""), before + stderr
