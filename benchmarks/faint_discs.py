@@ -1,0 +1,74 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a result says of faint discs (`nsn2n.DenoiseResult.contrast`), beside what is left of discs in the source.
+
+    python benchmarks/faint_discs.py [--presets default smooth] [--seeds 1] [--slices 24]
+
+The cylinder of anatomy.py with noise of 20 HU. The discs that a result tells of are put into the source at the same
+places, and the source is denoised anew, with a fit of its own. Printed for each size and contrast: the percent of
+contrast that the result says is kept, and the percent that is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import cylinder
+import numpy as np
+from peers import PRESETS
+from rich.console import Console
+from rich.table import Table
+from run import machine
+
+import nsn2n
+from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM
+from nsn2n.noise.level import NoiseMap
+from nsn2n.probes import place_probes
+
+NOISE_HU, SPACING_MM, AIR_HU = 20, (2.0, 0.5, 0.5), -1000.0
+Cells = dict[tuple[float, float], list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["default", "smooth"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--slices", type=int, default=24)
+    options = parser.parse_args()
+    print(machine(1))
+    header = [f"{size:g} mm, {contrast:g} sd" for size in DIAMETERS_MM for contrast in CONTRASTS_SD]
+    table = Table("preset", *header, title="contrast kept, %: told / true")
+    for preset in options.presets:
+        told: Cells = {}
+        true: Cells = {}
+        for seed in options.seeds:
+            add_cells(preset, seed, options.slices, told, true)
+        table.add_row(preset, *(_cell(told, true, size, sd) for size in DIAMETERS_MM for sd in CONTRASTS_SD))
+    Console(width=160).print(table)
+
+
+def add_cells(preset: str, seed: int, slices: int, told: Cells, true: Cells) -> None:
+    """Denoise without discs and with them, and add what is told and what is left of each kind."""
+    facts: dict[str, Any] = {"spacing_mm": SPACING_MM, "modality": "CT", "preset": preset, "seed": seed}
+    noisy = cylinder.stored(cylinder.flat(slices) + cylinder.noise(slices, NOISE_HU, seed))
+    result = nsn2n.denoise(noisy, **facts)
+    noise = NoiseMap(np.zeros((1, 1, 1), np.float32), result.noise_sd, result.measured.noise_sd_median)
+    probes = place_probes(result.volume, noise, None, SPACING_MM, air=AIR_HU, seed=seed)
+    probed = noisy.copy()
+    probed[probes.place] = probes.put_into(noisy[probes.place])
+    again = nsn2n.denoise(probed, **facts, config={"contrast_kept": False})
+    left = probes.measured((again.volume - result.volume)[probes.place])
+    for found, cells in ((result.contrast, told), (left, true)):
+        for cell in found.cells if found else ():
+            cells.setdefault((cell.diameter_mm, cell.contrast_sd), []).append(100 * cell.kept)
+
+
+def _cell(told: Cells, true: Cells, size: float, sd: float) -> str:
+    if (size, sd) not in told or (size, sd) not in true:
+        return "-"
+    return f"{np.mean(told[size, sd]):.0f} / {np.mean(true[size, sd]):.0f}"
+
+
+if __name__ == "__main__":
+    main()
