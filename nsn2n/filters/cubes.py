@@ -35,7 +35,7 @@ _OUTSIDE = 1e6
 _WINDOW_BETA = 2.0
 """Of the Kaiser window: the middle of a cube counts more than its rim."""
 _GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
-_SLAB_VOXELS = 2**20
+_SLAB_VOXELS = 2**18
 """Slices are worked on together up to about this many voxels."""
 _LEAST_POWER = 1e-3
 """Of the noise that is left in a group: nothing is divided by less."""
@@ -122,13 +122,18 @@ class Cubes:
         displacements = self._displacements(plane, row)
         for firsts in self._slabs():
             start, end = max(firsts[0] - _REACH_SLICES, 0), min(firsts[-1] + _REACH_SLICES, last)
-            loaded = self._load(guide, slice(start, end + self._slices))
-            # TensorFloat-32 would blur the small differences of large values, by which similar cubes are found.
-            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                features = F.conv3d(loaded.reshape(1, 1, -1, self._height, self._width), self._kernels)[0]
+            loaded = self._load(guide, slice(start, end + self._slices)).reshape(1, 1, -1, self._height, self._width)
+            # Places beyond the volume, where no cube can be, too: a slice at a time, since this is the largest array.
+            count = firsts[-1] - firsts[0] + 1 + 2 * _REACH_SLICES
+            features = torch.full((count, plane // row, row, len(self._kernels)), _OUTSIDE, device=self._device)
             before = start - (firsts[0] - _REACH_SLICES)
-            after = firsts[-1] + _REACH_SLICES - end
-            features = F.pad(features, (_REACH_PX,) * 4 + (before, after), value=_OUTSIDE).flatten(1).T.contiguous()
+            for index in range(end + 1 - start):
+                # TensorFloat-32 would blur the small differences of large values, by which similar cubes are found.
+                with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                    found = F.conv3d(loaded[:, :, index : index + self._slices], self._kernels)[0, :, 0]
+                inside = features[before + index, _REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX]
+                inside.copy_(found.permute(1, 2, 0))
+            features = features.flatten(0, 2)
             for first in firsts:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
                 own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
