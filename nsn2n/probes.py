@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array, Spacing
@@ -178,9 +179,13 @@ def place_probes(
     Probes
         At most 16 of each size and contrast, bright and dark ones; none where there is no room.
     """
-    slices, rows, columns = place = _part(denoised, noise, valid, spacing_mm, air)
-    usable = _usable(denoised, noise, slices, valid, air)[rows, columns]
-    count, height, width = (one.stop - one.start for one in place)
+    depth = len(denoised)
+    count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
+    slices = slice((depth - count) // 2, (depth - count) // 2 + count)
+    usable_hw = _usable(denoised, noise, slices, valid, air)
+    rows, columns = _square(usable_hw, _SHARE * denoised.size / count)
+    usable = usable_hw[rows, columns]
+    height, width = usable.shape
     border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
     rooms = np.minimum(ndimage.distance_transform_edt(usable), border).astype(np.float32)
     random = np.random.default_rng(seed)
@@ -198,27 +203,23 @@ def place_probes(
         discs.append(_Disc(row, column, radius_px, through, diameter_mm, contrast_sd, change))
         distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
         np.minimum(rooms, np.maximum(distance - max(radius_px) - _APART_PX + _RING_PX, 0), out=rooms)
-    return Probes(place, denoised.shape[1:], tuple(disc for disc in discs if disc.change))
+    place = (slices, rows, columns)
+    return Probes(place, usable_hw.shape, tuple(disc for disc in discs if disc.change))
 
 
-def _part(
-    denoised: Float32Array, noise: NoiseMap, valid: BoolArray | None, spacing_mm: Spacing, air: float | None
-) -> tuple[slice, slice, slice]:
-    """Slices in the middle of the volume, and of them the square with most room."""
-    depth, height, width = denoised.shape
-    count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
-    first = (depth - count) // 2
-    slices = slice(first, first + count)
-    edge = max(int(math.sqrt(_SHARE * denoised.size / count)), _LEAST_EDGE_PX)
-    if edge >= max(height, width):
-        return slices, slice(0, height), slice(0, width)
-    usable = _usable(denoised, noise, slices, valid, air)
-    starts = []
-    for axis, size in enumerate((height, width)):
-        length = min(edge, size)
-        window = np.convolve(usable.sum(axis=1 - axis), np.ones(length), mode="valid")
-        starts.append(slice(int(window.argmax()), int(window.argmax()) + length))
-    return slices, starts[0], starts[1]
+def _square(usable_hw: BoolArray, pixels: float) -> tuple[slice, slice]:
+    """Rows and columns of the square of so many pixels, or of the least edge, with most room."""
+    edge = max(int(math.sqrt(pixels)), _LEAST_EDGE_PX)
+    rows, columns = (
+        _window(usable_hw.sum(axis=1 - axis), min(edge, size)) for axis, size in enumerate(usable_hw.shape)
+    )
+    return rows, columns
+
+
+def _window(counts: NDArray[np.int_], length: int) -> slice:
+    """The window of that length with the largest sum."""
+    start = int(np.convolve(counts, np.ones(length), mode="valid").argmax())
+    return slice(start, start + length)
 
 
 def _in_turn(random: np.random.Generator) -> Iterator[tuple[float, float]]:

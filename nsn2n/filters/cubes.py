@@ -140,6 +140,7 @@ class Cubes:
                 members = [self._similar(features, part, displacements) for part in self._parts(own)]
                 if members:
                     yield Group(first, rows * self._width + columns, torch.cat(members))
+            del features, own  # before those of the next slab are made
 
     def filtered(
         self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
