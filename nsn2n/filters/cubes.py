@@ -9,6 +9,7 @@ The cubes of a group are transformed together, in four dimensions. Source: Maggi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ _OUTSIDE = 1e6
 _WINDOW_BETA = 2.0
 """Of the Kaiser window: the middle of a cube counts more than its rim."""
 _GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
+_ROWS_AT_ONCE = 64
 _SLAB_VOXELS = 2**18
 """Slices are worked on together up to about this many voxels."""
 _LEAST_POWER = 1e-3
@@ -123,16 +125,19 @@ class Cubes:
         for firsts in self._slabs():
             start, end = max(firsts[0] - _REACH_SLICES, 0), min(firsts[-1] + _REACH_SLICES, last)
             loaded = self._load(guide, slice(start, end + self._slices)).reshape(1, 1, -1, self._height, self._width)
-            # Places beyond the volume, where no cube can be, too: a slice at a time, since this is the largest array.
+            # Places beyond the volume, where no cube can be, too. A few rows at a time: what is convolved takes many
+            # times its own memory.
             count = firsts[-1] - firsts[0] + 1 + 2 * _REACH_SLICES
             features = torch.full((count, plane // row, row, len(self._kernels)), _OUTSIDE, device=self._device)
             before = start - (firsts[0] - _REACH_SLICES)
-            for index in range(end + 1 - start):
+            rows_in_turn = range(0, self._height - CUBE_PX + 1, _ROWS_AT_ONCE)
+            for index, top in itertools.product(range(end + 1 - start), rows_in_turn):
+                part = loaded[:, :, index : index + self._slices, top : top + _ROWS_AT_ONCE + CUBE_PX - 1]
                 # TensorFloat-32 would blur the small differences of large values, by which similar cubes are found.
                 with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                    found = F.conv3d(loaded[:, :, index : index + self._slices], self._kernels)[0, :, 0]
+                    found = F.conv3d(part, self._kernels)[0, :, 0]
                 inside = features[before + index, _REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX]
-                inside.copy_(found.permute(1, 2, 0))
+                inside[top : top + _ROWS_AT_ONCE] = found.permute(1, 2, 0)
             features = features.flatten(0, 2)
             for first in firsts:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
