@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["default", "smooth"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--slices", type=int, default=24)
+    parser.add_argument("--budget", type=float, help="seconds for each volume; no limit unless given")
     options = parser.parse_args()
     print(machine(1))
     header = [f"{size:g} mm, {contrast:g} sd" for size in DIAMETERS_MM for contrast in CONTRASTS_SD]
@@ -43,21 +44,22 @@ def main() -> None:
         told: Cells = {}
         true: Cells = {}
         for seed in options.seeds:
-            add_cells(preset, seed, options.slices, told, true)
+            add_cells(preset, seed, options, told, true)
         table.add_row(preset, *(_cell(told, true, size, sd) for size in DIAMETERS_MM for sd in CONTRASTS_SD))
     Console(width=160).print(table)
 
 
-def add_cells(preset: str, seed: int, slices: int, told: Cells, true: Cells) -> None:
+def add_cells(preset: str, seed: int, options: argparse.Namespace, told: Cells, true: Cells) -> None:
     """Denoise without discs and with them, and add what is told and what is left of each kind."""
     facts: dict[str, Any] = {"spacing_mm": SPACING_MM, "modality": "CT", "preset": preset, "seed": seed}
+    slices, config = options.slices, {"budget_s": options.budget}
     noisy = cylinder.stored(cylinder.flat(slices) + cylinder.noise(slices, NOISE_HU, seed))
-    result = nsn2n.denoise(noisy, **facts)
+    result = nsn2n.denoise(noisy, **facts, config=config)
     noise = NoiseMap(np.zeros((1, 1, 1), np.float32), result.noise_sd, result.measured.noise_sd_median)
     probes = place_probes(result.volume, noise, None, SPACING_MM, air=AIR_HU, seed=seed)
     probed = noisy.copy()
     probed[probes.place] = probes.put_into(noisy[probes.place])
-    again = nsn2n.denoise(probed, **facts, config={"contrast_kept": False})
+    again = nsn2n.denoise(probed, **facts, config={**config, "contrast_kept": False})
     left = probes.measured((again.volume - result.volume)[probes.place])
     for found, cells in ((result.contrast, told), (left, true)):
         for cell in found.cells if found else ():

@@ -163,7 +163,7 @@ def _kill_at_the_report(process, output):
     """Kill a process as soon as a report is begun, which is hidden then."""
     end_s = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end_s and process.poll() is None and not list((output / "reports").rglob(".*")):
-        pass
+        time.sleep(0.001)
     process.kill()
     process.communicate()
 

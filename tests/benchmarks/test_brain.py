@@ -11,6 +11,8 @@ from trial import detail_figures
 
 from nsn2n import denoise
 
+BRIEF = {"fit": {"steps": 50}, "contrast_kept": False}
+
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not HEAD.is_file(), reason=f"needs {HEAD}")]
 
 
@@ -42,7 +44,7 @@ def test_halves_share_no_slice(brain):
 def test_default_loses_less_detail_than_smooth(brain):
     default, smooth = (
         detail_figures(
-            denoise(brain.noisy, modality="CT", preset=name, device="cpu", config={"fit": {"steps": 50}}).volume,
+            denoise(brain.noisy, modality="CT", preset=name, device="cpu", config=BRIEF).volume,
             brain.noisy,
             brain.truth,
             brain.inside,

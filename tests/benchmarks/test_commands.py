@@ -25,7 +25,7 @@ LEAST = {
     "python benchmarks/tune.py": "--size tiny --methods curvature-flow --cases ct-lowdose-quarter",
     "python benchmarks/low_contrast.py": "--size tiny --methods tv --seeds 1",
     "python benchmarks/anatomy.py": "--methods gaussian --slices 2 --crop 96 --cases pet",
-    "python benchmarks/faint_discs.py": "--presets fast --slices 2",
+    "python benchmarks/faint_discs.py": "--presets fast --slices 2 --budget 0.1",
     "python benchmarks/stopping.py": "--size tiny --cases ct-lowdose-full --steps 20 --budget 0.1",
     "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods identity",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",

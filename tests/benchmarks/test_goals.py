@@ -19,8 +19,9 @@ from nsn2n import denoise
 pytestmark = pytest.mark.slow
 
 PEERS = ("nlm", "tv")
-# Fewer steps than the presets take: peers get no worse by it, so what is held is more than the goal.
-STEPS = {"fit": {"steps": 80}, "refit": {"steps": 100}}
+# Fewer steps than the presets take, which makes no peer worse: what is held is more than the goal. Probes change
+# nothing in the volume.
+STEPS = {"fit": {"steps": 50}, "refit": {"steps": 70}, "contrast_kept": False}
 
 
 @cache
@@ -56,7 +57,8 @@ def denoised(case, noisy, preset="default", config=STEPS):
 @pytest.mark.parametrize("peer", PEERS)
 def test_ct_is_better_than_peers(peer, preset, more_db, more_ssim):
     # A phantom of even parts rewards total variation, which leaves nothing else.
-    ours, theirs = measured("ct-lowdose-quarter", preset, spots=True), measured("ct-lowdose-quarter", peer)
+    spots = preset == "default"  # measured once, for the test of spots too
+    ours, theirs = measured("ct-lowdose-quarter", preset, spots=spots), measured("ct-lowdose-quarter", peer)
 
     assert ours["psnr"] > theirs["psnr"] + more_db
     assert ours["ssim"] > theirs["ssim"] + more_ssim
