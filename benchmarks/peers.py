@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class Job:
     seed: int
     steps: int
     """Optimizer steps of CAREamics."""
+    budget_s: float | None = None
+    """Of the fits of our presets; no limit unless given."""
 
 
 Run = Callable[[Job], Volume]
@@ -53,10 +56,9 @@ def nsn2n_preset(name: str) -> Run:
     from nsn2n import denoise  # Loads PyTorch here, as the other methods load what they need.
 
     def run(job: Job) -> Volume:
-        result = denoise(
-            job.noisy, preset=name, seed=job.seed, modality=job.modality, spacing_mm=job.spacing_mm, device="cpu"
-        )
-        return result.volume
+        facts: dict[str, Any] = {"seed": job.seed, "modality": job.modality, "spacing_mm": job.spacing_mm}
+        config = {"budget_s": job.budget_s}
+        return denoise(job.noisy, preset=name, device="cpu", config=config, **facts).volume
 
     return run
 

@@ -83,6 +83,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, help="of this half; default: 1, or 0 2 to tune")
     parser.add_argument("--no-spots", action="store_true", help="leave out the run with spots: half the time")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each method")
+    parser.add_argument("--budget", type=float, help="seconds for the fits of our presets; no limit unless given")
     parser.add_argument("--limit-s", type=float, default=7200, help="a method that takes longer has failed")
     parser.add_argument("--csv", type=Path, help="gets each row as it is measured")
     parser.add_argument("--resume", action="store_true", help="go on with the rows that the file has")
@@ -167,7 +168,7 @@ def outputs(
         return {}, case.noisy, case.with_spots
     facts = {
         "sigma": sigma, "spacing_mm": case.spacing_mm, "modality": case.modality, "seed": case.seed,
-        "steps": CAREAMICS_STEPS[case.size],
+        "steps": CAREAMICS_STEPS[case.size], "budget_s": options.budget,
     }  # fmt: skip
     used, output = run_method(method, case.noisy, facts, options, folder)
     if case.with_spots is None:

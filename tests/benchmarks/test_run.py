@@ -34,9 +34,10 @@ def rows_of(path):
 def results(tmp_path_factory):
     """A run with the least that shows everything: a method that changes nothing and one of ours."""
     path = tmp_path_factory.mktemp("bench") / "results.csv"
-    options = ["--methods", "identity", "fast", "--csv", str(path), "--plot", str(path.with_name("plot.png"))]
+    options = ["--methods", "identity", "fast", "--budget", "0.1"]
+    files = ["--csv", str(path), "--plot", str(path.with_name("plot.png"))]
     with redirect_stdout(io.StringIO()) as shown:
-        assert main([*ARGUMENTS, *options]) == 0
+        assert main([*ARGUMENTS, *options, *files]) == 0
     return path, shown.getvalue()
 
 
