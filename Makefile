@@ -47,9 +47,10 @@ $(STAMP): pyproject.toml nsn2n/_version.py
 	@touch $@
 
 # Tests of one file share fixtures: they stay on one process. Files are begun in the order of tests/conftest.py, not by
-# the number of their tests.
+# the number of their tests. Bytecode is kept, also where the user has switched that off: the tests start Python some
+# hundred times.
 test: setup ## the whole test suite, on all cores
-	$(PY) -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup types ## ruff (rules and format) and mypy
 	$(PY) -m ruff check .

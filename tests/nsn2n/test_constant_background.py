@@ -9,7 +9,7 @@ import pytest
 
 import nsn2n
 
-QUICK = {"fit": {"steps": 20, "crop_px": 32}, "refit": {"when": "never"}}
+QUICK = {"fit": {"steps": 20, "crop_px": 32}, "refit": {"when": "never"}, "contrast_kept": False}
 NOISE_SD = 20.0
 ROWS, COLUMNS = np.mgrid[:72, :64]
 HEAD = np.hypot((ROWS - 36) / 26, (COLUMNS - 32) / 22) < 1
