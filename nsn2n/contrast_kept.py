@@ -25,6 +25,11 @@ BLOCK_PX = 16
 """Edge of the squares whose means the record holds of a map; the map is smooth."""
 
 
+_JUDGED_MM, _JUDGED_SD = 5.0, 2.0
+"""The disc by which a result is judged: one that a reader sees in the source."""
+_FEWEST_JUDGED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class KeptCell:
     """What is left of discs of one size and contrast."""
@@ -46,6 +51,12 @@ class ContrastKept:
     maps: tuple[tuple[int, Float32Array], ...]
     """Of each part: the slice in whose place it was measured, and what a disc of 5 mm and 1 noise sd keeps at each
     pixel, shape (H, W), from the discs around it; NaN where there was none. Nothing of a part with few discs."""
+
+    @property
+    def lost(self) -> float | None:
+        """Part of the contrast that discs of 5 mm and 2 noise sd lost; None where there was room for few."""
+        judged = (cell for cell in self.cells if (cell.diameter_mm, cell.contrast_sd) == (_JUDGED_MM, _JUDGED_SD))
+        return next((1 - cell.kept for cell in judged if cell.discs >= _FEWEST_JUDGED), None)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -399,6 +399,13 @@ class StructureSettings:
         above=0,
     )
     detail_fail: float = option(0.2, "The same part, beyond which the verdict is fail.", above=0)
+    contrast_review: float = option(
+        0.25,
+        "Part of their contrast that discs of 5 mm and 2 noise sd lost, beyond which the verdict is review. It counts "
+        "where the copy has no detail that is surely no noise.",
+        above=0,
+    )
+    contrast_fail: float = option(0.5, "The same part, beyond which the verdict is fail.", above=0)
     excess_review: float = option(
         6.0,
         "Largest local mean of the removed part, in standard deviations of such a mean of noise, beyond which the "
@@ -416,7 +423,7 @@ class StructureSettings:
 
     def __post_init__(self) -> None:
         check_bounds(self, "structure.")
-        for name in ("edges", "detail", "excess", "coherence"):
+        for name in ("edges", "detail", "contrast", "excess", "coherence"):
             review, fail = getattr(self, f"{name}_review"), getattr(self, f"{name}_fail")
             _require(
                 review <= fail, f"structure.{name}_review must be > 0 and <= structure.{name}_fail", (review, fail)

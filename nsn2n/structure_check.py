@@ -77,12 +77,15 @@ class StructureCheck:
     """What was found in the removed part of a volume."""
 
     verdict: Verdict
-    """The worst of the four."""
+    """The worst of all."""
     edges: float | None
     """Share of the fine detail of edges that was removed, at least: two standard errors are taken off. 0 for noise;
     None where there are too few edges to tell."""
     detail: float | None = None
-    """Part of the faint detail that a simulated copy lost; None where it has none."""
+    """Part of the faint detail that a simulated copy lost; None where it has none that is surely no noise."""
+    contrast: float | None = None
+    """In its place: part of the contrast that faint discs lost; None where detail was measured, or there are no discs.
+    """
     excess: float
     """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
     coherence: float
@@ -95,7 +98,12 @@ class StructureCheck:
     def summary(self) -> str:
         """Return one line of ASCII."""
         edges = "too few edges to judge" if self.edges is None else f"{self.edges:.1%} of the edges' fine detail"
-        detail = "no faint detail" if self.detail is None else f"{self.detail:.0%} of the faint detail"
+        if self.detail is not None:
+            detail = f"{self.detail:.0%} of the faint detail"
+        elif self.contrast is not None:
+            detail = f"faint detail hidden by noise, {self.contrast:.0%} of the contrast of faint discs"
+        else:
+            detail = "faint detail hidden by noise"
         return (
             f"structure check {self.verdict} ({edges}, {detail}, largest local mean {self.excess:.1f} sd, "
             f"coherence {self.coherence:.2f}, {len(self.findings)} places)"
@@ -108,6 +116,7 @@ class StructureCheck:
             "verdict": self.verdict,
             "edges": self.edges,
             "detail": self.detail,
+            "contrast": self.contrast,
             "excess": self.excess,
             "coherence": self.coherence,
             "findings": [
@@ -138,6 +147,7 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
     """
     edges = [check.edges for _, check in checks if check.edges is not None]
     detail = [check.detail for _, check in checks if check.detail is not None]
+    contrast = [check.contrast for _, check in checks if check.contrast is not None]
     findings = [
         replace(found, index_zyx=(found.index_zyx[0] + start, *found.index_zyx[1:]))
         for start, check in checks
@@ -147,6 +157,7 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
         verdict=max((check.verdict for _, check in checks), key=get_args(Verdict).index),
         edges=max(edges) if edges else None,
         detail=max(detail) if detail else None,
+        contrast=max(contrast) if contrast else None,
         excess=max(check.excess for _, check in checks),
         coherence=max(check.coherence for _, check in checks),
         findings=tuple(sorted(findings, key=lambda found: -abs(found.excess))),
@@ -194,7 +205,9 @@ def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> 
     """
     if record.get("verdict") == "fail" and not force:
         detail = record.get("detail")
+        contrast = record.get("contrast")
         lost = "" if detail is None else f", {detail:.0%} of the faint detail lost"
+        lost += "" if contrast is None else f", {contrast:.0%} of the contrast of faint discs lost"
         raise VolumeError(
             "what was removed must look like noise; the structure check says fail (largest local mean"
             f" {record['excess']:.1f} sd, coherence {record['coherence']:.2f}{lost}). Nothing was written; look at the"
@@ -211,6 +224,7 @@ def check_structure(
     floor: float = 0.0,
     valid: NDArray[np.bool_] | None = None,
     detail_lost: float | None = None,
+    contrast_lost: float | None = None,
     most_findings: int = 20,
 ) -> StructureCheck:
     """Judge what was removed from a volume.
@@ -229,6 +243,9 @@ def check_structure(
         Voxels that count; all by default.
     detail_lost : float, optional
         Part of the faint detail that a simulated copy lost (:mod:`nsn2n.simulated_copy`).
+    contrast_lost : float, optional
+        Part of the contrast that faint discs lost (:mod:`nsn2n.contrast_kept`). It is judged where `detail_lost` is not
+        known: what is lost of detail that noise hides can be told of nothing else.
     most_findings : int
         How many places are kept, the largest of all.
 
@@ -267,6 +284,7 @@ def check_structure(
     found = {
         "edges": _share(*edges),
         "detail": detail_lost,
+        "contrast": contrast_lost if detail_lost is None else None,
         "excess": float(excess_hw.max()),
         "coherence": math.sqrt(float(power.max())),
     }
@@ -274,6 +292,7 @@ def check_structure(
         verdict=_verdict(found, settings),
         edges=found["edges"],
         detail=detail_lost,
+        contrast=found["contrast"],
         excess=found["excess"] or 0.0,
         coherence=found["coherence"] or 0.0,
         findings=_largest(findings, most_findings),

@@ -133,7 +133,7 @@ def test_command(folder, command):
         assert "as series " in result.stdout
     elif "t1.nii.gz" in command:
         assert nib.load(folder / "t1-denoised.nii.gz").shape == (16, 16, 3)
-        assert "500 steps" in result.stderr
+        assert "200 steps" in result.stderr
     else:
         assert _number(folder) == before + 1
         assert {record.SeriesDescription for record in scan_folder(folder / "denoised").series} == {"thin denoised"}

@@ -28,7 +28,7 @@ from nsn2n.stack.parts import places_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
-SCHEMA_VERSION = "2.2"
+SCHEMA_VERSION = "2.3"
 """Of report.json: the first number changes when a reader of the old form would fail."""
 
 PICTURES_LEFT_OUT = "No picture is shown: the slices have text in their pixels, which may identify the patient."
@@ -301,11 +301,19 @@ def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
 
 CHECKS = {
     "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
+    "contrast": (
+        "Faint discs",
+        "part of their contrast that discs of 5 mm and 2 noise sd lost",
+    ),
     "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
     "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
 }
-UNKNOWN = {"detail": "none that is surely no noise", "edges": "too few edges to judge"}
+UNKNOWN = {
+    "detail": "hidden by the noise",
+    "contrast": "not needed, or no discs",
+    "edges": "too few edges to judge",
+}
 """What is said of a share that could not be measured."""
 
 

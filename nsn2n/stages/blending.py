@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nsn2n.filters.blending import blend
 from nsn2n.stages.clock import StageClock
 from nsn2n.stages.state import PipelineState, Stage
@@ -17,5 +19,6 @@ def blending() -> Stage:
 
 
 def _blend(state: PipelineState, clock: StageClock) -> PipelineState:
-    blend(state.noisy, state.denoised, state.settings.strength)
-    return state
+    strength = state.settings.strength
+    blend(state.noisy, state.denoised, strength)
+    return replace(state, contrast=state.contrast and state.contrast.blended(strength))

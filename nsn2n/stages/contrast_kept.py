@@ -49,8 +49,7 @@ def _measure(state: PipelineState, clock: StageClock, *, filters: Sequence[Stage
     plain = _denoised(state, part, probes.place, filters)
     clock.progress(0.5)
     probed = _denoised(state, probes.put_into(part), probes.place, filters)
-    kept = probes.measured(probed - plain)
-    return replace(state, contrast=None if kept is None else kept.blended(state.settings.strength))
+    return replace(state, contrast=probes.measured(probed - plain))
 
 
 def _denoised(

@@ -40,6 +40,7 @@ def _check(state: PipelineState, clock: StageClock, *, filters: Sequence[Stage])
         floor=state.noise.floor,
         valid=state.valid,
         detail_lost=state.measured.detail_lost,
+        contrast_lost=None if state.contrast is None else state.contrast.lost,
     )
     if structure.verdict != "pass":
         logger.warning("what was removed does not look like noise alone: %s", structure.summary())

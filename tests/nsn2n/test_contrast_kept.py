@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,14 @@ def test_what_is_blended_in_is_kept():
 
     assert [cell.kept for cell in blended.cells] == pytest.approx([0.9, 0.95])
     assert blended.maps[0][1] == pytest.approx(0.75)
+
+
+def test_a_disc_that_is_seen_in_the_source_judges():
+    cell = KeptCell(5.0, 2.0, 0.6, 3)
+
+    assert _kept((*CELLS, cell)).lost == pytest.approx(0.4)
+    assert _kept((replace(cell, discs=2),)).lost is None
+    assert _kept(CELLS).lost is None
 
 
 def test_of_parts_the_least_is_said_and_each_map():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,19 @@ def test_limits_decide(anatomy):
         StructureSettings(excess_review=9.0)
 
 
+@pytest.mark.parametrize(("lost", "verdict"), [(0.2, "pass"), (0.3, "review"), (0.6, "fail")])
+def test_where_noise_hides_the_detail_faint_discs_are_judged(anatomy, lost, verdict):
+    noisy = anatomy + _noise(0)
+
+    check = _check(noisy, anatomy, contrast_lost=lost)
+    assert (check.verdict, check.contrast, check.detail) == (verdict, lost, None)
+    assert f"faint detail hidden by noise, {lost:.0%} of the contrast of faint discs" in check.summary()
+
+    measured = _check(noisy, anatomy, contrast_lost=lost, detail_lost=0.05)
+    assert (measured.verdict, measured.contrast) == ("pass", None)
+    assert "faint detail hidden by noise, largest" in _check(noisy, anatomy).summary()
+
+
 def test_a_failure_is_refused_unless_forced():
     failed = {"verdict": "fail", "excess": 9.0, "coherence": 1.0}
     with pytest.raises(VolumeError, match="structure check says fail") as caught:
@@ -162,6 +176,8 @@ def test_a_failure_is_refused_unless_forced():
     assert "\n" not in str(caught.value)
     raise_on_failed_check(failed, force=True)
     raise_on_failed_check({**failed, "verdict": "review"})
+    with pytest.raises(VolumeError, match="60% of the contrast of faint discs lost"):
+        raise_on_failed_check({**failed, "contrast": 0.6})
     raise_on_failed_check({})
 
 
@@ -184,6 +200,10 @@ def test_parts_are_as_bad_as_the_worst_of_them():
     assert [finding.index_zyx for finding in joined.findings] == [(6, 0, 1), (9, 1, 1)]
     assert (joined.excess_hw == 9).all()
     assert joined_structure(parts[:1]).edges is None
+    of_discs = [
+        (start, replace(part, contrast=lost)) for (start, part), lost in zip(parts, (0.1, None, 0.4), strict=True)
+    ]
+    assert joined_structure(of_discs).contrast == 0.4
 
 
 def test_what_was_found_on_the_canvas_is_said_of_the_slices():

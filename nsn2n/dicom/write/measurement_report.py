@@ -71,7 +71,12 @@ def measurement_report(
         Measurement(_own("EXCESS", "Largest local mean of removed part"), structure["excess"], codes.UCUM.NoUnits),
         Measurement(_own("COHERENCE", "Coherence of removed part"), structure["coherence"], codes.UCUM.NoUnits),
     ]
-    for name, meaning in (("edges", "Share of edge detail removed"), ("detail", "Share of faint detail removed")):
+    shares = {
+        "edges": "Share of edge detail removed",
+        "detail": "Share of faint detail removed",
+        "contrast": "Share of contrast of faint discs removed",
+    }
+    for name, meaning in shares.items():
         if structure[name] is not None:
             measurements.append(Measurement(_own(name.upper(), meaning), structure[name], codes.UCUM.NoUnits))
     measurements += [

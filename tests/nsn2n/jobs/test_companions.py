@@ -13,9 +13,11 @@ from nsn2n.jobs.options import JobOptions
 
 RECORD = {
     "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
-    "structure": {"verdict": "pass", "edges": None, "detail": 0.06, "excess": 3.5, "coherence": 0.75, "findings": []},
+    "structure": {
+        "verdict": "pass", "edges": None, "detail": 0.06, "contrast": None, "excess": 3.5, "coherence": 0.75, "findings": []
+    },
     "contrast_kept": None,
-}
+}  # fmt: skip
 KEPT = {"discs": [], "maps": [{"slice": 2, "block_px": 16, "kept": [[0.5] * 100] * 100}]}
 BOTH = JobOptions(parametric_map=True, structured_report=True)
 

@@ -94,14 +94,19 @@ def test_page_says_what_was_done(page):
 
 
 def test_findings_and_verdict_are_shown(data):
-    structure = {"verdict": "fail", "edges": None, "detail": 0.31, "excess": 9.25, "coherence": 1.2, "findings": [
-        {"index_zyx": [3, 44, 55], "excess": -9.25, "size_px": 1.0}]}  # fmt: skip
+    findings = [{"index_zyx": [3, 44, 55], "excess": -9.25, "size_px": 1.0}]
+    unknown = {"edges": None, "detail": None}
+    structure = {
+        "verdict": "fail", **unknown, "contrast": 0.31, "excess": 9.25, "coherence": 1.2, "findings": findings
+    }  # fmt: skip
     harmed = replace(data, record={**data.record, "structure": structure})
 
     text = report_html(harmed, report_json(harmed))
 
     assert 'class="badge big fail"' in text
     assert "too few edges to judge" in text
+    assert "hidden by the noise" in text
+    assert "31.0 %" in text
     assert "44, 55" in text
     assert "-9.2" in text
     assert "Places to look at" not in report_html(data, report_json(data))

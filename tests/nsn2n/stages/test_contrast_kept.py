@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nsn2n.settings import Settings
 from nsn2n.stages.contrast_kept import contrast_kept
 from nsn2n.stages.state import Stage
 
@@ -30,12 +29,6 @@ def test_fit_and_filters_are_measured_together(state, run_stage):
 
     assert [cell.kept for cell in after.contrast.cells] == pytest.approx([0.25] * 9, abs=1e-3)
     np.testing.assert_array_equal(after.denoised, state.denoised)
-
-
-def test_the_strength_counts(state, run_stage):
-    after = run_stage(contrast_kept([]), replace(state, settings=Settings(strength=0.5)))
-
-    assert [cell.kept for cell in after.contrast.cells] == pytest.approx([0.75] * 9, abs=1e-3)
 
 
 def test_nothing_is_measured_without_a_spacing_or_room(state, run_stage):

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from nsn2n.contrast_kept import ContrastKept, KeptCell
 from nsn2n.stages.structure_check import structure_check
 
 
@@ -20,6 +24,15 @@ def test_noise_passes_and_a_removed_lesion_does_not(make_state, run_stage, noisy
     assert state.structure.verdict == "fail"
     assert state.structure.findings[0].index_zyx[0] == 3
     assert "does not look like noise" in caplog.text
+
+
+def test_faint_discs_that_are_lost_fail(make_state, run_stage):
+    kept = ContrastKept((KeptCell(5.0, 2.0, 0.3, 4),), ())
+
+    structure = run_stage(structure_check(), replace(make_state(), contrast=kept)).structure
+
+    assert structure.verdict == "fail"
+    assert structure.contrast == pytest.approx(0.7)
 
 
 def test_what_is_no_measurement_is_not_judged(make_state, run_stage, noisy_dhw):

@@ -22,6 +22,7 @@ def _record(verdict, edges, detail):
         "verdict": verdict,
         "edges": edges,
         "detail": detail,
+        "contrast": None if detail else 0.625,
         "excess": 6.25,
         "coherence": 0.75,
         "findings": [],
@@ -52,6 +53,7 @@ def test_says_what_was_measured_of_both_series(
     values = {item.name.meaning: item.value for item in group.get_measurements()}
     assert values.pop("Share of edge detail removed", None) == edges
     assert values.pop("Share of faint detail removed", None) == detail
+    assert values.pop("Share of contrast of faint discs removed", None) == (None if detail else 0.625)
     assert values.pop("Contrast kept, 3 mm disc, 0.5 noise SD", None) == (0.375 if detail else None)
     assert values == {
         "Standard Deviation": 20.5,
