@@ -14,7 +14,8 @@ from nsn2n.jobs.options import JobOptions
 RECORD = {
     "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
     "structure": {
-        "verdict": "pass", "edges": None, "detail": 0.06, "contrast": None, "excess": 3.5, "coherence": 0.75, "findings": []
+        "verdict": "pass", "edges": None, "detail": 0.06, "contrast": None,
+        "excess": 3.5, "coherence": 0.75, "findings": [],
     },
     "contrast_kept": None,
 }  # fmt: skip
