@@ -25,9 +25,9 @@ BLOCK_PX = 16
 """Edge of the squares whose means the record holds of a map; the map is smooth."""
 
 
-_JUDGED_MM, _JUDGED_SD = 5.0, 2.0
-"""The disc by which a result is judged: one that a reader sees in the source."""
-_FEWEST_JUDGED = 3
+_JUDGED = ((5.0, 1.0), (10.0, 1.0))
+"""Diameter, mm, and contrast, noise sd, of the discs by which a result is judged."""
+_FEWEST_JUDGED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,11 @@ class ContrastKept:
 
     @property
     def lost(self) -> float | None:
-        """Part of the contrast that discs of 5 mm and 2 noise sd lost; None where there was room for few."""
-        judged = (cell for cell in self.cells if (cell.diameter_mm, cell.contrast_sd) == (_JUDGED_MM, _JUDGED_SD))
-        return next((1 - cell.kept for cell in judged if cell.discs >= _FEWEST_JUDGED), None)
+        """Part of the contrast that discs of 5 and 10 mm and 1 noise sd lost; None where there was room for few."""
+        judged = [cell for cell in self.cells if (cell.diameter_mm, cell.contrast_sd) in _JUDGED]
+        if sum(cell.discs for cell in judged) < _FEWEST_JUDGED:
+            return None
+        return 1 - sum(cell.kept for cell in judged) / len(judged)
 
     @property
     def record(self) -> dict[str, Any]:

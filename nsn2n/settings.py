@@ -401,8 +401,8 @@ class StructureSettings:
     detail_fail: float = option(0.2, "The same part, beyond which the verdict is fail.", above=0)
     contrast_review: float = option(
         0.25,
-        "Part of their contrast that discs of 5 mm and 2 noise sd lost, beyond which the verdict is review. It counts "
-        "where the copy has no detail that is surely no noise.",
+        "Part of their contrast that discs of 5 and 10 mm and 1 noise sd lost, beyond which the verdict is review. It "
+        "counts where the copy has no detail that is surely no noise.",
         above=0,
     )
     contrast_fail: float = option(0.5, "The same part, beyond which the verdict is fail.", above=0)

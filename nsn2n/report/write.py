@@ -303,7 +303,7 @@ CHECKS = {
     "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
     "contrast": (
         "Faint discs",
-        "part of their contrast that discs of 5 mm and 2 noise sd lost",
+        "part of their contrast that discs of 5 and 10 mm and 1 noise sd lost",
     ),
     "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),

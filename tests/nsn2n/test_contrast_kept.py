@@ -27,12 +27,12 @@ def test_what_is_blended_in_is_kept():
     assert blended.maps[0][1] == pytest.approx(0.75)
 
 
-def test_a_disc_that_is_seen_in_the_source_judges():
-    cell = KeptCell(5.0, 2.0, 0.6, 3)
+def test_discs_of_two_sizes_judge():
+    other = KeptCell(3.0, 1.0, 0.1, 9)
 
-    assert _kept((*CELLS, cell)).lost == pytest.approx(0.4)
-    assert _kept((replace(cell, discs=2),)).lost is None
-    assert _kept(CELLS).lost is None
+    assert _kept((*CELLS, other)).lost == pytest.approx(0.15)
+    assert _kept((other,)).lost is None
+    assert _kept((replace(CELLS[0], discs=3),)).lost is None
 
 
 def test_of_parts_the_least_is_said_and_each_map():
