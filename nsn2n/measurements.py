@@ -97,7 +97,7 @@ class Measurements:
     compute: str = _measured("", _first)
     """Device and precision."""
     threads: int = _measured(0, _first)
-    """Threads of PyTorch on the CPU: another number sums in another order, which changes values by rounding."""
+    """Threads that shared slices on the CPU; the values are the same with any number."""
     seconds: float = _measured(0.0, _total)
     parts: int | None = _measured(None, _first)
     """Of a volume in parts: how many."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.runtime.cpus import in_order
 
 __all__ = ["StackFilter", "filtered_stacks"]
 
@@ -110,12 +111,17 @@ class StackFilter:
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             mean = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1, keepdim=True)
             features = F.conv2d(mean, self._kernels)[0].flatten(1).T.contiguous()
-        in_order = torch.arange(first, first + self.slices, device=self._device) % self.slices
-        slices = in_order * (self._height * self._width)
-        for group in range(0, len(rows), at_once):
+        places = torch.arange(first, first + self.slices, device=self._device) % self.slices
+        slices = places * (self._height * self._width)
+
+        def filtered(group: int) -> tuple[Tensor, Tensor, Tensor]:
             part = slice(group, group + at_once)
             first_pixels = self._similar(features, rows[part], columns[part])
-            self._filter((first_pixels[..., None] + slices).flatten(1))
+            return self._filtered((first_pixels[..., None] + slices).flatten(1))
+
+        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), at_once)):
+            self._total.index_add_(0, pixels.ravel(), blocks.ravel())
+            self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
 
     def result(self, index: int) -> Float32Array:
         """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""
@@ -145,8 +151,8 @@ class StackFilter:
         nearest = distance.topk(self._size, largest=False).indices
         return (at_row * self._width + at_column).gather(1, nearest)
 
-    def _filter(self, first_pixels: Tensor) -> None:
-        """Filter groups of stacks, and add what comes of them to the slices."""
+    def _filtered(self, first_pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Filter groups of stacks: the pixels of their blocks, what comes of these in its weight, and the weight."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
         power = pilot.square_()
@@ -155,8 +161,7 @@ class StackFilter:
         # What is made of fewer coefficients holds less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
-        self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
+        return pixels, blocks.mul_(weight), weight
 
     def _grid(self, positions: int) -> Tensor:
         """Return positions a step apart, and the last."""

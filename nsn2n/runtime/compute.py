@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.cpus import usable_cpus
+from nsn2n.runtime.cpus import usable_cpus, with_threads
 
 __all__ = ["Compute", "choose_compute", "reproducible"]
 
@@ -60,7 +60,11 @@ def _cpu_has_bfloat16() -> bool:
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[int]:
-    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is restored."""
+    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is restored.
+
+    Yields the number of threads among which slices are shared. PyTorch itself uses one: so the result is the same with
+    any number (:mod:`nsn2n.runtime.cpus`).
+    """
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
@@ -70,9 +74,10 @@ def reproducible(seed: int) -> Iterator[int]:
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         used = min(threads, usable_cpus())
-        torch.set_num_threads(used)
+        torch.set_num_threads(1)
         try:
-            yield used
+            with with_threads(used):
+                yield used
         finally:
             torch.set_deterministic_debug_mode(deterministic)
             torch.backends.cudnn.benchmark = benchmark

@@ -1,19 +1,30 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many processors this process may use, in a container often less than the machine has, and their use."""
+"""How many processors this process may use, in a container often less than the machine has, and their use.
+
+Threads take slices, or other parts that know nothing of each other, and each computes alone. PyTorch's own threads,
+which share each operation, wait for each other some hundred times a second by spinning: beside another program, which
+has one of the processors, a run with them takes many times as long.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["for_each_slice", "usable_cpus"]
+__all__ = ["for_each_slice", "in_order", "usable_cpus", "with_threads"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_threads: ContextVar[int | None] = ContextVar("_threads", default=None)
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -52,13 +63,56 @@ def _quota(cgroup: Path) -> float | None:
     return quota if quota > 0 else None
 
 
-def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list[Result]:
-    """Return what a function makes of the indices of slices, in order; in as many threads as PyTorch uses.
+@contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """Let :func:`in_order` and :func:`for_each_slice` use so many threads in this context."""
+    token = _threads.set(count)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
 
-    NumPy and SciPy let other threads run while they compute. Each slice is for itself, so the result is the same with
-    any number of threads.
+
+def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list[Result]:
+    """Return what a function makes of the indices of slices, in order; as :func:`in_order` does."""
+    return list(in_order(work, slices))
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield what a function makes of items, in their order; threads make the next ones meanwhile.
+
+    NumPy, SciPy and PyTorch let other threads run while they compute. Each item is for itself, so the result is the
+    same with any number of threads. No more than twice as many results as threads wait to be taken.
+
+    Parameters
+    ----------
+    work : callable
+    items : iterable
+
+    Raises
+    ------
+    Exception
+        What the function raises, in the place of its result.
     """
+    count = _threads.get() or _threads_of_pytorch()
+    if count == 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(count) as threads:
+        try:
+            for item in items:
+                if len(waiting) == 2 * count:
+                    yield waiting.popleft().result()
+                waiting.append(threads.submit(work, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _threads_of_pytorch() -> int:
     import torch  # here: reading and writing of series, which need no PyTorch, import this module too
 
-    with ThreadPoolExecutor(min(torch.get_num_threads(), usable_cpus())) as threads:
-        return list(threads.map(work, slices))
+    return min(torch.get_num_threads(), usable_cpus())

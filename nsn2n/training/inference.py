@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
+from nsn2n.runtime.cpus import in_order
 
 __all__ = [
     "denoise_slices",
@@ -106,15 +107,17 @@ def denoised_windows(
     """
     apply = denoise_with_rotation if with_rotation else denoise_strips
     network.eval()
-    for index in range(len(noisy_dhw)):
+
+    def denoised(index: int) -> tuple[int, Float32Array]:
         window = noisy_dhw[window_of(index, slices // 2, len(noisy_dhw))] / np.float32(unit)
         scale = noise.floored(index) / np.float32(unit)
         with torch.inference_mode():
             noisy, local = (
                 torch.from_numpy(values).unsqueeze(0).to(compute.device) for values in (window, scale[None])
             )
-            denoised = apply(network, noisy, compute, local)[0, 0].cpu().numpy()
-        yield index, denoised * np.float32(unit)
+            return index, apply(network, noisy, compute, local)[0, 0].cpu().numpy() * np.float32(unit)
+
+    yield from in_order(denoised, range(len(noisy_dhw)))
 
 
 def window_of(middle: int, reach: int, depth: int) -> list[int]:
@@ -157,11 +160,12 @@ def denoised_batches(
     depth, height, width = slices.shape
     batch = max(1, _pixels_per_batch(compute) // (height * width))
     network.eval()
-    for start in range(0, depth, batch):
+
+    def removed(start: int) -> tuple[slice, NDArray[np.float32]]:
         part = slice(start, min(start + batch, depth))
         with torch.inference_mode():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             local = None if scale is None else scale[part].unsqueeze(1)
-            removed = noisy - denoise_strips(network, noisy, compute, local)
-        # Outside: the caller's own tensors are none of this mode.
-        yield part, removed.squeeze(1).cpu().numpy()
+            return part, (noisy - denoise_strips(network, noisy, compute, local)).squeeze(1).cpu().numpy()
+
+    yield from in_order(removed, range(0, depth, batch))

@@ -21,6 +21,7 @@ from scipy import ndimage
 import nsn2n
 from nsn2n.denoising import denoise
 from nsn2n.errors import SettingsError, VolumeError
+from nsn2n.runtime.cpus import usable_cpus
 from nsn2n.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -364,6 +365,24 @@ def test_the_unit_of_the_volume_does_not_matter(truth, noisy):
     assert _rms(removed) > 0.1 * SD
     # What differs is rounding, in bfloat16 too.
     assert _rms((scaled.volume + 3e5) / 1000 - plain.volume) < 0.02 * _rms(removed)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_the_number_of_threads_changes_no_bit(modality):
+    volume = np.abs(100 + _noise((6, 64, 64)))
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            results.append(_brief(volume, modality=modality, config={**BRIEF, "refit": {"steps": 3}}))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+
+    one, two = results
+    assert one.volume.tobytes() == two.volume.tobytes()
+    assert (one.measured.threads, two.measured.threads) == (1, min(2, usable_cpus()))
 
 
 def test_a_single_slice_is_refused():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from nsn2n.runtime.cpus import for_each_slice, usable_cpus
+from nsn2n.runtime.cpus import for_each_slice, in_order, usable_cpus, with_threads
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -45,6 +45,17 @@ def test_without_control_groups_the_affinity_counts(tmp_path):
 def test_what_is_made_of_the_slices_comes_in_their_order():
     """Also where the first takes longest."""
     assert for_each_slice(lambda index: time.sleep(0.05 / (index + 1)) or index, range(9)) == list(range(9))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_no_more_is_made_than_soon_taken(threads):
+    begun = []
+    with with_threads(threads):
+        results = in_order(lambda index: begun.append(index) or index, range(40))
+        assert next(results) == 0
+        time.sleep(0.05)
+        assert len(begun) <= 2 * threads + 1
+        assert list(results) == list(range(1, 40))
 
 
 def test_an_error_in_a_slice_is_raised():
