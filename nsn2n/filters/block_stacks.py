@@ -119,7 +119,7 @@ class StackFilter:
             first_pixels = self._similar(features, rows[part], columns[part])
             return self._filtered((first_pixels[..., None] + slices).flatten(1))
 
-        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), at_once)):
+        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), at_once), alone=rows.is_cuda):
             self._total.index_add_(0, pixels.ravel(), blocks.ravel())
             self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
 

@@ -145,7 +145,7 @@ class Cubes:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
                 own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
                 similar = partial(self._similar, features, displacements)
-                members = list(in_order(similar, self._parts(own)))
+                members = list(in_order(similar, self._parts(own), alone=own.is_cuda))
                 if members:
                     yield Group(first, rows * self._width + columns, torch.cat(members))
             del features, own  # before those of the next slab are made
@@ -172,7 +172,7 @@ class Cubes:
             base = (group.first_slice - window.first) * self._pixels
             firsts = group.places[:, None] + base + displacements[group.members.long()]
             cubes_of = partial(self._filtered, window, shrinkage)
-            for voxels, cubes, weight in in_order(cubes_of, self._parts(firsts)):
+            for voxels, cubes, weight in in_order(cubes_of, self._parts(firsts), alone=firsts.is_cuda):
                 window.total.index_add_(0, voxels.ravel(), cubes.ravel())
                 window.weight.index_add_(0, voxels.ravel(), weight.expand_as(cubes).ravel())
         window.load(self._depth, self._both(noisy, guide))

@@ -78,23 +78,25 @@ def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list
     return list(in_order(work, slices))
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, alone: bool = False) -> Iterator[Result]:
     """Yield what a function makes of items, in their order; threads make the next ones meanwhile.
 
     NumPy, SciPy and PyTorch let other threads run while they compute. Each item is for itself, so the result is the
-    same with any number of threads. No more than twice as many results as threads wait to be taken.
+    same with any number of threads. One result more than there are threads is held at most.
 
     Parameters
     ----------
     work : callable
     items : iterable
+    alone : bool
+        Make one at a time, as for a GPU, which one thread keeps busy and whose memory is short.
 
     Raises
     ------
     Exception
         What the function raises, in the place of its result.
     """
-    count = _threads.get() or _threads_of_pytorch()
+    count = 1 if alone else _threads.get() or _threads_of_pytorch()
     if count == 1:
         yield from map(work, items)
         return
@@ -102,7 +104,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
     with ThreadPoolExecutor(count) as threads:
         try:
             for item in items:
-                if len(waiting) == 2 * count:
+                if len(waiting) > count:
                     yield waiting.popleft().result()
                 waiting.append(threads.submit(work, item))
             while waiting:

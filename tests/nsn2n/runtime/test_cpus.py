@@ -54,8 +54,14 @@ def test_no_more_is_made_than_soon_taken(threads):
         results = in_order(lambda index: begun.append(index) or index, range(40))
         assert next(results) == 0
         time.sleep(0.05)
-        assert len(begun) <= 2 * threads + 1
+        assert len(begun) <= threads + 2
         assert list(results) == list(range(1, 40))
+
+
+def test_alone_one_is_made_when_it_is_taken():
+    begun = []
+    results = in_order(lambda index: begun.append(index) or index, range(9), alone=True)
+    assert [next(results), next(results)] == begun == [0, 1]
 
 
 def test_an_error_in_a_slice_is_raised():
