@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
 
 __all__ = ["StackFilter", "filtered_stacks"]
@@ -106,7 +107,7 @@ class StackFilter:
     def filter(self, first: int, wanted_hw: BoolArray) -> None:
         """Filter the groups of the stacks that begin at a slice and hold a pixel that is wanted."""
         rows, columns = self._places(wanted_hw)
-        at_once = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        groups = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
         # TensorFloat-32 would blur the small differences of large values, by which similar stacks are found.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             mean = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1, keepdim=True)
@@ -115,11 +116,11 @@ class StackFilter:
         slices = places * (self._height * self._width)
 
         def filtered(group: int) -> tuple[Tensor, Tensor, Tensor]:
-            part = slice(group, group + at_once)
+            part = slice(group, group + groups)
             first_pixels = self._similar(features, rows[part], columns[part])
             return self._filtered((first_pixels[..., None] + slices).flatten(1))
 
-        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), at_once), alone=rows.is_cuda):
+        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), groups), most=at_once(self._device)):
             self._total.index_add_(0, pixels.ravel(), blocks.ravel())
             self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
 

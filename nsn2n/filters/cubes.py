@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from scipy import fft
 from torch import Tensor
 
 from nsn2n._aliases import BoolArray, Float32Array
-from nsn2n.runtime.cpus import in_order
 
 __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 
@@ -144,8 +142,7 @@ class Cubes:
             for first in firsts:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
                 own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
-                similar = partial(self._similar, features, displacements)
-                members = list(in_order(similar, self._parts(own), alone=own.is_cuda))
+                members = [self._similar(features, part, displacements) for part in self._parts(own)]
                 if members:
                     yield Group(first, rows * self._width + columns, torch.cat(members))
             del features, own  # before those of the next slab are made
@@ -170,26 +167,23 @@ class Cubes:
             yield from self._finished(window, group.first_slice - _REACH_SLICES)
             window.load(min(group.first_slice + _REACH_SLICES + self._slices, self._depth), self._both(noisy, guide))
             base = (group.first_slice - window.first) * self._pixels
-            firsts = group.places[:, None] + base + displacements[group.members.long()]
-            cubes_of = partial(self._filtered, window, shrinkage)
-            for voxels, cubes, weight in in_order(cubes_of, self._parts(firsts), alone=firsts.is_cuda):
-                window.total.index_add_(0, voxels.ravel(), cubes.ravel())
-                window.weight.index_add_(0, voxels.ravel(), weight.expand_as(cubes).ravel())
+            for places, members in zip(self._parts(group.places), self._parts(group.members), strict=True):
+                first_voxels = places[:, None] + base + displacements[members.long()]
+                self._filter(window, first_voxels[..., None] + self._voxels, shrinkage)
         window.load(self._depth, self._both(noisy, guide))
         yield from self._finished(window, self._depth)
 
-    def _filtered(self, window: _Window, shrinkage: Shrinkage, firsts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Filter groups of cubes: their voxels, what comes of these in its weight, and the weight."""
-        voxels = firsts[..., None] + self._voxels
+    def _filter(self, window: _Window, voxels: Tensor, shrinkage: Shrinkage) -> None:
         noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (window.noisy, window.guide))
         share = shrinkage(noisy, guide)
         cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
         # What is made of fewer coefficients holds less noise.
         noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
         weight = self._window / (noise_left + _LEAST_POWER)
-        return voxels, cubes.mul_(weight), weight
+        window.total.index_add_(0, voxels.ravel(), cubes.mul_(weight).ravel())
+        window.weight.index_add_(0, voxels.ravel(), weight.expand_as(cubes).ravel())
 
-    def _similar(self, features: Tensor, displacements: Tensor, own: Tensor) -> Tensor:
+    def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
         """Numbers of the displacements of the most similar cubes, shape (groups, size)."""
         difference = features[own[:, None] + displacements].sub_(features[own][:, None])
         nearest = difference.square_().sum(-1).topk(self._size, largest=False).indices

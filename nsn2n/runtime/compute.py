@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.cpus import usable_cpus, with_threads
+from nsn2n.runtime.cpus import PARTS_AT_ONCE, usable_cpus, with_threads
 
-__all__ = ["Compute", "choose_compute", "reproducible"]
+__all__ = ["Compute", "at_once", "choose_compute", "reproducible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,15 @@ class Compute:
 
     def __str__(self) -> str:
         return f"{self.device.type} {'bfloat16' if self.bfloat16 else 'float32'}"
+
+
+def at_once(device: torch.device | None) -> int:
+    """Return how many parts of a volume threads compute at a time on a device (None: the CPU), at most.
+
+    One thread keeps a GPU busy. On a CPU each part takes memory, which :func:`~nsn2n.runtime.memory.memory_shortage`
+    counts.
+    """
+    return PARTS_AT_ONCE if device is None or device.type == "cpu" else 1
 
 
 def choose_compute(device: str) -> Compute:

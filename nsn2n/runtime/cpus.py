@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["for_each_slice", "in_order", "usable_cpus", "with_threads"]
+__all__ = ["PARTS_AT_ONCE", "for_each_slice", "in_order", "usable_cpus", "with_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 _threads: ContextVar[int | None] = ContextVar("_threads", default=None)
 
 CGROUP = Path("/sys/fs/cgroup")
+
+PARTS_AT_ONCE = 4
+"""Threads that apply a network or filter groups of blocks at most; each takes memory of its own."""
 
 
 def usable_cpus(cgroup: Path = CGROUP) -> int:
@@ -78,7 +81,7 @@ def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list
     return list(in_order(work, slices))
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, alone: bool = False) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, most: int | None = None) -> Iterator[Result]:
     """Yield what a function makes of items, in their order; threads make the next ones meanwhile.
 
     NumPy, SciPy and PyTorch let other threads run while they compute. Each item is for itself, so the result is the
@@ -88,15 +91,17 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, alone: bo
     ----------
     work : callable
     items : iterable
-    alone : bool
-        Make one at a time, as for a GPU, which one thread keeps busy and whose memory is short.
+    most : int, optional
+        Threads at most, where each takes much memory.
 
     Raises
     ------
     Exception
         What the function raises, in the place of its result.
     """
-    count = 1 if alone else _threads.get() or _threads_of_pytorch()
+    count = _threads.get() or _threads_of_pytorch()
+    if most is not None:
+        count = min(count, most)
     if count == 1:
         yield from map(work, items)
         return

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nsn2n.errors import NSN2NError
+from nsn2n.runtime.cpus import PARTS_AT_ONCE, usable_cpus
 
 __all__ = ["available_bytes", "memory_errors", "memory_shortage"]
 
@@ -30,8 +31,8 @@ WORK_BYTES_PER_VOXEL = 10
 RESULT_BYTES_PER_VOXEL = 8
 """Of one of several parts besides: what comes of it stands beside the whole before it is put there."""
 
-LIBRARY_BYTES, FIT_BYTES = 250 << 20, 190 << 20
-"""PyTorch, where it is not loaded yet; and what a fit takes whatever the volume.
+LIBRARY_BYTES, FIT_BYTES, THREAD_BYTES = 250 << 20, 190 << 20, 70 << 20
+"""PyTorch, where it is not loaded yet; what a fit takes whatever the volume; and each thread but the first.
 
 Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB before the volume is read): CT 814 and
 1081 MiB, MR 752 and 1023 MiB, 18 bytes per voxel; NIfTI of float32 with NaN in a quarter of the voxels 876 and 1281
@@ -81,7 +82,8 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
     """
     part = voxels if largest_part is None else largest_part
     of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
-    fixed = FIT_BYTES + (0 if "torch" in sys.modules else LIBRARY_BYTES)
+    more_threads = min(usable_cpus(), PARTS_AT_ONCE) - 1
+    fixed = FIT_BYTES + more_threads * THREAD_BYTES + (0 if "torch" in sys.modules else LIBRARY_BYTES)
     needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + fixed + beside
     available = available_bytes()
     if available is None or needed <= available:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nsn2n._aliases import Float32Array
 from nsn2n.noise.level import NoiseMap
-from nsn2n.runtime.compute import Compute
+from nsn2n.runtime.compute import Compute, at_once
 from nsn2n.runtime.cpus import in_order
 
 __all__ = [
@@ -117,7 +117,7 @@ def denoised_windows(
             )
             return index, apply(network, noisy, compute, local)[0, 0].cpu().numpy() * np.float32(unit)
 
-    yield from in_order(denoised, range(len(noisy_dhw)), alone=compute.device.type == "cuda")
+    yield from in_order(denoised, range(len(noisy_dhw)), most=at_once(compute.device))
 
 
 def window_of(middle: int, reach: int, depth: int) -> list[int]:
@@ -168,4 +168,4 @@ def denoised_batches(
             local = None if scale is None else scale[part].unsqueeze(1)
             return part, (noisy - denoise_strips(network, noisy, compute, local)).squeeze(1).cpu().numpy()
 
-    yield from in_order(removed, range(0, depth, batch), alone=compute.device.type == "cuda")
+    yield from in_order(removed, range(0, depth, batch), most=at_once(compute.device))

@@ -36,7 +36,7 @@ from nsn2n.dicom.write.self_check import check_enhanced_file, check_series, chec
 from nsn2n.errors import DicomError, VolumeError
 from nsn2n.runtime.modes import limit_modes_in
 
-__all__ = ["WriteOptions", "WrittenSeries", "image_names", "write_series"]
+__all__ = ["WriteOptions", "WrittenSeries", "write_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def write_series(
             folder = output / series.SeriesInstanceUID
             images = _images(slices)
             diffusions = diffusion_of_series(slices)
-            names = image_names(len(images))
+            names = [f"IM{index + 1:04d}.dcm" for index in range(len(images))]
             for name, places in zip(names, images, strict=True):
                 parts, frames = [slices[place] for place in places], [volume[place] for place in places]
                 common = (hidden / name, parts, frames, derivation, series, options.compression)
@@ -156,11 +156,6 @@ def write_series(
         voxels_moved_off_padding=moved,
         rescaled_slices=rescaled,
     )
-
-
-def image_names(count: int) -> list[str]:
-    """Return the names of the files of a series, in the order of the volume."""
-    return [f"IM{index + 1:04d}.dcm" for index in range(count)]
 
 
 def _images(slices: Sequence[SliceFacts]) -> list[list[int]]:

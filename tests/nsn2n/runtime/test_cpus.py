@@ -58,10 +58,11 @@ def test_no_more_is_made_than_soon_taken(threads):
         assert list(results) == list(range(1, 40))
 
 
-def test_alone_one_is_made_when_it_is_taken():
+def test_of_one_at_a_time_each_is_made_when_it_is_taken():
     begun = []
-    results = in_order(lambda index: begun.append(index) or index, range(9), alone=True)
-    assert [next(results), next(results)] == begun == [0, 1]
+    with with_threads(3):
+        results = in_order(lambda index: begun.append(index) or index, range(9), most=1)
+        assert [next(results), next(results)] == begun == [0, 1]
 
 
 def test_an_error_in_a_slice_is_raised():

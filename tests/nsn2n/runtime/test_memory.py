@@ -122,9 +122,13 @@ def test_the_address_space_bounds_it():
 def test_what_a_volume_needs(monkeypatch):
     whole = 40 << 20
     monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
     assert memory_shortage(whole) == "need 1.1 GiB, 1.0 GiB are available"
     assert memory_shortage(whole // 4) is None
     assert memory_shortage(whole // 4, beside=GIB) is not None
     assert memory_shortage(whole, whole // 10) is None  # in ten parts, one of which is denoised at a time
     monkeypatch.delitem(sys.modules, "torch")
     assert memory_shortage(whole) == "need 1.3 GiB, 1.0 GiB are available"
+    for cpus in (4, 64):  # no more threads than four hold parts of their own
+        monkeypatch.setattr(memory, "usable_cpus", lambda cpus=cpus: cpus)
+        assert memory_shortage(whole) == "need 1.5 GiB, 1.0 GiB are available"
