@@ -15,7 +15,6 @@ from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
 from nsn2n.errors import NSN2NError
 from nsn2n.jobs.outcomes import ALL_FAILED
 from nsn2n.runtime.logs import configure_logging
-from nsn2n.runtime.openmp import share_processors
 
 __all__ = ["main"]
 
@@ -38,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 if all selected series were written, 3 if some were, 1 if none was.
     """
-    share_processors()
     arguments = parse_arguments(argv)
     configure_logging(arguments.log_level)
     try:

@@ -23,8 +23,6 @@ DIAMETERS_MM = (3.0, 5.0, 10.0)
 CONTRASTS_SD = (0.5, 1.0, 2.0)
 BLOCK_PX = 16
 """Edge of the squares whose means the record holds of a map; the map is smooth."""
-
-
 _JUDGED = ((5.0, 1.0), (10.0, 1.0))
 """Diameter, mm, and contrast, noise sd, of the discs by which a result is judged."""
 _FEWEST_JUDGED = 4

@@ -494,7 +494,8 @@ class Settings:
     structure: StructureSettings = field(default_factory=StructureSettings)
     contrast_kept: bool = option(
         True,
-        "Measure what is kept of the contrast of faint discs in the middle slices, where the spacing is known.",
+        "Measure what is kept of the contrast of faint discs in the middle slices, where the spacing is known. Without "
+        "it the verdict knows nothing of them.",
     )
     rician: bool = option(
         True,

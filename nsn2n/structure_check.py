@@ -103,7 +103,7 @@ class StructureCheck:
         elif self.contrast is not None:
             detail = f"faint detail hidden by noise, {self.contrast:.0%} of the contrast of faint discs"
         else:
-            detail = "faint detail hidden by noise"
+            detail = "faint detail not measured"
         return (
             f"structure check {self.verdict} ({edges}, {detail}, largest local mean {self.excess:.1f} sd, "
             f"coherence {self.coherence:.2f}, {len(self.findings)} places)"

@@ -27,7 +27,6 @@ from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.modality import names_of_all
 from nsn2n.runtime.logs import configure_logging, safe_traceback
-from nsn2n.runtime.openmp import share_processors
 from nsn2n.runtime.paths import require_possible_path
 
 __all__ = ["main"]
@@ -50,7 +49,6 @@ Traceback = Annotated[
 
 def main() -> None:
     """Run the command line of this process."""
-    share_processors()
     # A terminal or a file of another character set shows what it cannot hold as an escape.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

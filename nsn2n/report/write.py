@@ -301,17 +301,14 @@ def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
 
 CHECKS = {
     "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
-    "contrast": (
-        "Faint discs",
-        "part of their contrast that discs of 5 and 10 mm and 1 noise sd lost",
-    ),
+    "contrast": ("Faint discs", "part of their contrast that discs of 5 and 10 mm and 1 noise sd lost"),
     "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
     "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
 }
 UNKNOWN = {
-    "detail": "hidden by the noise",
-    "contrast": "not needed, or no discs",
+    "detail": "none that is surely no noise",
+    "contrast": "not judged where detail is, or no discs",
     "edges": "too few edges to judge",
 }
 """What is said of a share that could not be measured."""

@@ -105,7 +105,7 @@ def test_findings_and_verdict_are_shown(data):
 
     assert 'class="badge big fail"' in text
     assert "too few edges to judge" in text
-    assert "hidden by the noise" in text
+    assert "none that is surely no noise" in text
     assert "31.0 %" in text
     assert "44, 55" in text
     assert "-9.2" in text
