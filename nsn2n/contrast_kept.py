@@ -23,8 +23,6 @@ DIAMETERS_MM = (3.0, 5.0, 10.0)
 CONTRASTS_SD = (0.5, 1.0, 2.0)
 BLOCK_PX = 16
 """Edge of the squares whose means the record holds of a map; the map is smooth."""
-_JUDGED = ((5.0, 1.0), (10.0, 1.0))
-"""Diameter, mm, and contrast, noise sd, of the discs by which a result is judged."""
 _FEWEST_JUDGED = 4
 
 
@@ -39,6 +37,8 @@ class KeptCell:
     """Mean contrast after denoising over that before: 1 if all is kept, 0 if nothing is."""
     discs: int
     """How many were measured."""
+    visible: bool
+    """Such a disc can be seen in the source, so that its loss counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class ContrastKept:
 
     @property
     def lost(self) -> float | None:
-        """Part of the contrast that discs of 5 and 10 mm and 1 noise sd lost; None where there was room for few."""
-        judged = [cell for cell in self.cells if (cell.diameter_mm, cell.contrast_sd) in _JUDGED]
+        """Part of their contrast that discs lost which can be seen in the source; None where there was room for few."""
+        judged = [cell for cell in self.cells if cell.visible]
         if sum(cell.discs for cell in judged) < _FEWEST_JUDGED:
             return None
         return 1 - sum(cell.kept for cell in judged) / len(judged)

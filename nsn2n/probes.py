@@ -22,7 +22,6 @@ from nsn2n.noise.level import NoiseMap
 
 __all__ = ["Probes", "place_probes"]
 
-_CELLS = [(diameter, contrast) for contrast in CONTRASTS_SD for diameter in DIAMETERS_MM]
 _OF_THE_MAP = (5.0, 1.0)
 """Diameter and contrast of the disc of which the map tells."""
 
@@ -34,7 +33,11 @@ _SHARE = 0.15
 """Of the volume that is denoised anew, and that twice, so that it takes a small part of the whole,"""
 _LEAST_EDGE_PX = 160
 """unless its edge would be shorter than this."""
-_MOST_OF_A_CELL = 16
+_VISIBLE = 5.0
+"""Contrast in noise sd, times the root of the voxels, of a disc that is seen (Rose, J Opt Soc Am 38 (1948) 196-208),"""
+_LEAST_DIAMETER_PX = 3.0
+"""unless it is so small that its contrast is a matter of resolution."""
+_MOST_OF_A_KIND = 16
 _FEWEST_OF_A_MAP = 9
 _RIM_PX, _RING_PX = 2.0, 5.0
 """The surroundings of a disc: from and to how many pixels beyond its rim."""
@@ -46,16 +49,30 @@ _ABOVE_AIR_SD = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """Discs of one size and contrast."""
+
+    diameter_mm: float
+    contrast_sd: float
+    radius_px: tuple[float, float]
+    """In rows and columns."""
+    slices: int
+
+    @property
+    def visible(self) -> bool:
+        """As :attr:`nsn2n.contrast_kept.KeptCell.visible`: by the detectability in white noise."""
+        detectability = self.contrast_sd * math.sqrt(math.pi * math.prod(self.radius_px) * self.slices)
+        return detectability >= _VISIBLE and 2 * min(self.radius_px) >= _LEAST_DIAMETER_PX
+
+
+@dataclass(frozen=True, slots=True)
 class _Disc:
     """Its place is that in the part of the volume."""
 
+    kind: _Kind
     row: int
     column: int
-    radius_px: tuple[float, float]
-    """In rows and columns."""
     slices: slice
-    diameter_mm: float
-    contrast_sd: float
     change: float
     """In the unit of the volume, negative for a dark one."""
 
@@ -91,17 +108,21 @@ class Probes:
         ContrastKept or None
             Cells without a disc are left out; None where there is none at all.
         """
-        kept: dict[tuple[float, float], list[tuple[_Disc, float]]] = {}
+        kept: dict[_Kind, list[tuple[_Disc, float]]] = {}
         for disc in self.discs:
             shape, place, inner, ring = self._parts(disc)
             left_hw = difference_dhw[disc.slices][:, place[0], place[1]].mean(axis=0, dtype=np.float64)
             put_in = float(shape[inner].mean() - shape[ring].mean()) * disc.change
             left = float(left_hw[inner].mean() - left_hw[ring].mean()) / put_in
-            kept.setdefault((disc.diameter_mm, disc.contrast_sd), []).append((disc, left))
+            kept.setdefault(disc.kind, []).append((disc, left))
         if not kept:
             return None
-        means = {cell: float(np.mean([left for _, left in found])) for cell, found in kept.items()}
-        cells = [KeptCell(*cell, means[cell], len(found)) for cell, found in sorted(kept.items())]
+        means = {kind: float(np.mean([left for _, left in found])) for kind, found in kept.items()}
+        cells = [
+            KeptCell(kind.diameter_mm, kind.contrast_sd, means[kind], len(found), kind.visible)
+            for kind, found in kept.items()
+        ]
+        cells.sort(key=lambda cell: (cell.diameter_mm, cell.contrast_sd))
         if len(self.discs) < _FEWEST_OF_A_MAP:
             return ContrastKept(tuple(cells), ())
         slices, rows, columns = self.place
@@ -111,32 +132,33 @@ class Probes:
 
     def _parts(self, disc: _Disc) -> tuple[Float32Array, tuple[slice, slice], BoolArray, BoolArray]:
         """A disc from 0 to 1, shape (h, w), its place in the plane, its inner part and its surroundings."""
-        reach = [math.ceil(radius + _RING_PX) for radius in disc.radius_px]
+        radius_px = disc.kind.radius_px
+        reach = [math.ceil(radius + _RING_PX) for radius in radius_px]
         place = (
             slice(disc.row - reach[0], disc.row + reach[0] + 1),
             slice(disc.column - reach[1], disc.column + reach[1] + 1),
         )
         rows, columns = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
-        mean_px = math.sqrt(math.prod(disc.radius_px))
+        mean_px = math.sqrt(math.prod(radius_px))
         # The distance from the rim in pixels, also of an ellipse, which a round disc is on pixels that are not square.
-        beyond = (np.hypot(rows / disc.radius_px[0], columns / disc.radius_px[1]) - 1) * mean_px
+        beyond = (np.hypot(rows / radius_px[0], columns / radius_px[1]) - 1) * mean_px
         shape = np.clip(0.5 - beyond, 0, 1).astype(np.float32)
         return shape, place, shape >= shape.max(), (beyond >= _RIM_PX) & (beyond < _RING_PX)
 
 
 def _map(
     shape_hw: tuple[int, int],
-    kept: dict[tuple[float, float], list[tuple[_Disc, float]]],
-    means: dict[tuple[float, float], float],
+    kept: dict[_Kind, list[tuple[_Disc, float]]],
+    means: dict[_Kind, float],
 ) -> Float32Array:
-    """Each disc tells by how much more or less is kept at its place than by others of its cell."""
+    """Each disc tells by how much more or less is kept at its place than by others of its kind."""
     weighted, weights = np.zeros((2, *shape_hw), np.float64)
-    for cell, found in kept.items():
-        if means[cell] <= 0:
+    for kind, found in kept.items():
+        if means[kind] <= 0:
             continue
-        weight = (cell[0] * cell[1]) ** 2  # that of its variance, as noise sees it
+        weight = (kind.diameter_mm * kind.contrast_sd) ** 2  # that of its variance, as noise sees it
         for disc, left in found:
-            weighted[disc.row, disc.column] += weight * left / means[cell]
+            weighted[disc.row, disc.column] += weight * left / means[kind]
             weights[disc.row, disc.column] += weight
     known = np.argwhere(weights > 0)
     if not len(known):
@@ -145,7 +167,8 @@ def _map(
     around = ndimage.gaussian_filter(weights, spread_px, mode="constant")
     value = ndimage.gaussian_filter(weighted, spread_px, mode="constant")
     near = ndimage.distance_transform_edt(weights == 0) <= 2 * spread_px
-    base = means.get(_OF_THE_MAP, float(np.median(list(means.values()))))
+    of_the_map = [mean for kind, mean in means.items() if (kind.diameter_mm, kind.contrast_sd) == _OF_THE_MAP]
+    base = of_the_map[0] if of_the_map else float(np.median(list(means.values())))
     ratio = np.divide(value, around, out=np.full(shape_hw, np.nan), where=near & (around > 0))
     return np.asarray(base * ratio, dtype=np.float32)
 
@@ -177,7 +200,7 @@ def place_probes(
     Returns
     -------
     Probes
-        At most 16 of each size and contrast, bright and dark ones; none where there is no room.
+        At most 17 of each size and contrast, bright and dark ones; none where there is no room.
     """
     depth = len(denoised)
     count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
@@ -190,19 +213,18 @@ def place_probes(
     rooms = np.minimum(ndimage.distance_transform_edt(usable), border).astype(np.float32)
     random = np.random.default_rng(seed)
     discs: list[_Disc] = []
-    for diameter_mm, contrast_sd in _in_turn(random):
-        radius_px = (diameter_mm / 2 / spacing_mm[1], diameter_mm / 2 / spacing_mm[2])
-        free = np.flatnonzero(rooms > max(radius_px) + _RING_PX + 1)
+    for kind in _in_turn(_kinds(spacing_mm, count), random):
+        radius_px = max(kind.radius_px)
+        free = np.flatnonzero(rooms > radius_px + _RING_PX + 1)
         if not len(free):
             continue
         row, column = divmod(int(random.choice(free)), width)
-        deep = min(_slices_of(diameter_mm, spacing_mm), count)
-        through = slice((count - deep) // 2, (count - deep) // 2 + deep)
+        first = (count - kind.slices) // 2
         sd = float(noise.sd[slices.start + count // 2, rows.start + row, columns.start + column])
-        change = contrast_sd * sd * random.choice((-1.0, 1.0))
-        discs.append(_Disc(row, column, radius_px, through, diameter_mm, contrast_sd, change))
+        change = kind.contrast_sd * sd * random.choice((-1.0, 1.0))
+        discs.append(_Disc(kind, row, column, slice(first, first + kind.slices), change))
         distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
-        np.minimum(rooms, np.maximum(distance - max(radius_px) - _APART_PX + _RING_PX, 0), out=rooms)
+        np.minimum(rooms, np.maximum(distance - radius_px - _APART_PX + _RING_PX, 0), out=rooms)
     place = (slices, rows, columns)
     return Probes(place, usable_hw.shape, tuple(disc for disc in discs if disc.change))
 
@@ -222,11 +244,25 @@ def _window(counts: NDArray[np.int_], length: int) -> slice:
     return slice(start, start + length)
 
 
-def _in_turn(random: np.random.Generator) -> Iterator[tuple[float, float]]:
-    """Diameter and contrast of one disc after the other, so that each kind gets as many places."""
-    for _ in range(_MOST_OF_A_CELL):
-        for index in random.permutation(len(_CELLS)):
-            yield _CELLS[index]
+def _kinds(spacing_mm: Spacing, most_slices: int) -> list[_Kind]:
+    return [
+        _Kind(
+            diameter_mm,
+            contrast_sd,
+            (diameter_mm / 2 / spacing_mm[1], diameter_mm / 2 / spacing_mm[2]),
+            min(_slices_of(diameter_mm, spacing_mm), most_slices),
+        )
+        for contrast_sd in CONTRASTS_SD
+        for diameter_mm in DIAMETERS_MM
+    ]
+
+
+def _in_turn(kinds: list[_Kind], random: np.random.Generator) -> Iterator[_Kind]:
+    """One kind after the other, so that each gets as many places; little room is for those that count first."""
+    yield from (kind for kind in kinds if kind.visible)
+    for _ in range(_MOST_OF_A_KIND):
+        for index in random.permutation(len(kinds)):
+            yield kinds[index]
 
 
 def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:

@@ -263,10 +263,17 @@ class GroupSettings:
         at_least=0,
         at_most=1,
     )
+    contrast_lost: float = option(
+        0.35,
+        "Part of their contrast that faint discs put into a part of the series may lose, those that can be seen in the "
+        "source: as much noise is removed as this and detail_lost allow.",
+        at_least=0,
+        at_most=1,
+    )
     noise_factor: float | None = option(
         None,
         "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "
-        "kept, and of the noise. null: as detail_lost says, 1 at most.",
+        "kept, and of the noise. null: as detail_lost and contrast_lost allow, 1 at most.",
         above=0,
         at_most=4,
     )
@@ -401,11 +408,15 @@ class StructureSettings:
     detail_fail: float = option(0.2, "The same part, beyond which the verdict is fail.", above=0)
     contrast_review: float = option(
         0.25,
-        "Part of their contrast that discs of 5 and 10 mm and 1 noise sd lost, beyond which the verdict is review. It "
-        "counts where the copy has no detail that is surely no noise.",
+        "Part of their contrast that faint discs lost which can be seen in the source, beyond which the verdict is "
+        "review where the copy has no detail that is surely no noise.",
         above=0,
     )
-    contrast_fail: float = option(0.5, "The same part, beyond which the verdict is fail.", above=0)
+    contrast_fail: float = option(
+        0.5,
+        "The same part, beyond which the verdict is fail there, and review where the copy has such detail.",
+        above=0,
+    )
     excess_review: float = option(
         6.0,
         "Largest local mean of the removed part, in standard deviations of such a mean of noise, beyond which the "

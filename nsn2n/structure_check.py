@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "check_structure",
     "joined_structure",
+    "limits_of",
     "moved_to_slices",
     "moved_to_volume",
     "raise_on_failed_check",
@@ -84,8 +85,7 @@ class StructureCheck:
     detail: float | None = None
     """Part of the faint detail that a simulated copy lost; None where it has none that is surely no noise."""
     contrast: float | None = None
-    """In its place: part of the contrast that faint discs lost; None where detail was measured, or there are no discs.
-    """
+    """Part of the contrast that faint discs lost; None where there was room for few."""
     excess: float
     """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
     coherence: float
@@ -100,10 +100,10 @@ class StructureCheck:
         edges = "too few edges to judge" if self.edges is None else f"{self.edges:.1%} of the edges' fine detail"
         if self.detail is not None:
             detail = f"{self.detail:.0%} of the faint detail"
-        elif self.contrast is not None:
-            detail = f"faint detail hidden by noise, {self.contrast:.0%} of the contrast of faint discs"
         else:
-            detail = "faint detail not measured"
+            detail = "faint detail hidden by noise" if self.contrast is not None else "faint detail not measured"
+        if self.contrast is not None:
+            detail += f", {self.contrast:.0%} of the contrast of faint discs"
         return (
             f"structure check {self.verdict} ({edges}, {detail}, largest local mean {self.excess:.1f} sd, "
             f"coherence {self.coherence:.2f}, {len(self.findings)} places)"
@@ -215,6 +215,23 @@ def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> 
         )
 
 
+def limits_of(name: str, settings: Mapping[str, float], *, detail: float | None) -> tuple[float, float]:
+    """Return beyond which value of a measure the verdict is ``review``, and beyond which ``fail``.
+
+    Parameters
+    ----------
+    name : str
+        ``edges``, ``detail``, ``contrast``, ``excess`` or ``coherence``.
+    settings : mapping
+        Fields of :class:`nsn2n.settings.StructureSettings` and their values.
+    detail : float, optional
+        What was found of faint detail. Where it is known it says more of this anatomy than discs, which are fainter
+        than most of it: these alone fail no result then.
+    """
+    review, fail = settings[f"{name}_review"], settings[f"{name}_fail"]
+    return (fail, math.inf) if name == "contrast" and detail is not None else (review, fail)
+
+
 def check_structure(
     noisy_dhw: Float32Array,
     denoised_dhw: Float32Array,
@@ -244,8 +261,7 @@ def check_structure(
     detail_lost : float, optional
         Part of the faint detail that a simulated copy lost (:mod:`nsn2n.simulated_copy`).
     contrast_lost : float, optional
-        Part of the contrast that faint discs lost (:mod:`nsn2n.contrast_kept`). It is judged where `detail_lost` is not
-        known: what is lost of detail that noise hides can be told of nothing else.
+        Part of the contrast that faint discs lost (:mod:`nsn2n.contrast_kept`).
     most_findings : int
         How many places are kept, the largest of all.
 
@@ -284,7 +300,7 @@ def check_structure(
     found = {
         "edges": _share(*edges),
         "detail": detail_lost,
-        "contrast": contrast_lost if detail_lost is None else None,
+        "contrast": contrast_lost,
         "excess": float(excess_hw.max()),
         "coherence": math.sqrt(float(power.max())),
     }
@@ -292,7 +308,7 @@ def check_structure(
         verdict=_verdict(found, settings),
         edges=found["edges"],
         detail=detail_lost,
-        contrast=found["contrast"],
+        contrast=contrast_lost,
         excess=found["excess"] or 0.0,
         coherence=found["coherence"] or 0.0,
         findings=_largest(findings, most_findings),
@@ -390,8 +406,9 @@ def _verdict(found: dict[str, float | None], settings: StructureSettings) -> Ver
     for name, value in found.items():
         if value is None:
             continue
-        if value > getattr(settings, f"{name}_fail"):
+        review, fail = limits_of(name, asdict(settings), detail=found["detail"])
+        if value > fail:
             return "fail"
-        if value > getattr(settings, f"{name}_review"):
+        if value > review:
             worst = "review"
     return worst

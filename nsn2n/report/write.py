@@ -25,6 +25,7 @@ from nsn2n.modality import policy_of
 from nsn2n.report.collect import REMOVED_SD, ReportData
 from nsn2n.report.pictures import COLORS, Curve, colored, gray, line_chart
 from nsn2n.stack.parts import places_of
+from nsn2n.structure_check import limits_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
@@ -301,14 +302,14 @@ def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
 
 CHECKS = {
     "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
-    "contrast": ("Faint discs", "part of their contrast that discs of 5 and 10 mm and 1 noise sd lost"),
+    "contrast": ("Faint discs", "part of their contrast that discs lost which can be seen in the source"),
     "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
     "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
 }
 UNKNOWN = {
     "detail": "none that is surely no noise",
-    "contrast": "not judged where detail is, or no discs",
+    "contrast": "no room for discs",
     "edges": "too few edges to judge",
 }
 """What is said of a share that could not be measured."""
@@ -317,7 +318,8 @@ UNKNOWN = {
 def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[dict[str, str]]:
     rows = []
     for name, (title, meaning) in CHECKS.items():
-        value, review, fail = structure[name], limits[f"{name}_review"], limits[f"{name}_fail"]
+        value = structure[name]
+        review, fail = limits_of(name, limits, detail=structure["detail"])
         known = value is not None and math.isfinite(value)
         verdict = "none" if not known else "fail" if value > fail else "review" if value > review else "pass"
         rows.append(
@@ -325,7 +327,11 @@ def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[d
                 "title": title,
                 "meaning": meaning,
                 "value": _check_value(name, value) if known else UNKNOWN[name],
-                "limits": f"review above {_check_value(name, review)}, fail above {_check_value(name, fail)}",
+                "limits": ", ".join(
+                    f"{than} above {_check_value(name, limit)}"
+                    for than, limit in (("review", review), ("fail", fail))
+                    if math.isfinite(limit)
+                ),
                 "verdict": verdict,
             }
         )

@@ -14,6 +14,7 @@ from nsn2n.stages.bounds import bounds
 from nsn2n.stages.contrast_kept import contrast_kept
 from nsn2n.stages.cube_filter import cube_filter
 from nsn2n.stages.edge_filter import edge_filter
+from nsn2n.stages.faint_discs import faint_discs
 from nsn2n.stages.group_filter import group_filter
 from nsn2n.stages.guided_mean import guided_mean
 from nsn2n.stages.invalid_voxels import invalid_voxels
@@ -78,8 +79,10 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (True, invalid_voxels()),
         (settings.strength < 1, blending()),
     )
-    probes = _those_wanted((settings.contrast_kept, contrast_kept(filters)))
-    return [*fits, simulated_copy(), *filters, *probes, structure_check(filters), *ending]
+    probed = settings.contrast_kept or (grouped and settings.groups.noise_factor is None)
+    probes = _those_wanted((probed, faint_discs()))
+    measures = _those_wanted((settings.contrast_kept, contrast_kept(filters)))
+    return [*fits, simulated_copy(), *probes, *filters, *measures, structure_check(filters), *ending]
 
 
 def stages_without_noise() -> list[Stage]:

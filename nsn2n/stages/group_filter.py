@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings faint detail back, by groups of similar stacks of blocks.
 
-How much of the noise the filter removes is found on the simulated copy: as much as leaves the detail asked for.
+How much of the noise the filter removes is found on the simulated copy and on a part of the volume with faint discs:
+as much as leaves what is asked for of both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from nsn2n.filters.group_filter import filter_groups
 from nsn2n.stages.clock import Cost, StageClock
@@ -17,9 +19,9 @@ from nsn2n.stages.state import PipelineState, Stage
 
 __all__ = ["group_filter"]
 
-_FACTORS = (1.0, 0.2)
-"""Noise factors at which the loss of detail is measured; it is about linear in their logarithm."""
-_LEAST_FACTOR = 0.02
+_LARGEST_FACTOR, _LEAST_FACTOR = 1.0, 0.02
+_STEP = 5.0
+"""Between the two noise factors at which a loss is measured."""
 
 
 def group_filter() -> Stage:
@@ -50,17 +52,22 @@ def _filter_by(state: PipelineState, factor: float, progress: Callable[[float], 
 
 
 def _noise_factor(state: PipelineState) -> float:
-    """Return the largest noise factor, up to that of the least error, that loses no more detail than asked."""
+    """Return the largest noise factor, up to that of the least error, that loses no more than asked."""
     assert state.copy is not None  # the stage of the copy comes before
-    largest, smaller = _FACTORS
     groups = state.settings.groups
     unsure = max(groups.unsure_lost, groups.detail_lost)
     most = unsure + state.copy.certainty * (groups.detail_lost - unsure)
-    lost = _lost_on_copy(state, largest)
-    if lost <= most:
+    by_detail = _largest_factor(partial(_detail_lost, state), most, _LARGEST_FACTOR)
+    return _largest_factor(partial(_contrast_lost, state), groups.contrast_lost, by_detail)
+
+
+def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:
+    """Return the largest factor up to one at which no more is lost; the loss is about linear in its logarithm."""
+    at_largest = lost(largest)
+    if at_largest <= most:
         return largest
-    slope = (lost - _lost_on_copy(state, smaller)) / math.log(largest / smaller)
-    wanted = largest * math.exp((most - lost) / slope) if slope > 0 else _LEAST_FACTOR
+    slope = (at_largest - lost(largest / _STEP)) / math.log(_STEP)
+    wanted = largest * math.exp((most - at_largest) / slope) if slope > 0 else _LEAST_FACTOR
     return min(max(wanted, _LEAST_FACTOR), largest)
 
 
@@ -70,9 +77,21 @@ def _with_factor(state: PipelineState, factor: float) -> PipelineState:
     return replace(state, settings=settings).measuring(noise_factor=factor)
 
 
-def _lost_on_copy(state: PipelineState, factor: float) -> float:
+def _detail_lost(state: PipelineState, factor: float) -> float:
+    """Part of the detail of the copy that is lost at a noise factor."""
     assert state.copy is not None  # the stage of the copy comes before
     assert state.of_copy is not None
     tried = replace(state.of_copy, denoised=state.of_copy.denoised.copy())
     _filter_by(tried, factor)
     return state.copy.detail_lost(tried.denoised)
+
+
+def _contrast_lost(state: PipelineState, factor: float) -> float:
+    """Part of the contrast of faint discs that is lost at a noise factor; 0 where there are few discs."""
+
+    def filtered(part: PipelineState) -> PipelineState:
+        _filter_by(part, factor)
+        return part
+
+    kept = None if state.probed is None else state.probed.kept_by(filtered)
+    return 0.0 if kept is None else kept.lost or 0.0

@@ -16,6 +16,7 @@ from nsn2n.measurements import Measurements
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import Partner
 from nsn2n.noise.level import NoiseMap
+from nsn2n.probes import Probes
 from nsn2n.runtime.compute import Compute
 from nsn2n.settings import Settings
 from nsn2n.simulated_copy import SimulatedCopy
@@ -23,7 +24,7 @@ from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.structure_check import StructureCheck
 from nsn2n.training.multislice_fit import MultisliceFit
 
-__all__ = ["PipelineState", "Stage"]
+__all__ = ["PipelineState", "ProbedPart", "Stage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class PipelineState:
     """A part of the volume whose truth is known."""
     of_copy: PipelineState | None = None
     """What the stages so far made of that copy, as of a volume of its own."""
+    probed: ProbedPart | None = None
+    """A part of the volume with faint discs."""
     pass_s: float = 0.0
     """Seconds that a network needs to denoise the volume once; measured where the run has a budget."""
 
@@ -71,6 +74,22 @@ class PipelineState:
     def measuring(self, **figures: Any) -> PipelineState:
         """Return the state with some measurements more."""
         return replace(self, measured=replace(self.measured, **figures))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedPart:
+    """A part of the volume with and without faint discs, each as the stages so far made it of a volume of its own."""
+
+    probes: Probes
+    plain: PipelineState
+    with_discs: PipelineState
+
+    def kept_by(self, filters: Callable[[PipelineState], PipelineState]) -> ContrastKept | None:
+        """Return what filters leave of the discs; they may overwrite what is denoised."""
+        plain, with_discs = (
+            filters(replace(part, denoised=part.denoised.copy())).denoised for part in (self.plain, self.with_discs)
+        )
+        return self.probes.measured(with_discs - plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from nsn2n.contrast_kept import ContrastKept, KeptCell
 from nsn2n.stack.background import Box
 from nsn2n.stack.shear import layout_of
 
-CELLS = (KeptCell(5.0, 1.0, 0.8, 4), KeptCell(10.0, 1.0, 0.9, 2))
+CELLS = (KeptCell(5.0, 1.0, 0.8, 4, True), KeptCell(10.0, 1.0, 0.9, 2, True))
 
 
 def _kept(cells=CELLS, index=2, map_hw=None):
@@ -28,7 +28,7 @@ def test_what_is_blended_in_is_kept():
 
 
 def test_discs_of_two_sizes_judge():
-    other = KeptCell(3.0, 1.0, 0.1, 9)
+    other = KeptCell(3.0, 1.0, 0.1, 9, False)
 
     assert _kept((*CELLS, other)).lost == pytest.approx(0.15)
     assert _kept((other,)).lost is None
@@ -36,11 +36,11 @@ def test_discs_of_two_sizes_judge():
 
 
 def test_of_parts_the_least_is_said_and_each_map():
-    other = _kept((KeptCell(5.0, 1.0, 0.6, 1),), index=1)
+    other = _kept((KeptCell(5.0, 1.0, 0.6, 1, True),), index=1)
 
     joined = ContrastKept.joined([(0, _kept()), (10, None), (20, other)])
 
-    assert joined.cells == (KeptCell(5.0, 1.0, 0.6, 5), KeptCell(10.0, 1.0, 0.9, 2))
+    assert joined.cells == (KeptCell(5.0, 1.0, 0.6, 5, True), KeptCell(10.0, 1.0, 0.9, 2, True))
     assert [index for index, _ in joined.maps] == [2, 21]
     assert ContrastKept.joined([(0, None)]) is None
 
@@ -64,5 +64,5 @@ def test_the_record_holds_means_of_squares():
 
     record = _kept(map_hw=map_hw).record
 
-    assert record["discs"][0] == {"diameter_mm": 5.0, "contrast_sd": 1.0, "kept": 0.8, "discs": 4}
+    assert record["discs"][0] == {"diameter_mm": 5.0, "contrast_sd": 1.0, "kept": 0.8, "discs": 4, "visible": True}
     assert record["maps"] == [{"slice": 2, "block_px": 16, "kept": [[0.5, 0.25, None], [None, None, None]]}]

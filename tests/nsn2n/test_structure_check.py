@@ -163,9 +163,15 @@ def test_where_noise_hides_the_detail_faint_discs_are_judged(anatomy, lost, verd
     assert (check.verdict, check.contrast, check.detail) == (verdict, lost, None)
     assert f"faint detail hidden by noise, {lost:.0%} of the contrast of faint discs" in check.summary()
 
-    measured = _check(noisy, anatomy, contrast_lost=lost, detail_lost=0.05)
-    assert (measured.verdict, measured.contrast) == ("pass", None)
     assert "faint detail not measured, largest" in _check(noisy, anatomy).summary()
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0.2, "pass"), (0.45, "pass"), (0.6, "review"), (1.0, "review")])
+def test_where_detail_is_known_lost_discs_are_to_be_looked_at(anatomy, lost, verdict):
+    check = _check(anatomy + _noise(0), anatomy, contrast_lost=lost, detail_lost=0.05)
+
+    assert (check.verdict, check.contrast) == (verdict, lost)
+    assert f"5% of the faint detail, {lost:.0%} of the contrast of faint discs" in check.summary()
 
 
 def test_a_failure_is_refused_unless_forced():

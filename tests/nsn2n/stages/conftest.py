@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nsn2n.runtime.compute import choose_compute
 from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
 from nsn2n.stages import PipelineState, Stage
 from nsn2n.stages.clock import Clock
+from nsn2n.stages.faint_discs import faint_discs
 
 BRIEF = Settings(
     fit=FitSettings(steps=3, crop_px=16),
@@ -45,13 +47,22 @@ def make_state(noisy_dhw: NDArray[np.float32]) -> Callable[..., PipelineState]:
         modality: Any = None,
         denoised: NDArray[np.float32] | None = None,
     ) -> PipelineState:
-        from dataclasses import replace
-
         noisy = noisy_dhw if volume is None else volume
         state = measured_state(noisy, valid, modality, settings, choose_compute("cpu"))
         return replace(state, denoised=np.full_like(noisy, 100) if denoised is None else denoised)
 
     return make
+
+
+@pytest.fixture
+def with_faint_discs(make_state: Callable[..., PipelineState], run_stage: Callable[..., PipelineState]) -> Any:
+    """State of an even volume with discs in a part of it, after a fit that halves all that differs from 100."""
+    volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
+    state = make_state(volume, denoised=np.full_like(volume, 100))
+    halved = replace(
+        state, spacing_mm=(2.0, 1.0, 1.0), again=lambda other: replace(other, denoised=100 + (other.filled - 100) / 2)
+    )
+    return run_stage(faint_discs(), halved)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nsn2n.stages.blending import blending
 
 def test_the_strength_is_the_share_of_the_change(make_state, run_stage):
     state = make_state()
-    kept = ContrastKept((KeptCell(5.0, 2.0, 0.6, 4),), ())
+    kept = ContrastKept((KeptCell(5.0, 2.0, 0.6, 4, True),), ())
     state = replace(state, settings=replace(state.settings, strength=0.25), contrast=kept)
 
     after = run_stage(blending(), state)

@@ -13,24 +13,33 @@ from nsn2n.stages.contrast_kept import contrast_kept
 from nsn2n.stages.state import Stage
 
 
-@pytest.fixture
-def state(make_state):
-    volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
-    state = make_state(volume, denoised=np.full_like(volume, 100))
-    return replace(
-        state, spacing_mm=(2.0, 1.0, 1.0), again=lambda other: replace(other, denoised=100 + (other.filled - 100) / 2)
-    )
+def halving(other, clock):
+    other.denoised[:] = 100 + (other.denoised - 100) / 2  # in place, as filters do
+    return other
 
 
-def test_fit_and_filters_are_measured_together(state, run_stage):
-    halved = Stage("halved", lambda other, clock: replace(other, denoised=100 + (other.denoised - 100) / 2))
+def test_fit_and_filters_are_measured_together(with_faint_discs, run_stage):
+    before = with_faint_discs.denoised.copy()
 
-    after = run_stage(contrast_kept([halved]), state)
+    first, second = (run_stage(contrast_kept([Stage("halved", halving)]), with_faint_discs) for _ in range(2))
 
-    assert [cell.kept for cell in after.contrast.cells] == pytest.approx([0.25] * 9, abs=1e-3)
-    np.testing.assert_array_equal(after.denoised, state.denoised)
+    assert [cell.kept for cell in first.contrast.cells] == pytest.approx([0.25] * 9, abs=1e-3)
+    assert second.contrast.cells == first.contrast.cells
+    assert first.probed is None
+    np.testing.assert_array_equal(first.denoised, before)
 
 
-def test_nothing_is_measured_without_a_spacing_or_room(state, run_stage):
-    assert run_stage(contrast_kept([]), replace(state, spacing_mm=None)).contrast is None
-    assert run_stage(contrast_kept([]), replace(state, spacing_mm=(2.0, 0.02, 0.02))).contrast is None
+def test_filters_have_the_settings_of_the_run(with_faint_discs, run_stage):
+    seen = []
+    look = Stage("look", lambda other, clock: seen.append(other.settings.seed) or other)
+    later = replace(with_faint_discs, settings=replace(with_faint_discs.settings, seed=7))
+
+    run_stage(contrast_kept([look]), later)
+
+    assert seen == [7, 7]
+
+
+def test_nothing_is_told_without_a_spacing(with_faint_discs, run_stage):
+    after = run_stage(contrast_kept([]), replace(with_faint_discs, spacing_mm=None))
+
+    assert (after.contrast, after.probed) == (None, None)

@@ -11,7 +11,8 @@ import pytest
 from scipy import ndimage
 
 from nsn2n.settings import GroupSettings, Settings
-from nsn2n.stages.group_filter import group_filter
+from nsn2n.stages.faint_discs import faint_discs
+from nsn2n.stages.group_filter import _contrast_lost, group_filter
 from nsn2n.stages.simulated_copy import simulated_copy
 
 SHAPE = (8, 64, 64)
@@ -73,3 +74,20 @@ def test_where_what_is_faint_may_be_noise_only_a_part_of_it_may_go(make_state, r
     assert careful.measured.noise_factor < 0.5
     assert free.measured.noise_factor == 1
     assert np.std(free.denoised - flat) < np.std(careful.denoised - flat) < 0.7 * 5
+
+
+@pytest.mark.parametrize("most", [0.05, 0.12])
+def test_faint_discs_lose_no_more_than_asked(make_state, run_stage, most):
+    volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
+    settings = Settings(groups=GroupSettings(unsure_lost=1.0, contrast_lost=most))
+    state = replace(blurred(make_state(volume, settings=settings)), again=blurred, spacing_mm=(2.0, 1.0, 1.0))
+    before = run_stage(faint_discs(), run_stage(simulated_copy(), state))
+
+    after = run_stage(group_filter(), before)
+    free = run_stage(group_filter(), replace(before, probed=None, denoised=blurred(state).denoised))
+
+    factor = after.measured.noise_factor
+    assert 0.02 < factor < free.measured.noise_factor == 1
+    assert _contrast_lost(before, 1.0) > most
+    assert _contrast_lost(before, factor) == pytest.approx(most, abs=0.06)
+    assert np.std(free.denoised) < np.std(after.denoised) < 4

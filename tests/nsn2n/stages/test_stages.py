@@ -12,7 +12,7 @@ from nsn2n.stages import stages, stages_without_noise
 
 FIRST = ["neighbor fit", "small structures"]
 MEAN = ["guided mean"]
-COPY = ["simulated copy"]
+COPY = ["simulated copy", "faint discs"]
 TISSUE = ["tissue network"]
 DRAFT = ["multislice draft", *MEAN, "mixing"]
 SECOND_FIT = ["multislice fit"]

@@ -27,7 +27,7 @@ def test_noise_passes_and_a_removed_lesion_does_not(make_state, run_stage, noisy
 
 
 def test_faint_discs_that_are_lost_fail(make_state, run_stage):
-    kept = ContrastKept((KeptCell(5.0, 1.0, 0.3, 4),), ())
+    kept = ContrastKept((KeptCell(5.0, 1.0, 0.3, 4, True),), ())
 
     structure = run_stage(structure_check(), replace(make_state(), contrast=kept)).structure
 

@@ -27,7 +27,10 @@ def _record(verdict, edges, detail):
         "coherence": 0.75,
         "findings": [],
     }
-    kept = {"discs": [{"diameter_mm": 3.0, "contrast_sd": 0.5, "kept": 0.375, "discs": 5}], "maps": []}
+    kept = {
+        "discs": [{"diameter_mm": 3.0, "contrast_sd": 0.5, "kept": 0.375, "discs": 5, "visible": False}],
+        "maps": [],
+    }
     return {
         "measured": {"noise_sd_median": 20.5, "rms_change": 19.25},
         "structure": structure,

@@ -1,0 +1,60 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts faint discs into a part of the volume, so that later stages can measure what they leave of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nsn2n._aliases import Float32Array, Spacing
+from nsn2n.modality import policy_of
+from nsn2n.noise.level import NoiseMap
+from nsn2n.probes import place_probes
+from nsn2n.stages.clock import Cost, StageClock
+from nsn2n.stages.state import PipelineState, ProbedPart, Stage
+
+__all__ = ["faint_discs"]
+
+_UNKNOWN_MM: Spacing = (1.0, 1.0, 1.0)
+"""Spacing of a volume that does not tell its own."""
+
+
+def faint_discs() -> Stage:
+    """Return the stage. It follows the last fit, which denoises the part too, with and without discs."""
+    return Stage("faint discs", _put_in, Cost(progress=0.5, passes=0.3))
+
+
+def _put_in(state: PipelineState, clock: StageClock) -> PipelineState:
+    probes = place_probes(
+        state.denoised,
+        state.noise,
+        state.valid,
+        state.spacing_mm or _UNKNOWN_MM,
+        air=policy_of(state.modality).air,
+        seed=state.settings.seed,
+    )
+    if not probes.discs:
+        return state
+    part = np.ascontiguousarray(state.filled[probes.place])
+    plain = _fitted(state, part, probes.place)
+    clock.progress(0.5)
+    return replace(state, probed=ProbedPart(probes, plain, _fitted(state, probes.put_into(part), probes.place)))
+
+
+def _fitted(state: PipelineState, part: Float32Array, place: tuple[slice, slice, slice]) -> PipelineState:
+    """What the networks of this run make of other values in a part of the volume."""
+    assert state.again is not None  # there is a fit in every run
+    of_part = replace(
+        state,
+        noisy=part,
+        filled=part,
+        valid=None if state.valid is None else state.valid[place],
+        noise=NoiseMap(state.noise.blocks, np.ascontiguousarray(state.noise.sd[place]), state.noise.median),
+        denoised=part.copy(),
+        prediction=None,
+        copy=None,
+        of_copy=None,
+    )
+    return state.again(of_part)
