@@ -86,7 +86,9 @@ def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
     figures = {method: trial.measure(results[method]) for method in measured}
     shape = " x ".join(map(str, trial.noisy[0].shape))
     columns = list(figures["noisy"])
-    table = Table("method", *columns, "told: lost, left, verdict", "s", title=f"{trial.name}, seed {seed}, {shape}")
+    table = Table(
+        "method", *columns, "told: detail, discs, left, verdict", "s", title=f"{trial.name}, seed {seed}, {shape}"
+    )
     for method, values in figures.items():
         table.add_row(method, *(_short(values[column]) for column in columns), told[method], seconds[method])
     Console(width=WIDTH).print(table)

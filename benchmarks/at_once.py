@@ -15,13 +15,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from run import machine
 
-RUN = """
+_RUN = """
 import hashlib, json, sys, time
 import numpy as np
 import nsn2n
@@ -53,10 +54,14 @@ def main() -> None:
     Console(width=80).print(table)
 
 
+def start(job: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a run, which prints its seconds and the digest of its voxels as JSON; options are those of `Popen`."""
+    return subprocess.Popen([sys.executable, "-c", _RUN, job], stdout=subprocess.PIPE, text=True, **options)
+
+
 def at_once(count: int, job: str) -> Sequence[tuple[float, str]]:
     """Seconds, and the digest of the voxels, of each of so many runs."""
-    command = [sys.executable, "-c", RUN, job]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    processes = [start(job) for _ in range(count)]
     outputs = [process.communicate()[0] for process in processes]
     failed = [process.returncode for process in processes if process.returncode]
     if failed:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from nsn2n.errors import SettingsError
-from nsn2n.runtime.cpus import PARTS_AT_ONCE, usable_cpus, with_threads
+from nsn2n.runtime.cpus import usable_cpus, with_threads
+from nsn2n.runtime.memory import parts_at_once
 
 __all__ = ["Compute", "at_once", "choose_compute", "reproducible"]
 
@@ -30,10 +31,9 @@ class Compute:
 def at_once(device: torch.device | None) -> int:
     """Return how many parts of a volume threads compute at a time on a device (None: the CPU), at most.
 
-    One thread keeps a GPU busy. On a CPU each part takes memory, which :func:`~nsn2n.runtime.memory.memory_shortage`
-    counts.
+    One thread keeps a GPU busy. On a CPU each part takes memory.
     """
-    return PARTS_AT_ONCE if device is None or device.type == "cpu" else 1
+    return parts_at_once() if device is None or device.type == "cpu" else 1
 
 
 def choose_compute(device: str) -> Compute:

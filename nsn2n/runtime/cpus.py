@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["PARTS_AT_ONCE", "for_each_slice", "in_order", "usable_cpus", "with_threads"]
+__all__ = ["for_each_slice", "in_order", "usable_cpus", "with_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,9 +27,6 @@ Result = TypeVar("Result")
 _threads: ContextVar[int | None] = ContextVar("_threads", default=None)
 
 CGROUP = Path("/sys/fs/cgroup")
-
-PARTS_AT_ONCE = 4
-"""Threads that apply a network or filter groups of blocks at most; each takes memory of its own."""
 
 
 def usable_cpus(cgroup: Path = CGROUP) -> int:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nsn2n.errors import NSN2NError
-from nsn2n.runtime.cpus import PARTS_AT_ONCE, usable_cpus
+from nsn2n.runtime.cpus import usable_cpus
 
-__all__ = ["available_bytes", "memory_errors", "memory_shortage"]
+__all__ = ["available_bytes", "memory_errors", "memory_shortage", "parts_at_once"]
 
 SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
@@ -39,6 +39,11 @@ Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB
 MiB, 27 bytes per voxel, 4 of which are the stored numbers; of int16 in four volumes over time 794 and 1087 MiB, 20
 bytes per voxel of all, 2 of which are those.
 """
+
+_PARTS_AT_ONCE = 4
+"""Threads that apply a network or filter groups of blocks, whatever the memory,"""
+_SHARE_OF_MORE = 0.25
+"""and the share of the memory which is then still there that more of them may take."""
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
@@ -82,13 +87,18 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
     """
     part = voxels if largest_part is None else largest_part
     of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
-    more_threads = min(usable_cpus(), PARTS_AT_ONCE) - 1
+    more_threads = min(usable_cpus(), _PARTS_AT_ONCE) - 1
     fixed = FIT_BYTES + more_threads * THREAD_BYTES + (0 if "torch" in sys.modules else LIBRARY_BYTES)
     needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + fixed + beside
     available = available_bytes()
     if available is None or needed <= available:
         return None
     return f"need {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available"
+
+
+def parts_at_once() -> int:
+    """Return how many threads may apply a network or filter groups of blocks, each with memory of its own."""
+    return _PARTS_AT_ONCE + int(_SHARE_OF_MORE * (available_bytes() or 0)) // THREAD_BYTES
 
 
 def available_bytes() -> int | None:

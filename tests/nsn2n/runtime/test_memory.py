@@ -132,3 +132,10 @@ def test_what_a_volume_needs(monkeypatch):
     for cpus in (4, 64):  # no more threads than four hold parts of their own
         monkeypatch.setattr(memory, "usable_cpus", lambda cpus=cpus: cpus)
         assert memory_shortage(whole) == "need 1.5 GiB, 1.0 GiB are available"
+
+
+@pytest.mark.parametrize(("available", "parts"), [(None, 4), (100 << 20, 4), (4 << 30, 4 + 14)])
+def test_more_threads_compute_parts_where_there_is_memory(monkeypatch, available, parts):
+    monkeypatch.setattr(memory, "available_bytes", lambda: available)
+
+    assert memory.parts_at_once() == parts
