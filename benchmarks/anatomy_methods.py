@@ -90,8 +90,7 @@ def _ours(trial: Trial, noisy: Volume, preset: str, seed: int) -> tuple[Volume, 
         volume = _without_rician_mean(volume, measured.noise_sd_median)
     lost = "-" if measured.detail_lost is None else f"{100 * measured.detail_lost:.0f} %"
     discs = "-" if result.structure.contrast is None else f"{100 * result.structure.contrast:.0f} %"
-    unit = 100 if trial.modality == "MR" else 1
-    left = "-" if measured.noise_left is None else f"{unit * measured.noise_left * measured.noise_sd_median:.2g}"
+    left = "-" if measured.noise_left is None else f"{100 * measured.noise_left:.0f} %"
     return volume, f"{lost}, {discs}, {left}, {result.structure.verdict}"
 
 

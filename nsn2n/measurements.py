@@ -85,7 +85,7 @@ class Measurements:
     """Part of the faint detail that a simulated copy of a part of the volume lost; None where it has none that is
     surely no noise."""
     noise_left: float | None = _measured(None, _mean_of_known)
-    """Part of the noise that is left on that copy, as a ratio of standard deviations."""
+    """Part of the noise that is left, as a ratio of standard deviations: of that copy, carried over to all tissue."""
     start: str = _measured("none", _first)
     """``bundle`` where the fit starts from the weights of the model bundle."""
     steps: int = _measured(0, _largest)

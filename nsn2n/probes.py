@@ -20,7 +20,7 @@ from nsn2n._aliases import BoolArray, Float32Array, Spacing
 from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM, ContrastKept, KeptCell
 from nsn2n.noise.level import NoiseMap
 
-__all__ = ["Probes", "place_probes"]
+__all__ = ["Probes", "place_probes", "tissue_without_edges"]
 
 _OF_THE_MAP = (5.0, 1.0)
 """Diameter and contrast of the disc of which the map tells."""
@@ -205,7 +205,7 @@ def place_probes(
     depth = len(denoised)
     count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
     slices = slice((depth - count) // 2, (depth - count) // 2 + count)
-    usable_hw = _usable(denoised, noise, slices, valid, air)
+    usable_hw = tissue_without_edges(denoised, noise, slices, valid, air)
     rows, columns = _square(usable_hw, _SHARE * denoised.size / count)
     usable = usable_hw[rows, columns]
     height, width = usable.shape
@@ -269,8 +269,13 @@ def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
     return min(max(round(diameter_mm / spacing_mm[0]), 1), _MOST_SLICES)
 
 
-def _usable(
-    denoised: Float32Array, noise: NoiseMap, slices: slice, valid: BoolArray | None, air: float | None
+def tissue_without_edges(
+    denoised: Float32Array,
+    noise: NoiseMap,
+    slices: slice,
+    valid: BoolArray | None,
+    air: float | None,
+    away_px: int = _AWAY_PX,
 ) -> BoolArray:
     """Pixels where in all of the slices there is tissue and no strong edge, shape (H, W)."""
     usable = np.ones(denoised.shape[1:], bool)
@@ -279,7 +284,7 @@ def _usable(
         sd = noise.floored(index)
         mean_hw = ndimage.gaussian_filter(plane_hw, _DETAIL_PX)
         strong = np.abs(plane_hw - mean_hw) > _STRONG_SD * sd
-        usable &= ~ndimage.maximum_filter(strong, 2 * _AWAY_PX + 1)
+        usable &= ~ndimage.maximum_filter(strong, 2 * away_px + 1)
         if air is not None:
             usable &= mean_hw > air + _ABOVE_AIR_SD * sd
         if valid is not None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from nsn2n.modality import policy_of
+from nsn2n.noise_left import carried_over, removed_noise
 from nsn2n.stages.clock import StageClock
 from nsn2n.stages.replay import replayed
 from nsn2n.stages.state import PipelineState, Stage
@@ -53,7 +55,9 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
         return state
     copied = replayed(replace(state.of_copy, settings=state.settings, step_px=state.step_px), filters)
     lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty > 0 else None
+    air = policy_of(state.modality).air
+    of_copy, of_volume = (removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (copied, state))
     return replace(state, copy=None, of_copy=None, again=None).measuring(
         detail_lost=lost,
-        noise_left=state.copy.noise_left(copied.denoised),
+        noise_left=carried_over(state.copy.noise_left(copied.denoised), of_copy, of_volume),
     )
