@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of the noise of a volume follows from what is left of it in a part, and from what was removed in both."""
+"""How much noise is left follows from how much is left in a part, and from what was removed in both."""
 
 from __future__ import annotations
 
