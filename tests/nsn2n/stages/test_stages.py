@@ -115,3 +115,15 @@ def test_where_settings_say_auto_the_policy_decides(modality):
 
 def test_without_noise_the_volume_is_checked_and_stays():
     assert [stage.name for stage in stages_without_noise()] == [LAST[-1], *END]
+
+
+@pytest.mark.parametrize(
+    ("groups", "modality", "discs"),
+    [(GroupSettings(), "CT", True), (GroupSettings(noise_factor=0.5), "CT", False), (GroupSettings(), "MR", False)],
+)
+def test_what_is_kept_of_discs_is_not_measured_where_no_one_asks_but_they_still_bound_the_filter(
+    groups, modality, discs
+):
+    names = [stage.name for stage in stages(Settings(contrast_kept=False, groups=groups), Modality(modality))]
+
+    assert ("faint discs" in names, "contrast kept" in names) == (discs, False)
