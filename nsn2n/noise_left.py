@@ -30,6 +30,10 @@ and what is removed have one form, and of one that takes some frequencies whole,
 _BY_CHANCE = 0.05
 """That sum may be so much too low for the first, or too high for the second."""
 
+_MOST_SENSITIVE = 2.0
+"""An error of the noise sd, and so of what was removed, may make an error so many times as large of what is left: where
+nearly all was removed it would be more."""
+
 
 def removed_noise(
     noisy: Float32Array, denoised: Float32Array, noise: NoiseMap, valid: BoolArray | None, air: float | None
@@ -73,7 +77,8 @@ def carried_over(left: float, removed: float | None, removed_there: float | None
     Returns
     -------
     float
-        ``left`` itself where no filter explains that so much was removed and so much is left.
+        ``left`` itself where no filter explains that so much was removed and so much is left, or where it cannot be
+        told from what was removed.
     """
     if removed is None or removed_there is None or not (0 < left < 1 and 0 < removed < 1 and removed_there < 1):
         return left
@@ -84,4 +89,6 @@ def carried_over(left: float, removed: float | None, removed_there: float | None
     if excess(_SAME) < -_BY_CHANCE or excess(_WHOLE) > _BY_CHANCE:
         return left
     power = _SAME if excess(_SAME) <= 0 else _WHOLE if excess(_WHOLE) >= 0 else optimize.brentq(excess, _SAME, _WHOLE)
-    return float((1 - removed_there ** float(power)) ** (1 / float(power)))
+    power = float(power)
+    there = float((1 - removed_there**power) ** (1 / power))
+    return there if (removed_there / there) ** (power - 1) <= _MOST_SENSITIVE else left
