@@ -79,8 +79,8 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         (True, invalid_voxels()),
         (settings.strength < 1, blending()),
     )
-    probed = settings.contrast_kept or (grouped and settings.groups.noise_factor is None)
-    probes = _those_wanted((probed, faint_discs()))
+    bounded = grouped and settings.groups.noise_factor is None
+    probes = _those_wanted((bounded or settings.contrast_kept, faint_discs(bound_a_filter=bounded)))
     measures = _those_wanted((settings.contrast_kept, contrast_kept(filters)))
     return [*fits, simulated_copy(), *probes, *filters, *measures, structure_check(filters), *ending]
 

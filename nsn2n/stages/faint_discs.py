@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -21,12 +22,20 @@ _UNKNOWN_MM: Spacing = (1.0, 1.0, 1.0)
 """Spacing of a volume that does not tell its own."""
 
 
-def faint_discs() -> Stage:
-    """Return the stage. It follows the last fit, which denoises the part too, with and without discs."""
-    return Stage("faint discs", _put_in, Cost(progress=0.5, passes=0.3))
+def faint_discs(*, bound_a_filter: bool) -> Stage:
+    """Return the stage. It follows the last fit, which denoises the part too, with and without discs.
+
+    Parameters
+    ----------
+    bound_a_filter : bool
+        A filter needs the discs whether or not the spacing is known; elsewhere nothing is told of them without it.
+    """
+    return Stage("faint discs", partial(_put_in, bound_a_filter=bound_a_filter), Cost(progress=0.5, passes=0.3))
 
 
-def _put_in(state: PipelineState, clock: StageClock) -> PipelineState:
+def _put_in(state: PipelineState, clock: StageClock, *, bound_a_filter: bool) -> PipelineState:
+    if state.spacing_mm is None and not bound_a_filter:
+        return state
     probes = place_probes(
         state.denoised,
         state.noise,

@@ -62,7 +62,7 @@ def with_faint_discs(make_state: Callable[..., PipelineState], run_stage: Callab
     halved = replace(
         state, spacing_mm=(2.0, 1.0, 1.0), again=lambda other: replace(other, denoised=100 + (other.filled - 100) / 2)
     )
-    return run_stage(faint_discs(), halved)
+    return run_stage(faint_discs(bound_a_filter=True), halved)
 
 
 @pytest.fixture

@@ -27,21 +27,27 @@ def test_what_is_no_measurement_goes_along(with_faint_discs, run_stage):
     valid = np.ones(with_faint_discs.filled.shape, bool)
     valid[:, :, :20] = False
 
-    probed = run_stage(faint_discs(), replace(with_faint_discs, valid=valid)).probed
+    probed = run_stage(faint_discs(bound_a_filter=True), replace(with_faint_discs, valid=valid)).probed
 
     np.testing.assert_array_equal(probed.plain.valid, valid[probed.probes.place])
 
 
 def test_without_a_spacing_a_voxel_counts_as_a_millimeter(with_faint_discs, run_stage):
     one, unknown = (
-        run_stage(faint_discs(), replace(with_faint_discs, spacing_mm=spacing)).probed.probes
+        run_stage(faint_discs(bound_a_filter=True), replace(with_faint_discs, spacing_mm=spacing)).probed.probes
         for spacing in ((1.0, 1.0, 1.0), None)
     )
 
     assert one == unknown
 
 
+def test_without_a_spacing_and_a_filter_that_needs_them_there_are_none(with_faint_discs, run_stage):
+    state = replace(with_faint_discs, probed=None, spacing_mm=None)
+
+    assert run_stage(faint_discs(bound_a_filter=False), state).probed is None
+
+
 def test_without_room_there_are_none(with_faint_discs, run_stage):
     state = replace(with_faint_discs, probed=None, spacing_mm=(2.0, 0.02, 0.02))
 
-    assert run_stage(faint_discs(), state).probed is None
+    assert run_stage(faint_discs(bound_a_filter=True), state).probed is None

@@ -81,7 +81,7 @@ def test_faint_discs_lose_no_more_than_asked(make_state, run_stage, most):
     volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
     settings = Settings(groups=GroupSettings(unsure_lost=1.0, contrast_lost=most))
     state = replace(blurred(make_state(volume, settings=settings)), again=blurred, spacing_mm=(2.0, 1.0, 1.0))
-    before = run_stage(faint_discs(), run_stage(simulated_copy(), state))
+    before = run_stage(faint_discs(bound_a_filter=True), run_stage(simulated_copy(), state))
 
     after = run_stage(group_filter(), before)
     free = run_stage(group_filter(), replace(before, probed=None, denoised=blurred(state).denoised))
