@@ -9,7 +9,7 @@ apart, and slices that a tilted gantry displaced are dealt with here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
 from nsn2n.contrast_kept import ContrastKept
+from nsn2n.earlier_fits import EarlierFits
 from nsn2n.errors import VolumeError
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality
@@ -36,6 +37,8 @@ from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_sli
 __all__ = ["denoise", "denoise_stack"]
 
 logger = logging.getLogger(__name__)
+
+_Run = Callable[[Float32Array, BoolArray | None], DenoiseResult]
 
 _SLICES_PER_FIT = 20.0
 """A fit takes about as long as to apply it to so many slices; for the progress bar."""
@@ -137,7 +140,7 @@ def denoise_stack(
                 "removed", spacing[0], _FAR_MM,
             )  # fmt: skip
     if len(stack.parts) == 1:
-        return _denoise_part(stack, settings, compute, progress)
+        return _denoise_part(stack, _run(stack, settings, compute, progress))
     return _denoise_parts(stack, settings, compute, progress)
 
 
@@ -151,13 +154,16 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
     contrasts: list[tuple[int, ContrastKept | None]] = []
     costs = [Cost(progress=0.0 if count == 1 else _SLICES_PER_FIT + count) for count in stack.parts]
     clock = Clock(costs, progress)
+    earlier = EarlierFits() if settings.fit.reuse else None
     for index, (place, part) in enumerate(zip(stack.places, stack.split(), strict=True)):
         if part is None:
             continue
         slices = part.shape_dhw[0]
         logger.info("part %d of %d: %d slices", index + 1, len(stack.parts), slices)
         budget_s = settings.budget_s and settings.budget_s * slices / len(denoised)
-        result = _denoise_part(part, replace(settings, budget_s=budget_s), compute, clock.stage(index).fraction)
+        of_part = replace(settings, budget_s=budget_s)
+        run = _run(part, of_part, compute, clock.stage(index).fraction, earlier=earlier, name=f"part {index + 1}")
+        result = _denoise_part(part, run)
         denoised[place], noise_sd[place] = result.volume, result.noise_sd
         shears_px[index] = result.shears_px[0]
         structures.append((place.start, result.structure))
@@ -183,38 +189,52 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
     )
 
 
-def _denoise_part(stack: SliceStack, settings: Settings, compute: Compute, progress: Progress | None) -> DenoiseResult:
-    """Denoise a stack of one part; slices that lie displaced are moved onto each other for it."""
-    mask = without_background(stack.values, stack.mask)
-    layout = layout_of(stack.shape_dhw, stack.shears_px[0])
-    if layout is None:
-        return _denoise_box(stack.values, mask, stack, settings, compute, progress)
-    if mask is None:
-        mask = np.ones(stack.shape_dhw, bool)
-    canvas, usable = layout.spread(stack.values, 0), layout.spread(mask, False)
-    return _gathered(_denoise_box(canvas, usable, stack, settings, compute, progress), layout)
-
-
-def _denoise_box(
-    values: Float32Array,
-    mask: BoolArray | None,
+def _run(
     stack: SliceStack,
     settings: Settings,
     compute: Compute,
     progress: Progress | None,
-) -> DenoiseResult:
-    """Denoise the box in which there are measurements; what is around it comes back as it is."""
-    box = None if mask is None else box_around(mask)
+    *,
+    earlier: EarlierFits | None = None,
+    name: str = "",
+) -> _Run:
+    """Return what takes values of a stack of one part, and their mask, through the method."""
 
     def denoised(values: Float32Array, mask: BoolArray | None) -> DenoiseResult:
         state = run_pipeline(
-            values, mask, stack.modality, settings, compute, spacing_mm=stack.spacings_mm[0], progress=progress
+            values,
+            mask,
+            stack.modality,
+            settings,
+            compute,
+            spacing_mm=stack.spacings_mm[0],
+            earlier=earlier,
+            name=name,
+            progress=progress,
         )
         return _result(state, settings)
 
+    return denoised
+
+
+def _denoise_part(stack: SliceStack, run: _Run) -> DenoiseResult:
+    """Denoise a stack of one part; slices that lie displaced are moved onto each other for it."""
+    mask = without_background(stack.values, stack.mask)
+    layout = layout_of(stack.shape_dhw, stack.shears_px[0])
+    if layout is None:
+        return _denoise_box(stack.values, mask, run)
+    if mask is None:
+        mask = np.ones(stack.shape_dhw, bool)
+    canvas, usable = layout.spread(stack.values, 0), layout.spread(mask, False)
+    return _gathered(_denoise_box(canvas, usable, run), layout)
+
+
+def _denoise_box(values: Float32Array, mask: BoolArray | None, run: _Run) -> DenoiseResult:
+    """Denoise the box in which there are measurements; what is around it comes back as it is."""
+    box = None if mask is None else box_around(mask)
     if mask is None or box is None or box.is_whole:
-        return denoised(values, mask)
-    result = denoised(np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place]))
+        return run(values, mask)
+    result = run(np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place]))
     volume, noise_sd = values.copy(), np.zeros_like(values)
     volume[box.place], noise_sd[box.place] = result.volume, result.noise_sd
     return replace(

@@ -87,7 +87,8 @@ class Measurements:
     noise_left: float | None = _measured(None, _mean_of_known)
     """Part of the noise that is left, as a ratio of standard deviations: of that copy, carried over to all tissue."""
     start: str = _measured("none", _first)
-    """``bundle`` where the fit starts from the weights of the model bundle."""
+    """``bundle`` where the fit starts from the weights of the model bundle; ``part 1`` where that of the first part of
+    the volume serves, without a fit."""
     steps: int = _measured(0, _largest)
     """Optimizer steps of the first fit."""
     refit_steps: int = _measured(0, _largest)

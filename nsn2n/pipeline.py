@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Spacing
+from nsn2n.earlier_fits import EarlierFits
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import measure_noise
@@ -38,6 +39,8 @@ def run_pipeline(
     compute: Compute,
     *,
     spacing_mm: Spacing | None = None,
+    earlier: EarlierFits | None = None,
+    name: str = "",
     progress: Progress | None = None,
 ) -> PipelineState:
     """Denoise one volume, a single stack of neighbors that lie upon each other.
@@ -53,6 +56,10 @@ def run_pipeline(
     compute : Compute
     spacing_mm : tuple of 3 floats, optional
         (slice, row, column) spacing; without it the contrast that is kept of faint discs is not measured.
+    earlier : EarlierFits, optional
+        One of these takes the place of a fit, where it serves; if none does, the new fit is added.
+    name : str
+        Of the new fit.
     progress : callable, optional
         Called with the fraction done and the seconds left.
 
@@ -73,17 +80,25 @@ def run_pipeline(
         settings.seed,
         compute,
     )
-    listed = stages(settings, modality)
     started = time.perf_counter()
     state = measured_state(noisy, valid, modality, settings, compute, spacing_mm)
+    fitted = None
     if state.noise.median <= _NO_NOISE * _range(state.filled):
         logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
         state = replace(state, denoised=state.filled.copy())
         listed = stages_without_noise()
+    else:
+        fitted = None if earlier is None else earlier.put_into(state)
+        if fitted is not None:
+            logger.info("noise and contrast are those of %s: its fit serves", fitted.measured.start)
+        listed = stages(settings, modality, fitted=fitted is not None)
+        state = fitted or state
     clock = Clock([stage.cost for stage in listed], progress, settings.budget_s, started=started)
     with reproducible(settings.seed) as threads:
         for index, stage in enumerate(listed):
             state = stage.run(state, clock.stage(index))
+    if earlier is not None and fitted is None:
+        earlier.add(name, state)
     if progress is not None:
         progress(1.0, 0.0)
     return state.measuring(

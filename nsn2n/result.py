@@ -90,4 +90,6 @@ class DenoiseResult:
             return ""
         alone = self.measured.slices_alone
         unchanged = f" ({alone} slices without neighbor unchanged)" if alone else ""
-        return f"; {self.measured.parts} parts, each fitted alone{unchanged}"
+        fitted = sum(not measured.start.startswith("part") for _, measured in self.parts)
+        fits = "each fitted alone" if fitted == len(self.parts) else f"denoised by {fitted} fits"
+        return f"; {self.measured.parts} parts, {fits}{unchanged}"

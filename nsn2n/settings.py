@@ -179,6 +179,11 @@ class FitSettings:
     weight_decay: float = option(1e-5, "Weight decay of the optimizer.", at_least=0)
     flips: bool = option(True, "Flip crops at random along both axes. Not in the paper.")
     gradient_norm: float | None = option(1.0, "Gradients are clipped to this norm; null: not clipped.", above=0)
+    reuse: bool = option(
+        True,
+        "Of a series of several volumes or parts: one whose noise and contrast are within a tenth of those of an earlier "
+        "one is denoised by the networks that were fitted to that, in a fraction of the time.",
+    )
 
     def __post_init__(self) -> None:
         _require(
@@ -574,7 +579,7 @@ PRESETS: Mapping[str, Settings] = {
         network=NetworkSettings(kind="unet", start="none"),
         fit=FitSettings(
             steps=None, epochs=10, pairs_per_step=4, crop_px=256, learning_rate=2e-4, schedule="constant",
-            stop_gain=None, gradient_norm=None,
+            stop_gain=None, gradient_norm=None, reuse=False,
         ),
         average=AverageSettings(when="never"),
         groups=GroupSettings(when="never"),

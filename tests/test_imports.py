@@ -30,6 +30,7 @@ LAYERS = (
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
     ("nsn2n.pipeline", "nsn2n.result"),
+    ("nsn2n.earlier_fits",),
     ("nsn2n.stages",),
     ("nsn2n.noise_left",),
     ("nsn2n.probes", "nsn2n.simulated_copy"),

@@ -13,6 +13,7 @@ from nsn2n.stages.blending import blending
 from nsn2n.stages.bounds import bounds
 from nsn2n.stages.contrast_kept import contrast_kept
 from nsn2n.stages.cube_filter import cube_filter
+from nsn2n.stages.earlier_fit import earlier_fit
 from nsn2n.stages.edge_filter import edge_filter
 from nsn2n.stages.faint_discs import faint_discs
 from nsn2n.stages.group_filter import group_filter
@@ -32,7 +33,7 @@ from nsn2n.training.pretrained import starts_from_bundle
 __all__ = ["PipelineState", "Stage", "stages", "stages_without_noise"]
 
 
-def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
+def stages(settings: Settings, modality: Modality | None, *, fitted: bool = False) -> list[Stage]:
     """Return the stages of a run, in order.
 
     Parameters
@@ -40,6 +41,8 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
     settings : Settings
     modality : Modality, optional
         Its policy decides where the settings say ``auto``.
+    fitted : bool
+        An earlier fit serves, so there is none here.
     """
     policy = policy_of(modality)
     averages = _wanted(settings.average.when, policy.guided_mean)
@@ -64,6 +67,8 @@ def stages(settings: Settings, modality: Modality | None) -> list[Stage]:
         *(second_fit if fits_again else ()),
         (grouped and starts_from_bundle(settings.network), tissue_network()),
     )
+    if fitted:
+        fits = [earlier_fit()]
     filters = _those_wanted(
         *((mean, (True, mixing())) if fits_again else first_result),
         (grouped, group_filter()),

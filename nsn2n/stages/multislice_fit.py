@@ -35,12 +35,13 @@ def final_fit() -> Stage:
 
 def _fit(state: PipelineState, clock: StageClock, *, draft: bool) -> PipelineState:
     settings = state.settings.refit
-    multislice = state.multislice or MultisliceFit(
-        state.filled, state.noise, state.settings, state.compute, state.valid
-    )
+    multislice = state.multislice or MultisliceFit(state.noise.median, state.settings, state.compute)
     taken = multislice.fit(
+        state.filled,
         state.denoised,
+        state.noise,
         settings.draft_steps if draft else settings.steps - settings.draft_steps,
+        valid=state.valid,
         deadline=clock.deadline(state.pass_s),
         progress=share_of(clock.progress, 0.0, _FIT_SHARE),
     )

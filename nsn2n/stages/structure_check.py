@@ -57,7 +57,7 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty > 0 else None
     air = policy_of(state.modality).air
     of_copy, of_volume = (removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (copied, state))
-    return replace(state, copy=None, of_copy=None, probed=None, again=None).measuring(
+    return replace(state, copy=None, of_copy=None, probed=None).measuring(
         detail_lost=lost,
         noise_left=carried_over(state.copy.noise_left(copied.denoised), of_copy, of_volume),
     )

@@ -34,9 +34,9 @@ def _run(state: PipelineState, clock: StageClock) -> PipelineState:
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit = state.again
     assert fit is not None  # the fit comes before
+    unit = state.noise.median
 
     def mixed(fitted: PipelineState, clock: StageClock | None = None) -> PipelineState:
-        unit = state.noise.median
         slices = denoised_windows(network, fitted.filled, fitted.noise, unit, compute, slices=TISSUE_SLICES)
         for index, predicted_hw in slices:
             mean_hw = 0.5 * (fitted.denoised[index] + predicted_hw)

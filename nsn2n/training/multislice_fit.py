@@ -38,12 +38,10 @@ class MultisliceFit:
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
-    noise : NoiseMap
+    unit : float
+        Values are divided by it for the network: the median noise sd of the volume that it is fitted to.
     settings : Settings
     compute : Compute
-    valid : ndarray, same shape, bool, optional
-        Voxels that teach; all by default.
 
     Raises
     ------
@@ -51,19 +49,10 @@ class MultisliceFit:
         If the weights to start from cannot be read (:func:`nsn2n.training.pretrained.load_start`).
     """
 
-    def __init__(
-        self,
-        noisy_dhw: Float32Array,
-        noise: NoiseMap,
-        settings: Settings,
-        compute: Compute,
-        valid: BoolArray | None = None,
-    ) -> None:
-        self._noisy = noisy_dhw
-        self._noise = noise
+    def __init__(self, unit: float, settings: Settings, compute: Compute) -> None:
+        self._unit = unit
         self._settings = settings
         self._compute = compute
-        self._valid = valid
         self._random = np.random.default_rng(settings.seed)
         shape = settings.network
         self._network = ResidualUNet(shape.channels, shape.levels, shape.detail_px, settings.refit.slices)
@@ -73,9 +62,12 @@ class MultisliceFit:
 
     def fit(
         self,
+        noisy_dhw: Float32Array,
         target_dhw: Float32Array,
+        noise: NoiseMap,
         steps: int,
         *,
+        valid: BoolArray | None = None,
         deadline: float = math.inf,
         progress: Callable[[float], None] | None = None,
     ) -> int:
@@ -83,10 +75,15 @@ class MultisliceFit:
 
         Parameters
         ----------
-        target_dhw : ndarray, shape (D, H, W), float32, finite
+        noisy_dhw : ndarray, shape (D, H, W), float32, finite
+        target_dhw : ndarray, same shape, float32, finite
             What was made of the volume so far.
+        noise : NoiseMap
+            Of the noisy volume.
         steps : int
             Optimizer steps, at most.
+        valid : ndarray, same shape, bool, optional
+            Voxels that teach; all by default.
         deadline : float, optional
             End then, in seconds of `time.perf_counter`, but not before the 20th step.
         progress : callable, optional
@@ -98,7 +95,7 @@ class MultisliceFit:
             If the loss stops being finite.
         """
         settings, device = self._settings, self._compute.device
-        volume = _Volume(self._noisy, target_dhw, self._noise, self._valid)
+        volume = _Volume(noisy_dhw, target_dhw, noise, valid)
 
         def loss(step: int, so_far: nn.Module) -> Tensor:
             batch = _draw(volume, settings, settings.refit.slices // 2, self._random)
@@ -132,7 +129,7 @@ class MultisliceFit:
             self._network,
             noisy_dhw,
             noise,
-            self._noise.median,
+            self._unit,
             self._compute,
             slices=self._settings.refit.slices,
             with_rotation=with_rotation,

@@ -604,7 +604,8 @@ def test_a_budget_ends_all_fits_early():
 def test_parts_share_a_budget_and_the_result_tells_the_whole():
     volume = np.random.default_rng(0).normal(100, 10, (5, 32, 32)).astype(np.float32)
 
-    result = denoise(volume, parts=(2, 3), config={"fit": {"steps": 60, "crop_px": 16}, "budget_s": 1e-3})
+    fit = {"steps": 60, "crop_px": 16, "reuse": False}
+    result = denoise(volume, parts=(2, 3), config={"fit": fit, "budget_s": 1e-3})
 
     assert [measured.steps for _, measured in result.parts] == [20, 20]
     assert result.settings.budget_s == 1e-3

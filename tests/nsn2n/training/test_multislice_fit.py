@@ -96,8 +96,8 @@ def test_learns_to_remove_noise_of_several_slices():
     truth[:, 8:20, 10:24] = 20 * SD
     noisy = truth + white(truth.shape)
     with reproducible(0):
-        second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
-        assert second.fit(truth, 400) == 400
+        second = MultisliceFit(SD, SETTINGS, choose_compute("cpu"))
+        assert second.fit(noisy, truth, noise_map(truth.shape), 400) == 400
         result = second.denoise(noisy, noise_map(noisy.shape), with_rotation=True)
     assert (result - truth).std() < 0.5 * SD
 
@@ -108,10 +108,10 @@ def test_goes_on_with_another_target():
     noisy = truth + white(truth.shape)
     blurred = ndimage.gaussian_filter(truth, (0, 2, 2))
     with reproducible(0):
-        second = MultisliceFit(noisy, noise_map(truth.shape), SETTINGS, choose_compute("cpu"))
-        second.fit(truth, 100)
+        second = MultisliceFit(SD, SETTINGS, choose_compute("cpu"))
+        second.fit(noisy, truth, noise_map(truth.shape), 100)
         first = second.denoise(noisy, noise_map(noisy.shape), with_rotation=False)
-        second.fit(blurred, 100)
+        second.fit(noisy, blurred, noise_map(truth.shape), 100)
         then = second.denoise(noisy, noise_map(noisy.shape), with_rotation=False)
     assert np.abs(first - truth).mean() < 0.5 * np.abs(first - blurred).mean()
     assert np.abs(then - blurred).mean() < np.abs(first - blurred).mean()
@@ -124,8 +124,8 @@ def test_volumes_smaller_than_crop_and_window(shape, turned):
     noisy = white(shape)
     fitted, applied = [], []
     with reproducible(0):
-        second = MultisliceFit(noisy, noise_map(shape), settings, choose_compute("cpu"))
-        assert second.fit(0 * noisy, 2, progress=fitted.append) == 2
+        second = MultisliceFit(SD, settings, choose_compute("cpu"))
+        assert second.fit(noisy, 0 * noisy, noise_map(shape), 2, progress=fitted.append) == 2
         result = second.denoise(noisy, noise_map(shape), with_rotation=turned, progress=applied.append)
     assert result.shape == shape
     assert np.isfinite(result).all()
