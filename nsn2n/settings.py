@@ -181,8 +181,8 @@ class FitSettings:
     gradient_norm: float | None = option(1.0, "Gradients are clipped to this norm; null: not clipped.", above=0)
     reuse: bool = option(
         True,
-        "In a series of several volumes or parts, one whose noise and contrast are within a tenth of those of an earlier "
-        "one is denoised by the networks fitted to that one, in a fraction of the time.",
+        "In a series of several volumes or parts, one whose noise and contrast are within a tenth of those of an "
+        "earlier one is denoised by the networks fitted to that one, in a fraction of the time.",
     )
 
     def __post_init__(self) -> None:
