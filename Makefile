@@ -16,7 +16,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options demo bench bench-long bench-cores bench-peers dist lock map map-official clean
+.PHONY: help setup test lint types options docs demo bench bench-long bench-cores bench-peers dist lock map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ types: setup ## mypy, strict, on all packages
 
 options: setup ## docs/options.md, from the fields of options and settings
 	$(PY) -m nsn2n.jobs.options_table > docs/options.md
+
+# The banner of its theme about versions to come is no matter of this project's.
+docs: setup ## the documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 demo: setup ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
@@ -129,7 +133,7 @@ map: ## the container image (needs Docker; the build itself no network)
 	digest=$$(docker image inspect --format '$(DIGEST)' $(BASE_IMAGE)) || exit 1; \
 	lock="$(or $(LOCK),map/lock/$(VARIANT)-$$version.txt)"; \
 	if [ ! -f "$$lock" ]; then \
-	  echo "error: the image is installed by a lock; there is no $$lock. See LOCK in README.md." >&2; exit 1; \
+	  echo "error: the image is installed by a lock; there is no $$lock. See LOCK in docs/container.md." >&2; exit 1; \
 	elif [ -n "$(GIVEN_WHEELS)" ]; then \
 	  wheels=wheels/given; rm -rf $$wheels; mkdir -p wheels; \
 	  cp -rlL "$(GIVEN_WHEELS)" $$wheels 2>/dev/null || { rm -rf $$wheels; cp -rL "$(GIVEN_WHEELS)" $$wheels; } || exit 1; \

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory, time and start-up of the container, confined as in README.md: ``make bench-map``.
+"""Memory, time and start-up of the container, confined as in docs/container.md: ``make bench-map``.
 
     python benchmarks/container.py [--image nsn2n:0.1.0] [--shapes 40x512x512] [--cpus 2] [--memory 3g] [--data DIR]
 

@@ -6,7 +6,7 @@ set -eu
 wheels="$1"
 
 refuse() {
-    echo "error: the image takes only wheels that its lock names; above stands what differs. See LOCK in README.md." >&2
+    echo "error: the image takes only wheels that its lock names; above stands what differs. See LOCK in docs/container.md." >&2
     exit 1
 }
 

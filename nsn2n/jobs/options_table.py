@@ -21,8 +21,8 @@ __all__ = ["options_page"]
 _HEAD = """\
 # Options and settings
 
-Made by `make options` from the fields of `JobOptions` ([nsn2n/jobs/options.py](../nsn2n/jobs/options.py)) and of
-`Settings` ([nsn2n/settings.py](../nsn2n/settings.py)); change them there.
+Made by `make options` from the fields of `JobOptions` (`nsn2n/jobs/options.py`) and of
+`Settings` (`nsn2n/settings.py`); change them there.
 
 An option of `nsn2n denoise` and a key of section `nsn2n` in `app.yaml` are two names of one thing, checked alike. A
 number in brackets is the range that is allowed.

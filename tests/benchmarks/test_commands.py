@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every Python command of the two READMEs that is no block of README.md, as it stands but with the least to do.
+"""Every Python command of benchmarks/README.md, and each that stands inline in another page, with the least to do.
 
-Blocks of README.md are run by tests/test_readme.py, what `make bench` runs by test_run.py.
+Blocks of other pages are run by tests/test_docs.py, what `make bench` runs by test_run.py.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ SHOWN = {
 
 
 def commands():
-    """Blocks of benchmarks/README.md, and what stands inline in both."""
-    found = set()
-    for name, pattern in (
-        ("README.md", r"`(python (?:-m tests|benchmarks)[^`]*)`"),
-        ("benchmarks/README.md", r"^(?:.*`)?(python [^`\n]*)`?"),
-    ):
-        found |= set(re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE))
+    """Blocks of benchmarks/README.md, and what stands inline there and in other pages."""
+    found = set(re.findall(r"^(?:.*`)?(python [^`\n]*)`?", _text("benchmarks/README.md"), flags=re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))):
+        inline = re.findall(r"`(python\s(?:-m\stests|benchmarks)[^`]*)`", _text(page))
+        found |= {" ".join(command.split()) for command in inline}
     return found
+
+
+def _text(page):
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_every_command_is_run_below():

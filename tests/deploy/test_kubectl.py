@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `kubectl apply` commands of README.md, run by a real kubectl on a server that knows the published schemas."""
+"""The `kubectl apply` commands of docs/orchestrators.md, run by a real kubectl on a server that knows the published schemas."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.deploy.api_server import api_server
 
 ROOT = Path(__file__).resolve().parents[2]
 # They stand in the text, so a line may end in them.
-COMMANDS = [" ".join(text.split()) for text in re.findall(r"`(kubectl\s[^`]+)`", (ROOT / "README.md").read_text())]
-# What README.md says that each brings, as paths of Kubernetes' API. It names no namespace for the Job.
+COMMANDS = [" ".join(text.split()) for text in re.findall(r"`(kubectl\s[^`]+)`", (ROOT / "docs" / "orchestrators.md").read_text())]
+# What the page says that each brings, as paths of Kubernetes' API. It names no namespace for the Job.
 BROUGHT = {
     "deploy/kubernetes/job.yaml": [
         "/apis/batch/v1/namespaces/default/jobs/nsn2n",

@@ -38,7 +38,7 @@ def _versions(path):
 def test_there_is_one_for_each_image_that_can_be_built():
     names = {f"{kind}-{version}" for kind in ("cpu", "gpu") for version in ("3.10", "3.11", "3.12", "3.13")}
 
-    # README.md says how to make the one that is not there.
+    # docs/container.md says how to make the one that is not there.
     assert names - {"cpu-3.10"} <= {path.stem for path in LOCKS} <= names
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The container commands of README.md, as they stand there but for settings that make them brief."""
+"""The container commands of README.md and docs/container.md, but for settings that make them brief."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import pytest
 from nsn2n.dicom.selection.scan import scan_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+PAGES = ("README.md", "docs/container.md")
 
 
-def _command(start):
-    (command,) = re.findall(rf"^{start} .*", README, flags=re.MULTILINE)
+def _command(start, page="docs/container.md"):
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    (command,) = re.findall(rf"^{start} .*", text, flags=re.MULTILINE)
     return command
 
 
@@ -49,8 +50,9 @@ def _run(command, folder, **environment):
     assert len(scan_folder(folder / "denoised").series) == 1
 
 
-def test_docker_run(study, image):
-    command = _command("docker run")
+@pytest.mark.parametrize("page", PAGES)
+def test_docker_run(study, image, page):
+    command = _command("docker run", page)
     assert f" {image}" in command
 
     _run(command.replace(f" {image}", f' -v "$PWD/brief.yaml:/var/holoscan/app.yaml:ro" {image}'), study)

@@ -1,6 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every command and every piece of code in README.md is run, here or where this module says."""
+"""Every command and every piece of code in README.md and docs is run, here or where this module says.
+
+The site that is built from docs has no broken link, and nothing in it comes from another host.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,24 @@ from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+ELSEWHERE = {
+    # Pages whose commands other tests run.
+    "docs/options.md": "tests/nsn2n/jobs/test_options_table.py",
+    "docs/pictures.md": "tests/benchmarks/test_anatomy.py",
+}
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+    if name not in ELSEWHERE
+}
+README = PAGES["README.md"]
+
+BLOCKS = [
+    (language, text)
+    for page in PAGES.values()
+    for language, text in re.findall(r"^```(\w*)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+]
 
 MAKE_COMMANDS = {
     # What each is in the Makefile. That is run by tests/nsn2n/cli/test_demo.py (at a smaller size), by the one who
@@ -36,6 +54,7 @@ MAKE_COMMANDS = {
     "make map-official": ".venv/bin/monai-deploy package build/map-official/app --platform x86_64",
     "make bench-map": ".venv/bin/python benchmarks/container.py --image nsn2n:",
     "make lint": ".venv/bin/python -m ruff check .",
+    "make docs": ".venv/bin/python -m mkdocs build --strict",
 }
 
 
@@ -43,10 +62,13 @@ def _blocks(language: str) -> list[str]:
     return [text for name, text in BLOCKS if name == language]
 
 
-COMMANDS = [line for text in _blocks("bash") for line in text.replace("\\\n", " ").splitlines() if line]
+COMMANDS = list(
+    dict.fromkeys(line for text in _blocks("bash") for line in text.replace("\\\n", " ").splitlines() if line)
+)
 # Run by tests/map/test_readme_commands.py, where there is a container engine.
 CONTAINER_COMMANDS = [line for line in COMMANDS if line.startswith(("docker ", "monai-deploy "))]
-SHORT_COMMANDS = [line for line in COMMANDS if line not in (*MAKE_COMMANDS, *CONTAINER_COMMANDS)]
+ACTIVATE = ". .venv/bin/activate"
+SHORT_COMMANDS = [line for line in COMMANDS if line not in (*MAKE_COMMANDS, *CONTAINER_COMMANDS, ACTIVATE)]
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +109,17 @@ def _run(command, folder, **environment):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "yaml"}
-    assert README.count("```") == 2 * len(BLOCKS)
+    assert {name for name, _ in BLOCKS} == {"bash", "json", "python", "text", "yaml"}
+    assert sum(page.count("```") for page in PAGES.values()) == 2 * len(BLOCKS)
 
 
 def test_every_command_is_covered():
     """A new command is one that is run below, or is added to `MAKE_COMMANDS` with what covers it."""
-    elsewhere = (*MAKE_COMMANDS, *CONTAINER_COMMANDS)
+    elsewhere = (*MAKE_COMMANDS, *CONTAINER_COMMANDS, ACTIVATE)
     unknown = [line for line in COMMANDS if line not in elsewhere and not re.search(r"\b(python|nsn2n) ", line)]
 
     assert not unknown
-    assert not set(MAKE_COMMANDS) - set(COMMANDS), "no longer in README.md"
+    assert not set(MAKE_COMMANDS) - set(COMMANDS), "no longer in any page"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -133,7 +155,8 @@ def test_command(folder, command):
         assert "as series " in result.stdout
     elif "t1.nii.gz" in command:
         assert nib.load(folder / "t1-denoised.nii.gz").shape == (16, 16, 3)
-        assert "200 steps" in result.stderr
+        assert ("200 steps" in result.stderr) == ("--config" in command)
+        (folder / "t1-denoised.nii.gz").unlink()
     else:
         assert _number(folder) == before + 1
         assert {record.SeriesDescription for record in scan_folder(folder / "denoised").series} == {"thin denoised"}
@@ -171,22 +194,18 @@ def test_output_of_the_demonstration_has_the_form_of_today():
     assert form(shown) == form(str(result))
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ")).strip().lower().replace(" ", "-")
-        for line in README.splitlines()
-        if line.startswith("#")
-    }
-
-    for target in targets:
-        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).is_file(), target
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        file, _, anchor = target.partition("#")
+        if not file.startswith("https://"):
+            assert (ROOT / file).is_file(), target
+            assert not anchor or f"\n## {anchor}\n" in (ROOT / file).read_text("utf-8").lower(), target
     assert (ROOT / "docs" / "demo.png").stat().st_size < 300_000
 
 
 def test_options_and_variables_are_those_of_the_application(folder):
     shown = _run([sys.executable, "-m", "nsn2n.app", "--help"], folder).stdout
-    table = README.split("| option |")[1].split("\n\n")[0]
+    table = PAGES["docs/dicom-folder.md"].split("| option |")[1].split("\n\n")[0]
 
     for name in re.findall(r"`(-[\w-]+|HOLOSCAN_\w+_PATH|HOLOSCAN_WORKDIR)`", table):
         assert name in shown or name == "HOLOSCAN_CONFIG_PATH", name
@@ -194,7 +213,7 @@ def test_options_and_variables_are_those_of_the_application(folder):
 
 def test_options_of_the_command_line_exist(folder):
     shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
-    section = README.split("## Command line")[1].split("\n## ")[0]
+    section = PAGES["docs/command-line.md"]
 
     named, known = (set(re.findall(r"--[a-z][a-z-]*", text)) for text in (section, shown))
 
@@ -210,4 +229,34 @@ def test_citation_file():
     assert citation["cff-version"] == "1.2.0"
     assert citation["version"] == __version__
     assert "2411.10831" in citation["references"][0]["url"]
-    assert citation["references"][0]["title"] in re.sub(r"\n> ", " ", README)
+    assert citation["references"][0]["title"] in " ".join(README.split())
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as `make docs` does; a warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_holds_every_page(site):
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (site / ("index.html" if page.stem == "index" else f"{page.stem}/index.html")).is_file(), page
+    api = (site / "api" / "index.html").read_text("utf-8")
+    assert "Denoise a volume by a network" in api
+    assert "noise_sd" in api
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_other_hosts(site):
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=[\"']?(https?:)?//", page.read_text("utf-8"))
+        assert not loaded, page
