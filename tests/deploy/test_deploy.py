@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files for orchestrators: known to Kubernetes and Argo in every field, and as confined as docs/container.md says."""
+"""The files for orchestrators: known to Kubernetes and Argo in every field, confined as docs/container.md says."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `kubectl apply` commands of docs/orchestrators.md, run by a real kubectl on a server that knows the published schemas."""
+"""The `kubectl apply` commands of the docs, run by a real kubectl on a server that knows the published schemas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.deploy.api_server import api_server
 
 ROOT = Path(__file__).resolve().parents[2]
 # They stand in the text, so a line may end in them.
-COMMANDS = [" ".join(text.split()) for text in re.findall(r"`(kubectl\s[^`]+)`", (ROOT / "docs" / "orchestrators.md").read_text())]
+PAGE = (ROOT / "docs" / "orchestrators.md").read_text(encoding="utf-8")
+COMMANDS = [" ".join(text.split()) for text in re.findall(r"`(kubectl\s[^`]+)`", PAGE)]
 # What the page says that each brings, as paths of Kubernetes' API. It names no namespace for the Job.
 BROUGHT = {
     "deploy/kubernetes/job.yaml": [

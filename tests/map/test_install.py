@@ -16,7 +16,9 @@ import pytest
 from tests.map.package_index import locked, publish
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSED = "error: the image takes only wheels that its lock names; above stands what differs. See LOCK in docs/container.md."
+REFUSED = (
+    "error: the image takes only wheels that its lock names; above stands what differs. See LOCK in docs/container.md."
+)
 
 
 @pytest.fixture
