@@ -85,6 +85,11 @@ class JobProcess:
         self._longest_s = longest_s
         self.killed_for = ""
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid or 0
+
     def wait(self, seconds: float) -> bool:
         """Wait for its end, but not longer; return whether it has ended."""
         wait([self._process.sentinel], seconds)

@@ -109,7 +109,7 @@ class SeriesProcessor:
         try:
             started = self._start(job, replace(state, tries=state.tries + 1, reason=""))
         except BaseException:
-            self._drop_job()
+            self.close()
             raise
         if not started:
             self._drop_job()
@@ -216,7 +216,7 @@ class SeriesProcessor:
         """End the process of the series in work, and give the series back; this try of it does not count."""
         job = self._job
         self._drop_job()
-        if job is not None and job.state is not None and job.process is not None:
+        if job is not None and job.state is not None:
             with suppress(NSN2NError):
                 state, _ = self._marks.read(job.series.id)
                 if state is not None and state.state == PROCESSING:

@@ -45,7 +45,7 @@ class Worker:
     """
 
     def __init__(self, client: OrthancClient, node: NodeOptions, job: JobOptions, health: Health) -> None:
-        self._client, self._node, self._health = client, node, health
+        self._client, self._node, self.health = client, node, health
         work_folder = Path(node.work_folder or tempfile.gettempdir())
         require_writable_folder(work_folder)
         work_folder.mkdir(parents=True, exist_ok=True)
@@ -69,12 +69,12 @@ class Worker:
             while True:
                 try:
                     goes_on = self.step()
-                    failures, self._health.trouble = 0, ""
+                    failures, self.health.trouble = 0, ""
                 except (OrthancUnavailableError, OSError, EOFError) as error:
                     failures += 1
                     wait_s = growing_wait_s(failures, self._node.retry_wait_s)
-                    self._health.trouble = str(error) if isinstance(error, NSN2NError) else _no_room(error)
-                    logger.warning("%s Trying again in %.3g s.", self._health.trouble, wait_s)
+                    self.health.trouble = str(error) if isinstance(error, NSN2NError) else _no_room(error)
+                    logger.warning("%s Trying again in %.3g s.", self.health.trouble, wait_s)
                 self._tell_health()
                 if failures:
                     time.sleep(wait_s)
@@ -129,7 +129,7 @@ class Worker:
                 if isinstance(error, OrthancUnavailableError | OrthancRefusalError):
                     raise
                 logger.error("series %s: %s", series.uid, error)
-                self._health.series["unknown"] += 1
+                self.health.series["unknown"] += 1
                 self._queue.settle(series)
                 continue
             is_known = state is not None and state.source == instances_digest(series.instances)
@@ -142,7 +142,7 @@ class Worker:
         return False
 
     def _tell_health(self) -> None:
-        health, forwarding = self._health, self._forwarding
+        health, forwarding = self.health, self._forwarding
         health.queue_length, health.queue_age_s = len(self._queue), self._queue.oldest_s()
         health.send_queue_length, health.send_queue_age_s = len(forwarding), forwarding.oldest_s()
         health.send_failures, health.sent = forwarding.failures, forwarding.sent

@@ -38,9 +38,11 @@ def require_orthanc() -> str:
     return program
 
 
-def until(condition: Callable[[], Any], step: Callable[[], object] = lambda: time.sleep(0.05)) -> Any:
+def until(
+    condition: Callable[[], Any], step: Callable[[], object] = lambda: time.sleep(0.05), timeout_s: float = TIMEOUT_S
+) -> Any:
     """Take steps until a condition holds, and return what it gave."""
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         found = condition()
         if found:
@@ -114,10 +116,14 @@ class OrthancServer:
         return found
 
     def sources(self) -> list[dict[str, Any]]:
-        return [one for one in self.series().values() if one["MainDicomTags"].get("Manufacturer") != "The nsn2n authors"]
+        return [
+            one for one in self.series().values() if one["MainDicomTags"].get("Manufacturer") != "The nsn2n authors"
+        ]
 
     def outputs(self) -> list[dict[str, Any]]:
-        return [one for one in self.series().values() if one["MainDicomTags"].get("Manufacturer") == "The nsn2n authors"]
+        return [
+            one for one in self.series().values() if one["MainDicomTags"].get("Manufacturer") == "The nsn2n authors"
+        ]
 
     def states(self) -> list[str]:
         return [one["state"].get("state", "") for one in self.sources()]

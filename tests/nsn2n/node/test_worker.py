@@ -18,7 +18,7 @@ from tests.nsn2n.node.conftest import BRIEF
 from tests.nsn2n.node.orthanc_server import OrthancServer, free_port, until
 
 
-def _run(worker, condition):
+def _run(worker, condition, **more):
     """Take steps until a condition holds, as `Worker.run` does."""
 
     def step():
@@ -28,7 +28,7 @@ def _run(worker, condition):
         except OrthancUnavailableError:
             time.sleep(0.2)
 
-    return until(condition, step)
+    return until(condition, step, **more)
 
 
 def _settled(server, number=1):
@@ -46,7 +46,9 @@ def test_a_series_comes_back_in_its_study_and_is_passed_on(make_worker, make_ser
         worker = make_worker(server, send_to="pacs")
 
         # The PACS is down: the series waits, and says so.
-        waiting = _run(worker, lambda: next((one for one in server.outputs() if one["mark"].get("tries", 0) >= 2), None))
+        waiting = _run(
+            worker, lambda: next((one for one in server.outputs() if one["mark"].get("tries", 0) >= 2), None)
+        )
         assert "TCP Initialization Error" in waiting["mark"]["reason"]
         assert "sent" not in waiting["mark"]
         pacs.start()
@@ -55,7 +57,9 @@ def test_a_series_comes_back_in_its_study_and_is_passed_on(make_worker, make_ser
         (source,), (output,) = server.sources(), server.outputs()
         assert source["ParentStudy"] == output["ParentStudy"]
         assert source["state"]["state"] == "done"
-        assert [entry["series"] for entry in source["state"]["outputs"]] == [output["MainDicomTags"]["SeriesInstanceUID"]]
+        assert [entry["series"] for entry in source["state"]["outputs"]] == [
+            output["MainDicomTags"]["SeriesInstanceUID"]
+        ]
         assert source["state"]["sent"].startswith("pacs 2")
         assert output["MainDicomTags"]["SeriesNumber"] == "1004"
         assert output["mark"]["made_of"] == source["MainDicomTags"]["SeriesInstanceUID"]
@@ -148,7 +152,10 @@ def test_review_is_held_where_that_is_asked_for_and_fail_always(orthanc, make_wo
     folder = make_series("review")[0].parent
     orthanc.send(folder)
 
-    _run(make_worker(orthanc, hold_review=True, job={"config": {**BRIEF, "structure": limits}}), lambda: _settled(orthanc))
+    _run(
+        make_worker(orthanc, hold_review=True, job={"config": {**BRIEF, "structure": limits}}),
+        lambda: _settled(orthanc),
+    )
     (source,) = orthanc.sources()
     assert (source["state"]["state"], source["state"]["verdict"]) == ("held", "review")
     assert orthanc.outputs() == []
@@ -171,21 +178,22 @@ def test_review_is_held_where_that_is_asked_for_and_fail_always(orthanc, make_wo
 
 
 def test_an_archive_that_is_full_gets_the_series_once_there_is_room(make_worker, make_series, tmp_path):
-    files = make_series("full", px=400)  # 3 files of 0.3 MB
-    server = OrthancServer(tmp_path / "full", MaximumStorageSize=1).start()
+    server = OrthancServer(tmp_path / "full", MaximumStorageSize=1).start()  # MB
     try:
-        server.send(files[0].parent)
+        localizer = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+        server.send(make_series("filling", px=390, overrides=localizer)[0].parent)  # 3 files of 305 kB
+        server.send(make_series("full", px=128)[0].parent)  # 3 files of 34 kB
         worker = make_worker(server)
         with pytest.raises(OrthancUnavailableError, match="must have room for the new series; it is full"):
             until(lambda: False, worker.step)
-        assert server.states() == ["uploading"]
+        assert "uploading" in server.states()
         assert server.outputs() == []  # no half of a series
-        assert len(server.sources()[0]["Instances"]) == 3
+        assert [len(source["Instances"]) for source in server.sources()] == [3, 3]
 
         server.stop()
         server.settings["MaximumStorageSize"] = 0
         server.start()
-        _run(worker, lambda: _settled(server))
+        _run(worker, lambda: _settled(server, 2))
 
         (output,) = server.outputs()
         assert len(output["Instances"]) == 3
@@ -261,13 +269,13 @@ def test_a_hundred_series_none_lost_none_twice_and_the_memory_stays(orthanc, mak
 
     def done(number):
         used.append(process.memory_info().rss)
-        return sum(state == "done" for state in orthanc.states()) >= number
+        return worker.health.series["done"] >= number
 
     _run(worker, lambda: done(20))
     for number in range(50):
         orthanc.send(make_series(f"second {number}", px=16)[0].parent)
     early = used[-1]
-    _run(worker, lambda: done(100))
+    _run(worker, lambda: done(100), timeout_s=400)
 
     assert len(orthanc.outputs()) == 100
     assert len({one["mark"]["made_of"] for one in orthanc.outputs()}) == 100

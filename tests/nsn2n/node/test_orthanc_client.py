@@ -1,0 +1,152 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import threading
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from nsn2n.errors import SettingsError
+from nsn2n.node.orthanc_client import (
+    OrthancClient,
+    OrthancRefusalError,
+    OrthancUnavailableError,
+    read_credentials,
+)
+from tests.nsn2n.node.orthanc_server import OrthancServer, free_port
+
+
+def test_a_series_as_orthanc_has_it(orthanc, make_series):
+    files = make_series("client", series_number=7)
+    orthanc.send(files[0].parent)
+    client = orthanc.client()
+
+    (listed,) = client.list_series(0, 10)
+
+    assert client.series(listed.id) == listed
+    assert listed.number == 7
+    assert len(listed.instances) == len(client.sop_instance_uids(listed.id)) == len(files)
+    assert abs(client.now() - datetime.now(timezone.utc)).total_seconds() < 60
+    assert abs(client.now() - listed.last_update).total_seconds() < 60
+    assert client.list_series(1, 10) == []
+    assert client.find_series(listed.uid) == [listed.id]
+    assert ("NewSeries", listed.id) in client.changes(0).series
+
+
+def test_what_is_not_there(orthanc):
+    client = orthanc.client()
+
+    assert client.series("absent") is None
+    assert client.metadata("absent") == {}
+    assert client.find_series("2.25.1") == []
+    assert not client.set_metadata("absent", 1024, "x")
+    client.delete_series("absent")
+
+
+def test_a_file_that_is_no_dicom_is_refused(orthanc, tmp_path):
+    (tmp_path / "file").write_bytes(b"no DICOM")
+
+    with pytest.raises(OrthancRefusalError, match="must answer POST /instances; got 400, Bad file format"):
+        orthanc.client().upload(tmp_path / "file")
+
+
+def test_metadata_where_orthanc_checks_revisions(make_series, tmp_path):
+    server = OrthancServer(tmp_path / "revisions", CheckRevisions=True).start()
+    try:
+        server.send(make_series("revisions")[0].parent)
+        client = server.client()
+        ((series_id),) = [one.id for one in client.list_series(0, 1)]
+        for text in ("one", "two"):
+            assert client.set_metadata(series_id, 1024, text)
+            assert client.metadata(series_id)["1024"] == text
+    finally:
+        server.stop()
+
+
+def test_user_and_password(tmp_path):
+    server = OrthancServer(tmp_path / "closed", AuthenticationEnabled=True, RegisteredUsers={"node": "secret"}).start()
+    try:
+        server.client(credentials=("node", "secret")).check_access()
+        for wrong in (None, ("node", "guess")):
+            with pytest.raises(OrthancRefusalError, match="must let the node in; it answers 401") as refused:
+                server.client(credentials=wrong).check_access()
+            assert "guess" not in str(refused.value)
+    finally:
+        server.stop()
+
+
+def test_a_certificate_is_verified(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    server = OrthancServer(tmp_path / "tls", SslEnabled=True, SslCertificate=str(both)).start()
+    try:
+        server.client(ca_file=certificate).check_access()
+        with pytest.raises(OrthancRefusalError, match=r"certificate that can be verified.*--ca-file"):
+            server.client().check_access()
+    finally:
+        server.stop()
+
+
+def test_a_server_that_is_no_orthanc():
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}" if self.path == "/system" else b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = OrthancClient(f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(OrthancRefusalError, match="must be the REST API of an Orthanc"):
+            client.check_access()
+        with pytest.raises(OrthancRefusalError, match="must answer in JSON"):
+            client.modalities()
+        server.shutdown()
+
+
+def test_nobody_answers():
+    with pytest.raises(OrthancUnavailableError, match=r"Orthanc must answer at .*; got ConnectionError. Is it running"):
+        OrthancClient(f"http://127.0.0.1:{free_port()}").check_access()
+
+
+def test_a_file_of_certificates_that_is_absent(tmp_path):
+    with pytest.raises(SettingsError, match="there is none at"):
+        OrthancClient("https://archive", ca_file=tmp_path / "absent.pem")
+
+
+def test_credentials_of_a_file_and_of_the_environment(tmp_path, monkeypatch):
+    file = tmp_path / "credentials"
+    file.write_text("node:se:cret\n")
+    assert read_credentials(file) == ("node", "se:cret")
+    for name in ("NSN2N_ORTHANC_USER", "NSN2N_ORTHANC_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    assert read_credentials(None) is None
+    monkeypatch.setenv("NSN2N_ORTHANC_USER", "node")
+    with pytest.raises(SettingsError, match="must be set both or neither; NSN2N_ORTHANC_PASSWORD is empty"):
+        read_credentials(None)
+    monkeypatch.setenv("NSN2N_ORTHANC_PASSWORD", "other")
+    assert read_credentials(None) == ("node", "other")
+
+
+@pytest.mark.parametrize("text", ["", "node", "node:", ":secret", "node:secret\nsecond:line"])
+def test_a_file_without_credentials(tmp_path, text):
+    file = tmp_path / "credentials"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="must hold user:password in one line") as refused:
+        read_credentials(file)
+    assert "secret" not in str(refused.value)
+
+    with pytest.raises(SettingsError, match="must be a readable file; got FileNotFoundError"):
+        read_credentials(tmp_path / "absent")
