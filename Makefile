@@ -10,13 +10,14 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_OUTPUT ?= out/demo
+NODE_DEMO_OUTPUT ?= out/node-demo
 # `make setup PYTHON=/path/to/python3.12` chooses; without it the first suitable one is taken.
 PYTHON ?=
 # What the recipe of setup asks of a Python before it takes it.
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options demo bench bench-long bench-cores bench-peers dist lock map map-official clean
+.PHONY: help setup test lint types options demo node-demo bench bench-long bench-cores bench-peers dist lock map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ options: setup ## docs/options.md, from the fields of options and settings
 
 demo: setup ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
+
+node-demo: setup ## nsn2n node beside an Orthanc of this machine, into out/node-demo (needs Orthanc and dcmtk)
+	$(PY) deploy/orthanc/demo.py $(NODE_DEMO_OUTPUT)
 
 bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)

@@ -83,7 +83,7 @@ class Forwarding:
 
     def _tell_source(self, mark: OutputMark) -> None:
         for source_id in self._client.find_series(mark.made_of):
-            told = self._client.metadata(source_id).get(str(self._index))
+            told = self._client.metadata(source_id, self._index)
             if told is not None:
                 state = replace(SeriesState.from_text(told), sent=f"{mark.send_to} {mark.sent}")
                 self._client.set_metadata(source_id, self._index, state.to_text())

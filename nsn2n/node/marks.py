@@ -35,8 +35,7 @@ class Marks:
         NSN2NError
             If they are not of this program.
         """
-        told = self._client.metadata(series_id)
-        state, mark = told.get(str(self._index)), told.get(str(self._index + 1))
+        state, mark = (self._client.metadata(series_id, index) for index in (self._index, self._index + 1))
         read = None if mark is None else OutputMark.from_text(mark)
         if read is not None:
             self._on_mark(series_id, read)

@@ -176,10 +176,11 @@ class OrthancClient:
         """Return the number of the last change."""
         return int(self._json("GET", "/changes", params={"last": ""})["Last"])
 
-    def metadata(self, series_id: str) -> dict[str, str]:
-        """Return all metadata of a series by name or number; none if it is not there."""
-        told = self._json("GET", f"/series/{series_id}/metadata", params={"expand": ""})
-        return {} if told is None else dict(told)
+    def metadata(self, series_id: str, index: int) -> str | None:
+        """Return metadata of a series; None if it has none of that index, or is not there."""
+        # By number: a list of all has the names that UserMetadata may give them.
+        answer = self._request("GET", f"/series/{series_id}/metadata/{index}")
+        return answer.text if answer.ok else None
 
     def set_metadata(self, series_id: str, index: int, text: str) -> bool:
         """Store metadata of a series; return False if it is not there."""

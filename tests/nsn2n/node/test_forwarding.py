@@ -39,7 +39,7 @@ def _added(server, make_series, forwarding, name, to):
 def test_a_series_is_tried_until_it_is_there(sender, make_series):
     server, pacs = sender
     forwarding = Forwarding(server.client(), 1024, first_wait_s=0.2)
-    for to, why in (("down", "Connection refused"), ("misnamed", "Called AE Title Not Recognized"), ("gone", "gone")):
+    for to, why in (("down", "Connection refused"), ("misnamed", "Association Rejected"), ("gone", "DicomModalities")):
         series_id = _added(server, make_series, forwarding, to, to)
         forwarding.send_due()
         assert (len(forwarding), forwarding.sent) == (1, 0)

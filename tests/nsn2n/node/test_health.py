@@ -11,7 +11,7 @@ from nsn2n.errors import NSN2NError
 from nsn2n.node.health import LONGEST_SILENCE_S, Health, served_health
 
 # https://prometheus.io/docs/instrumenting/exposition_formats/: comments, and name{label="value"} number.
-LINE = re.compile(r'# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"\\\n]*"\})? [-+0-9.e]+')
+LINE = re.compile(r'# (HELP|TYPE) [a-z_]+ .+|[a-z_0-9]+(\{[a-z]+="[^"\\\n]*"\})? [-+0-9.e]+')
 
 
 def _get(port, path):
@@ -57,9 +57,7 @@ def test_healthz_says_what_is_wrong():
 def test_an_address_that_is_taken():
     with (
         served_health(Health(), ("127.0.0.1", 0)) as port,
-        pytest.raises(
-            NSN2NError, match=f"must be an address that is free; got Address already in use at 127.0.0.1:{port}"
-        ),
+        pytest.raises(NSN2NError, match=f"must be .* free; got Address already in use at 127.0.0.1:{port}"),
         served_health(Health(), ("127.0.0.1", port)),
     ):
         pass

@@ -43,7 +43,8 @@ def test_what_is_not_known_is_left_out():
     "text",
     ["", "mine", "[]", "1", '{"state":"done","source":"a"}', '{"nsn2n":2,"state":"done","source":"a"}',
      '{"nsn2n":1,"state":"done","source":"a","more":1}', '{"nsn2n":1,"state":"done"}',
-     '{"nsn2n":1,"state":"done","source":"a","outputs":[{"uid":1}]}', '{"nsn2n":1,"state":"done","source":"a","outputs":3}',
+     '{"nsn2n":1,"state":"done","source":"a","outputs":[{"uid":1}]}',
+     '{"nsn2n":1,"state":"done","source":"a","outputs":3}',
      "[" * 100_000],
 )  # fmt: skip
 def test_what_others_wrote_is_refused(text):

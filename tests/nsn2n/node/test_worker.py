@@ -255,7 +255,7 @@ def test_a_free_address_that_is_no_archive_is_told(make_worker, tmp_path):
     server = OrthancServer(tmp_path / "absent")
     server.http = free_port()
 
-    with pytest.raises(OrthancUnavailableError, match="Orthanc must answer at http://127.0.0.1:.*Is it running"):
+    with pytest.raises(OrthancUnavailableError, match=r"Orthanc must answer at http://127.0.0.1:.*Is it running"):
         make_worker(server).step()
 
 
