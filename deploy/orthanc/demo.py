@@ -31,7 +31,7 @@ LONGEST_S = 300
 
 
 def main(output: Path) -> None:
-    """Run the demonstration; `output` gets the series that was sent (``sent``) and the one that came back (``back``)."""
+    """Run the demonstration; `output` gets the series that was ``sent``, and the one that came ``back``."""
     program = shutil.which("Orthanc") or "/usr/sbin/Orthanc"
     if not Path(program).exists() or shutil.which("storescu") is None:
         sys.exit("error: the demonstration needs Orthanc and dcmtk; on Debian: apt-get install orthanc dcmtk")

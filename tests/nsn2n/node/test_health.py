@@ -11,7 +11,7 @@ from nsn2n.errors import NSN2NError
 from nsn2n.node.health import LONGEST_SILENCE_S, Health, served_health
 
 # https://prometheus.io/docs/instrumenting/exposition_formats/: comments, and name{label="value"} number.
-LINE = re.compile(r'# (HELP|TYPE) [a-z_]+ .+|[a-z_0-9]+(\{[a-z]+="[^"\\\n]*"\})? [-+0-9.e]+')
+LINE = re.compile(r'# (HELP|TYPE) [a-z_0-9]+ .+|[a-z_0-9]+(\{[a-z]+="[^"\\\n]*"\})? [-+0-9.e]+')
 
 
 def _get(port, path):
