@@ -86,7 +86,7 @@ def test_user_and_password(tmp_path):
 
 
 def test_a_certificate_is_verified(orthanc, tmp_path):
-    """By a proxy in front of Orthanc, as there often is one: Debian's Orthanc 1.10 ends at the first question by TLS."""
+    """By a proxy in front of Orthanc, since Debian's Orthanc 1.10 ends at the first question by TLS."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
