@@ -140,6 +140,22 @@ def node(traceback: Traceback = False, **given: Any) -> None:
 
 
 @app.command()
+def mercure(
+    source: Annotated[Path, typer.Argument(metavar="IN", envvar="MERCURE_IN_DIR", help="Images and task.json.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", envvar="MERCURE_OUT_DIR", help="For images and result.json.")
+    ],
+    traceback: Traceback = False,
+) -> None:
+    """Process a task of mercure, as its container does; see docs/mercure.md."""
+    configure_logging("INFO")
+    with _reported(traceback):
+        from nsn2n.jobs.mercure_job import run_mercure_task
+
+        raise typer.Exit(run_mercure_task(source, target))
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for what the demonstration makes.")] = Path("out/demo"),
     seed: Annotated[int, typer.Option(min=0, help="Of the phantom's noise and of the fit.")] = 0,
