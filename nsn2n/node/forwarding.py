@@ -84,6 +84,11 @@ class Forwarding:
     def _tell_source(self, mark: OutputMark) -> None:
         for source_id in self._client.find_series(mark.made_of):
             told = self._client.metadata(source_id, self._index)
-            if told is not None:
-                state = replace(SeriesState.from_text(told), sent=f"{mark.send_to} {mark.sent}")
-                self._client.set_metadata(source_id, self._index, state.to_text())
+            if told is None:
+                continue
+            try:
+                state = SeriesState.from_text(told)
+            except NSN2NError:
+                continue  # not ours; the mark of the new series says the same
+            sent = replace(state, sent=f"{mark.send_to} {mark.sent}")
+            self._client.set_metadata(source_id, self._index, sent.to_text())

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nsn2n.node.orthanc_client import OrthancClient, OrthancSeries
+from nsn2n.errors import NSN2NError
+from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancSeries
 from nsn2n.node.series_state import OutputMark, SeriesState
 
 __all__ = ["Marks"]
@@ -57,6 +58,11 @@ class Marks:
     def made_of(self, source: OrthancSeries) -> Iterator[tuple[str, str, OutputMark]]:
         """Yield Orthanc's id, SeriesInstanceUID and mark of each series of the study that was made of a source."""
         for series in self._client.series_of_study(source.study):
-            mark = self.mark(series.id)
+            try:
+                mark = self.mark(series.id)
+            except OrthancError:
+                raise
+            except NSN2NError:
+                continue  # what another program says there is not of this source
             if mark is not None and mark.made_of == source.uid:
                 yield series.id, series.uid, mark

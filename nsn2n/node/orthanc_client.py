@@ -22,6 +22,7 @@ from nsn2n.runtime.config_loading import beginning, read_short_text
 __all__ = [
     "Changes",
     "OrthancClient",
+    "OrthancError",
     "OrthancRefusalError",
     "OrthancSeries",
     "OrthancUnavailableError",
@@ -43,7 +44,11 @@ FULL_STORAGE = 19
 INSUFFICIENT_STORAGE = 507
 
 
-class OrthancUnavailableError(NSN2NError):
+class OrthancError(NSN2NError):
+    """Orthanc does not do what was asked for."""
+
+
+class OrthancUnavailableError(OrthancError):
     """Orthanc does not answer, or has trouble of its own; to be tried again."""
 
 
@@ -51,8 +56,8 @@ class StorageFullError(OrthancUnavailableError):
     """Orthanc has no room for an instance."""
 
 
-class OrthancRefusalError(NSN2NError):
-    """Orthanc does not do what was asked for, and will not the next time."""
+class OrthancRefusalError(OrthancError):
+    """Orthanc will not do it the next time either."""
 
 
 @dataclass(frozen=True)

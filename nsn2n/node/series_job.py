@@ -15,7 +15,7 @@ from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.report_output import REPORTS
 from nsn2n.node.job_process import JobProcess
 from nsn2n.node.marks import Marks
-from nsn2n.node.orthanc_client import OrthancClient, OrthancSeries
+from nsn2n.node.orthanc_client import OrthancClient, OrthancRefusalError, OrthancSeries
 from nsn2n.node.series_state import DONE, UPLOADING, OutputMark, SeriesState
 from nsn2n.node.upload import complete_series, planned_series, remove_series, upload_series
 from nsn2n.runtime.unfinished import hidden_folder
@@ -75,7 +75,7 @@ class SeriesJob:
         return all(file.exists() or self._client.fetch(instance, file) for instance, file in files.items())
 
     def upload(self, state: SeriesState, marks: Marks, send_to: str | None) -> SeriesState:
-        """Store what was made, with its marks, and mark what it takes the place of; return the new state.
+        """Store what was made, with its marks, and mark what it takes the place of; return the state to be stored.
 
         Raises
         ------
@@ -87,10 +87,15 @@ class SeriesJob:
         planned = planned_series(self._target)
         state = replace(state, state=UPLOADING, outputs=tuple(series for series, _ in planned))
         marks.set_state(self.series.id, state)
-        for series, files in planned:
-            if complete_series(self._client, series) is None:
+        try:
+            for series, files in planned:
+                if complete_series(self._client, series) is None:
+                    remove_series(self._client, series.series)
+                    upload_series(self._client, series, files, self._target / REPORTS)
+        except OrthancRefusalError:
+            for series, _ in planned:
                 remove_series(self._client, series.series)
-                upload_series(self._client, series, files, self._target / REPORTS)
+            raise
         return conclude_upload(self._client, self.series, state, marks, send_to)
 
     def close(self) -> None:
@@ -103,7 +108,7 @@ class SeriesJob:
 def conclude_upload(
     client: OrthancClient, series: OrthancSeries, state: SeriesState, marks: Marks, send_to: str | None
 ) -> SeriesState:
-    """Mark new series that are complete as such, and those before them; return the state of the source."""
+    """Mark new series that are complete, and those before them; return the state of the source, to be stored."""
     uids = tuple(output.series for output in state.outputs)
     for output in state.outputs:
         series_id = complete_series(client, output)
@@ -119,6 +124,4 @@ def conclude_upload(
             if not mark.superseded_by:
                 logger.warning("series %s is superseded by %s, since slices came later", uid, ", ".join(uids))
                 marks.set_mark(series_id, replace(mark, superseded_by=uids))
-    done = replace(state, state=DONE, reason="", next_try="", earlier=tuple(sorted(earlier)))
-    marks.set_state(series.id, done)
-    return done
+    return replace(state, state=DONE, reason="", next_try="", earlier=tuple(sorted(earlier)))

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from nsn2n.dicom.selection.rules import default_rules, load_rules
-from nsn2n.errors import NSN2NError
+from nsn2n.errors import DicomError, NSN2NError
 from nsn2n.jobs.options import JobOptions
 from nsn2n.node.marks import Marks
 from nsn2n.node.options import NodeOptions
-from nsn2n.node.orthanc_client import OrthancClient, OrthancRefusalError, OrthancSeries, OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancSeries, OrthancUnavailableError
 from nsn2n.node.series_job import SeriesJob, conclude_upload
 from nsn2n.node.series_queue import SeriesQueue
 from nsn2n.node.series_state import (
@@ -85,14 +85,35 @@ class SeriesProcessor:
         return process is None or process.wait(seconds)
 
     def begin(self, series: OrthancSeries, before: SeriesState | None) -> bool:
-        """Take a series into work; return False if that needs no more time."""
+        """Take a series into work; return False if that needs no more time.
+
+        Raises
+        ------
+        OrthancError, OSError
+            The series waits then, behind all others.
+        """
+        try:
+            started = self._begin(series, before)
+        except NSN2NError as error:
+            if isinstance(error, OrthancError):
+                self._queue.postpone(series.id)
+                self.close()
+                raise
+            state = SeriesState(state=FAILED, source=instances_digest(series.instances), reason=str(error))
+            self._settle(series, state)
+            started = False
+        except BaseException:
+            self._queue.postpone(series.id)
+            self.close()
+            raise
+        if not started:
+            self._drop_job()
+        return started
+
+    def _begin(self, series: OrthancSeries, before: SeriesState | None) -> bool:
         source = instances_digest(series.instances)
-        if (
-            before is not None
-            and before.state == UPLOADING
-            and self._recover(series, before)
-            and before.source == source
-        ):
+        is_known = before is not None and before.source == source
+        if before is not None and before.state == UPLOADING and self._recover(series, before) and is_known:
             return False
         made = self._marks.made_of(series)
         found = [uid for _, uid, mark in made if mark.source == source and not mark.superseded_by]
@@ -100,27 +121,19 @@ class SeriesProcessor:
         if found:
             self._adopt(series, state, found)
             return False
-        if before is not None and before.source == source:
+        if before is not None and is_known:
             state = replace(state, tries=before.tries, reason=before.reason)
         if state.tries >= self._node.tries:
-            self._settle(series, replace(state, state=FAILED, reason=before.reason if before else ""))
+            reason = state.reason or f"the node was ended {state.tries} times while the series was in work"
+            self._settle(series, replace(state, state=FAILED, reason=reason))
             return False
-        self._job = job = SeriesJob(self._client, series, self._work_folder)
-        try:
-            started = self._start(job, replace(state, tries=state.tries + 1, reason=""))
-        except BaseException:
-            self.close()
-            raise
-        if not started:
-            self._drop_job()
-        return started
+        self._job = SeriesJob(self._client, series, self._work_folder)
+        return self._start(self._job, replace(state, tries=state.tries + 1, reason=""))
 
     def _start(self, job: SeriesJob, state: SeriesState) -> bool:
         try:
             reason, outcome = job.why_not(self._rules), LEFT_ALONE
-        except NSN2NError as error:
-            if isinstance(error, OrthancUnavailableError | OrthancRefusalError):
-                raise
+        except DicomError as error:
             reason, outcome = str(error), REFUSED
         if reason:
             self._settle(job.series, replace(state, state=outcome, reason=reason, tries=0))

@@ -57,6 +57,12 @@ class SeriesQueue:
         self._pending.pop(series.id, None)
         self._settled[series.id] = _seen(series)
 
+    def postpone(self, series_id: str) -> None:
+        """Let all others come first."""
+        since = self._pending.pop(series_id, None)
+        if since is not None:
+            self._pending[series_id] = since
+
     def drop(self, series_id: str) -> None:
         """Note that a series is gone."""
         self._pending.pop(series_id, None)

@@ -19,7 +19,7 @@ from nsn2n.node.forwarding import Forwarding
 from nsn2n.node.health import Health
 from nsn2n.node.marks import Marks
 from nsn2n.node.options import NodeOptions
-from nsn2n.node.orthanc_client import OrthancClient, OrthancRefusalError, OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancRefusalError, OrthancUnavailableError
 from nsn2n.node.series_processor import SeriesProcessor
 from nsn2n.node.series_queue import SeriesQueue
 from nsn2n.node.series_state import FINAL, growing_wait_s, instances_digest
@@ -126,7 +126,7 @@ class Worker:
             try:
                 state, mark = self._marks.read(series_id)
             except NSN2NError as error:
-                if isinstance(error, OrthancUnavailableError | OrthancRefusalError):
+                if isinstance(error, OrthancError):
                     raise
                 logger.error("series %s: %s", series.uid, error)
                 self.health.series["unknown"] += 1

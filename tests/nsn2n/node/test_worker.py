@@ -13,7 +13,7 @@ import requests
 
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.node.orthanc_client import OrthancRefusalError, OrthancUnavailableError
-from nsn2n.node.series_state import FINAL
+from nsn2n.node.series_state import FINAL, PlannedSeries, SeriesState, instances_digest
 from tests.nsn2n.node.conftest import BRIEF
 from tests.nsn2n.node.orthanc_server import OrthancServer, free_port, until
 
@@ -239,6 +239,43 @@ def test_metadata_of_another_program_are_left_alone(orthanc, make_worker, make_s
 
     assert requests.get(f"{orthanc.url}/series/{source}/metadata/1024", timeout=30).text == "mine"
     assert len(orthanc.get("/series")) == 1
+
+
+def test_a_series_that_orthanc_cannot_read_keeps_no_other_back(make_worker, make_series, tmp_path):
+    server = OrthancServer(tmp_path / "damaged").start()
+    try:
+        server.send(make_series("damaged")[0].parent)
+        (damaged,) = server.sources()
+        for file in (tmp_path / "damaged" / "db").glob("??/??/*"):
+            file.unlink()
+        server.send(make_series("whole")[0].parent)
+        worker = make_worker(server)
+
+        _run(worker, lambda: "done" in server.states())
+
+        (output,) = server.outputs()
+        assert output["mark"]["made_of"] != damaged["MainDicomTags"]["SeriesInstanceUID"]
+    finally:
+        server.stop()
+
+
+def test_a_state_that_names_a_series_of_another_program_removes_nothing(orthanc, make_worker, make_series):
+    orthanc.send(make_series("source")[0].parent)
+    (source,) = orthanc.sources()
+    orthanc.send(make_series("other")[0].parent)
+    other = next(one for one in orthanc.sources() if one["ID"] != source["ID"])
+    client = orthanc.client()
+    series = client.series(source["ID"])
+    planned = PlannedSeries(series=other["MainDicomTags"]["SeriesInstanceUID"], instances=3, digest="0")
+    state = SeriesState(state="uploading", source=instances_digest(series.instances), outputs=(planned,))
+    client.set_metadata(series.id, 1024, state.to_text())
+
+    _run(make_worker(orthanc), lambda: _settled(orthanc, 2))
+
+    states = {one["ID"]: one["state"] for one in orthanc.sources()}
+    assert states[source["ID"]]["state"] == "failed"
+    assert "only series of this program may be removed" in states[source["ID"]]["reason"]
+    assert states[other["ID"]]["state"] == "done"
 
 
 def test_what_arrived_before_a_time_is_passed_over(orthanc, make_worker, make_series):
