@@ -242,7 +242,7 @@ def test_metadata_of_another_program_are_left_alone(orthanc, make_worker, make_s
 
 
 def test_a_series_that_orthanc_cannot_read_keeps_no_other_back(make_worker, make_series, tmp_path):
-    server = OrthancServer(tmp_path / "damaged").start()
+    server = OrthancServer(tmp_path / "damaged", MaximumStorageCacheSize=0).start()
     try:
         server.send(make_series("damaged")[0].parent)
         (damaged,) = server.sources()
