@@ -16,8 +16,6 @@ from tests.nsn2n.node.orthanc_server import OrthancServer, free_port, until
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "orthanc" / "compose.yaml").read_text(encoding="utf-8"))
 SERVICE = COMPOSE["services"]["nsn2n"]
-    "nsn2n"
-]
 PASSWORD = "of-this-test-alone"
 
 
