@@ -146,7 +146,8 @@ map: ## the container image (needs Docker; the build itself no network)
 	cp --remove-destination "$$lock" $$wheels/lock.txt && cp --remove-destination map/lock/tools.txt $$wheels/tools.txt || exit 1; \
 	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg BASE_DIGEST=$${digest##*@} \
 	  --build-arg WHEELS=$$wheels --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
-	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
+	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) \
+	  --label org.nrg.commands="$$(cat deploy/xnat/command.json)" .
 
 .PHONY: bench-map
 bench-map: setup ## memory, time and start-up of the container that make map built
