@@ -32,7 +32,8 @@ __all__ = ["JobAnswer", "JobProcess"]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
-_PRELOADED = ["nsn2n.denoising", "nsn2n.report", "nsn2n.jobs.dicom_job", __name__]
+PRELOADED = ["nsn2n.denoising", "nsn2n.report", "nsn2n.jobs.dicom_job", __name__]
+"""What the process that the others are forked off imports; none of it may touch a GPU."""
 
 _ANSWER = "answer.json"
 
@@ -73,7 +74,7 @@ class JobProcess:
         *,
         longest_s: float,
     ) -> None:
-        _CONTEXT.set_forkserver_preload(_PRELOADED)
+        _CONTEXT.set_forkserver_preload(PRELOADED)
         self._answer_file = source.parent / _ANSWER
         level = logging.getLogger("nsn2n").getEffectiveLevel()
         self._process = _CONTEXT.Process(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pydicom
 import pytest
@@ -47,6 +49,22 @@ def test_the_pixels_are_those_of_the_command(process, make_series, tmp_path):
     denoise_folder(folder, tmp_path / "here", OPTIONS)
     here = [pydicom.dcmread(file) for file in sorted((tmp_path / "here").rglob("*.dcm"))]
     assert [slice_.PixelData for slice_ in new] == [slice_.PixelData for slice_ in here]
+
+
+def test_what_is_loaded_before_the_fork_does_not_touch_a_gpu():
+    """A process cannot use a GPU that the one which it was forked off has begun to use."""
+    code = (
+        "import torch\n"
+        "def refuse(*_): raise AssertionError('CUDA was asked')\n"
+        "torch._C._cuda_getDeviceCount = torch._C._cuda_init = torch.cuda.is_available = refuse\n"
+        "import importlib\n"
+        "from nsn2n.node.job_process import PRELOADED\n"
+        "for name in PRELOADED: importlib.import_module(name)\n"
+        "print(torch.cuda.is_initialized())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+
+    assert result.stdout == "False\n", result.stderr
 
 
 def test_a_series_that_cannot_be_denoised_says_why(process, make_series):

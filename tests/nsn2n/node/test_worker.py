@@ -12,6 +12,8 @@ import pytest
 import requests
 
 from nsn2n.dicom.read.series_reader import read_series
+from nsn2n.jobs.dicom_job import denoise_folder
+from nsn2n.jobs.options import JobOptions
 from nsn2n.node.orthanc_client import OrthancRefusalError, OrthancUnavailableError
 from nsn2n.node.series_state import FINAL, PlannedSeries, SeriesState, instances_digest
 from tests.nsn2n.node.conftest import BRIEF
@@ -129,6 +131,19 @@ def test_what_the_rules_leave_alone_and_what_cannot_be_denoised_say_why(orthanc,
     assert "LOCALIZER" in states["left alone"]
     assert "slices" in states["refused"]
     assert orthanc.outputs() == []
+
+
+def test_an_output_of_this_program_is_left_alone_wherever_it_comes_from(orthanc, make_worker, make_series, tmp_path):
+    options = JobOptions.from_mapping({"config": BRIEF, "report": False})
+    denoise_folder(make_series("own")[0].parent, tmp_path / "new", options)
+    orthanc.send(tmp_path / "new")
+    worker = make_worker(orthanc)
+
+    (own,) = _run(worker, lambda: [one for one in orthanc.outputs() if one["state"]])
+
+    assert own["state"]["state"] == "left alone"
+    assert "already denoised" in own["state"]["reason"]
+    assert len(orthanc.series()) == 1
 
 
 def test_a_process_that_crashes_is_tried_so_often(orthanc, make_worker, make_series):
