@@ -21,7 +21,8 @@ from typing import Any
 
 from nsn2n.cli.demo import compare
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.node.orthanc_client import OrthancClient, OrthancUnavailableError
+from nsn2n.node.errors import OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient
 from nsn2n.node.series_state import SeriesState
 from nsn2n.synthetic.dicom_series import write_synthetic_series
 from nsn2n.synthetic.phantom import make_phantom

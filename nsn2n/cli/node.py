@@ -48,8 +48,9 @@ def run_node(given: Mapping[str, Any]) -> None:
     if importlib.util.find_spec("requests") is None:
         raise NSN2NError("nsn2n node needs the package requests, which is not installed: pip install 'nsn2n[node]'.")
 
+    from nsn2n.node.credentials import read_credentials
     from nsn2n.node.health import Health, served_health
-    from nsn2n.node.orthanc_client import OrthancClient, read_credentials
+    from nsn2n.node.orthanc_client import OrthancClient
     from nsn2n.node.worker import Worker
 
     client = OrthancClient(node.orthanc, read_credentials(node.credentials), node.ca_file)

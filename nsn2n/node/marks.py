@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nsn2n.errors import NSN2NError
-from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancSeries
+from nsn2n.node.errors import OrthancError
+from nsn2n.node.orthanc_client import OrthancClient, OrthancSeries
 from nsn2n.node.series_state import OutputMark, SeriesState
 
 __all__ = ["Marks"]

@@ -7,7 +7,6 @@ What may be right later raises `OrthancUnavailableError`; what stays wrong, `Ort
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,17 +16,13 @@ from typing import Any
 import requests
 
 from nsn2n.errors import NSN2NError, SettingsError
-from nsn2n.runtime.config_loading import beginning, read_short_text
+from nsn2n.node.errors import OrthancRefusalError, OrthancUnavailableError, StorageFullError
+from nsn2n.runtime.config_loading import beginning
 
 __all__ = [
     "Changes",
     "OrthancClient",
-    "OrthancError",
-    "OrthancRefusalError",
     "OrthancSeries",
-    "OrthancUnavailableError",
-    "StorageFullError",
-    "read_credentials",
 ]
 
 TIMEOUT_S = (10.0, 120.0)
@@ -36,28 +31,10 @@ TIMEOUT_S = (10.0, 120.0)
 SEND_TIMEOUT_S = (10.0, 3600.0)
 """A whole series goes to another archive before the answer comes."""
 
-USER, PASSWORD = "NSN2N_ORTHANC_USER", "NSN2N_ORTHANC_PASSWORD"
-
 FULL_STORAGE = 19
 """Orthanc's own number of the error, https://orthanc.uclouvain.be/hg/orthanc, ErrorCode_FullStorage."""
 
 INSUFFICIENT_STORAGE = 507
-
-
-class OrthancError(NSN2NError):
-    """Orthanc does not do what was asked for."""
-
-
-class OrthancUnavailableError(OrthancError):
-    """Orthanc does not answer, or has trouble of its own; to be tried again."""
-
-
-class StorageFullError(OrthancUnavailableError):
-    """Orthanc has no room for an instance."""
-
-
-class OrthancRefusalError(OrthancError):
-    """Orthanc will not do it the next time either."""
 
 
 @dataclass(frozen=True)
@@ -84,31 +61,6 @@ class Changes:
     """Kind of the change and Orthanc's id, of those of series."""
     last: int
     is_all: bool
-
-
-def read_credentials(file: Path | None) -> tuple[str, str] | None:
-    """Return user and password of a file, or of the environment; None if there are none.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read or has no user and password, or one of the two variables is missing.
-    """
-    if file is not None:
-        try:
-            user, colon, password = read_short_text(file).strip().partition(":")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"--credentials must be a readable file; got {type(error).__name__} at {file}. Check path and mode."
-            ) from error
-        if not (user and colon and password) or "\n" in password:
-            raise SettingsError(f"--credentials must hold user:password in one line; {file} does not. Correct it.")
-        return user, password
-    given = {name: os.environ.get(name, "") for name in (USER, PASSWORD)}
-    missing = [name for name, value in given.items() if not value]
-    if len(missing) == 1:
-        raise SettingsError(f"{USER} and {PASSWORD} must be set both or neither; {missing[0]} is empty. Set it.")
-    return None if missing else (given[USER], given[PASSWORD])
 
 
 class OrthancClient:

@@ -13,9 +13,10 @@ from nsn2n.dicom.selection.rules import Rules, select_series
 from nsn2n.dicom.selection.scan import scan_folder
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.report_output import REPORTS
+from nsn2n.node.errors import OrthancRefusalError
 from nsn2n.node.job_process import JobProcess
 from nsn2n.node.marks import Marks
-from nsn2n.node.orthanc_client import OrthancClient, OrthancRefusalError, OrthancSeries
+from nsn2n.node.orthanc_client import OrthancClient, OrthancSeries
 from nsn2n.node.series_state import DONE, UPLOADING, OutputMark, SeriesState
 from nsn2n.node.upload import complete_series, planned_series, remove_series, upload_series
 from nsn2n.runtime.unfinished import hidden_folder

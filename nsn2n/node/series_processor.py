@@ -13,9 +13,10 @@ from pathlib import Path
 from nsn2n.dicom.selection.rules import default_rules, load_rules
 from nsn2n.errors import DicomError, NSN2NError
 from nsn2n.jobs.options import JobOptions
+from nsn2n.node.errors import OrthancError, OrthancUnavailableError
 from nsn2n.node.marks import Marks
 from nsn2n.node.options import NodeOptions
-from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancSeries, OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient, OrthancSeries
 from nsn2n.node.series_job import SeriesJob, conclude_upload
 from nsn2n.node.series_queue import SeriesQueue
 from nsn2n.node.series_state import (

@@ -15,7 +15,8 @@ from nsn2n.dicom.headers import read_attributes
 from nsn2n.dicom.image_kinds import is_own_output
 from nsn2n.dicom.input_limits import Limits
 from nsn2n.errors import NSN2NError
-from nsn2n.node.orthanc_client import OrthancClient, OrthancRefusalError
+from nsn2n.node.errors import OrthancRefusalError
+from nsn2n.node.orthanc_client import OrthancClient
 from nsn2n.node.series_state import PlannedSeries, instances_digest
 
 __all__ = ["complete_series", "planned_series", "remove_series", "upload_series"]

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from nsn2n.errors import NSN2NError
 from nsn2n.jobs.options import JobOptions
+from nsn2n.node.errors import OrthancError, OrthancRefusalError, OrthancUnavailableError
 from nsn2n.node.forwarding import Forwarding
 from nsn2n.node.health import Health
 from nsn2n.node.marks import Marks
 from nsn2n.node.options import NodeOptions
-from nsn2n.node.orthanc_client import OrthancClient, OrthancError, OrthancRefusalError, OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient
 from nsn2n.node.series_processor import SeriesProcessor
 from nsn2n.node.series_queue import SeriesQueue
 from nsn2n.node.series_state import FINAL, growing_wait_s, instances_digest

@@ -12,12 +12,8 @@ import pytest
 import requests
 
 from nsn2n.errors import SettingsError
-from nsn2n.node.orthanc_client import (
-    OrthancClient,
-    OrthancRefusalError,
-    OrthancUnavailableError,
-    read_credentials,
-)
+from nsn2n.node.errors import OrthancRefusalError, OrthancUnavailableError
+from nsn2n.node.orthanc_client import OrthancClient
 from tests.nsn2n.node.orthanc_server import OrthancServer, free_port
 
 
@@ -137,29 +133,3 @@ def test_nobody_answers():
 def test_a_file_of_certificates_that_is_absent(tmp_path):
     with pytest.raises(SettingsError, match="there is none at"):
         OrthancClient("https://archive", ca_file=tmp_path / "absent.pem")
-
-
-def test_credentials_of_a_file_and_of_the_environment(tmp_path, monkeypatch):
-    file = tmp_path / "credentials"
-    file.write_text("node:se:cret\n")
-    assert read_credentials(file) == ("node", "se:cret")
-    for name in ("NSN2N_ORTHANC_USER", "NSN2N_ORTHANC_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-    assert read_credentials(None) is None
-    monkeypatch.setenv("NSN2N_ORTHANC_USER", "node")
-    with pytest.raises(SettingsError, match="must be set both or neither; NSN2N_ORTHANC_PASSWORD is empty"):
-        read_credentials(None)
-    monkeypatch.setenv("NSN2N_ORTHANC_PASSWORD", "other")
-    assert read_credentials(None) == ("node", "other")
-
-
-@pytest.mark.parametrize("text", ["", "node", "node:", ":secret", "node:secret\nsecond:line"])
-def test_a_file_without_credentials(tmp_path, text):
-    file = tmp_path / "credentials"
-    file.write_text(text)
-    with pytest.raises(SettingsError, match="must hold user:password in one line") as refused:
-        read_credentials(file)
-    assert "secret" not in str(refused.value)
-
-    with pytest.raises(SettingsError, match="must be a readable file; got FileNotFoundError"):
-        read_credentials(tmp_path / "absent")

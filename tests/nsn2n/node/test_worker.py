@@ -14,7 +14,7 @@ import requests
 from nsn2n.dicom.read.series_reader import read_series
 from nsn2n.jobs.dicom_job import denoise_folder
 from nsn2n.jobs.options import JobOptions
-from nsn2n.node.orthanc_client import OrthancRefusalError, OrthancUnavailableError
+from nsn2n.node.errors import OrthancRefusalError, OrthancUnavailableError
 from nsn2n.node.series_state import FINAL, PlannedSeries, SeriesState, instances_digest
 from tests.nsn2n.node.conftest import BRIEF
 from tests.nsn2n.node.orthanc_server import OrthancServer, free_port, until
