@@ -10,13 +10,15 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_OUTPUT ?= out/demo
+NODE_DEMO_OUTPUT ?= out/node-demo
 # `make setup PYTHON=/path/to/python3.12` chooses; without it the first suitable one is taken.
 PYTHON ?=
 # What the recipe of setup asks of a Python before it takes it.
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options docs demo bench bench-long bench-cores bench-peers dist lock map map-official clean
+.PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-peers dist lock map
+.PHONY: map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +76,9 @@ docs: setup ## the documentation site, in build/site
 
 demo: setup ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
+
+node-demo: setup ## nsn2n node beside an Orthanc of this machine, into out/node-demo (needs Orthanc and dcmtk)
+	$(PY) deploy/orthanc/demo.py $(NODE_DEMO_OUTPUT)
 
 bench: setup ## quality, time and memory of the presets (benchmarks/README.md)
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
@@ -146,7 +151,8 @@ map: ## the container image (needs Docker; the build itself no network)
 	cp --remove-destination "$$lock" $$wheels/lock.txt && cp --remove-destination map/lock/tools.txt $$wheels/tools.txt || exit 1; \
 	docker build --network none --tag $(MAP_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg BASE_DIGEST=$${digest##*@} \
 	  --build-arg WHEELS=$$wheels --build-arg VERSION=$(VERSION) --build-arg TAG=$(MAP_IMAGE) --build-arg GPU=$(GPU) \
-	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) .
+	  --build-arg GPU_MEMORY=$(if $(filter 1,$(GPU)),$(GPU_MEMORY)) \
+	  --label org.nrg.commands="$$(cat deploy/xnat/command.json)" .
 
 .PHONY: bench-map
 bench-map: setup ## memory, time and start-up of the container that make map built

@@ -21,7 +21,8 @@ HELP = f"""\
 usage: docker run [options] IMAGE [command]
 
 commands
-  (none)          run the application; options that follow the image go to it, -l DEBUG for example
+  (none)          run the application; options that follow the image go to it, -l DEBUG for example;
+                  with MERCURE_IN_DIR and MERCURE_OUT_DIR in the environment, process a task of mercure
   show [app|pkg]  print the manifests, or one of them as JSON
   extract         copy to those of these folders that are mounted:
                     {EXPORT_ROOT}/app     the application
@@ -57,6 +58,8 @@ def main(argv: list[str]) -> int:
     if command == "help":
         print(HELP.format(input=os.environ["HOLOSCAN_INPUT_PATH"], output=os.environ["HOLOSCAN_OUTPUT_PATH"]), end="")
         return 0
+    if not argv and {"MERCURE_IN_DIR", "MERCURE_OUT_DIR"} <= set(os.environ):
+        return run_for_mercure()
     return run(argv)
 
 
@@ -114,6 +117,12 @@ def run(arguments: list[str]) -> int:
     command = [*json.loads(manifest["command"]), *arguments]
     sys.stdout.flush()
     os.execvp(command[0], command)
+
+
+def run_for_mercure() -> int:
+    """Become the command that processes a task of mercure, which starts the container without arguments."""
+    sys.stdout.flush()
+    os.execvp("python3", ["python3", "-m", "nsn2n", "mercure"])
 
 
 def _path(name: str) -> Path:

@@ -26,6 +26,7 @@ LAYERS = (
     ("nsn2n.__main__",),
     ("nsn2n.app", "nsn2n.cli"),
     ("nsn2n.operators",),
+    ("nsn2n.node",),
     ("nsn2n.jobs",),
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
@@ -46,9 +47,10 @@ LAYERS = (
 METHOD = ("pydicom", "highdicom", "monai.deploy", "holoscan")
 FILES = ("torch", "monai", "holoscan")
 FORBIDDEN = {
-    **{part: METHOD for layer in LAYERS[4:] for part in layer},
+    **{part: METHOD for layer in LAYERS[5:] for part in layer},
     "nsn2n.dicom": FILES,
     "nsn2n.jobs": FILES,
+    "nsn2n.node": FILES,
     "nsn2n.synthetic": FILES,
 }
 

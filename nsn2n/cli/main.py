@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n``: denoise a folder or a file, look at a folder, run the demonstration.
+"""The command ``nsn2n``: denoise a folder or a file, look at a folder, follow an archive, run the demonstration.
 
 Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
 """
@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from nsn2n._version import __version__
+from nsn2n.cli.node import run_node, with_node_options
 from nsn2n.cli.options import job_options, refuse_options_of_other_inputs, with_job_options
 from nsn2n.cli.signals import heeded_signals
 from nsn2n.errors import NSN2NError
@@ -124,6 +125,34 @@ def info(
         from nsn2n.cli.series_table import list_series, print_series
 
         print_series(list_series(folder))
+
+
+@app.command()
+@with_node_options
+def node(traceback: Traceback = False, **given: Any) -> None:
+    """Follow an Orthanc: denoise what arrives, send it back, and pass it on.
+
+    Runs until it is told to stop. docs/node.md says how to set it up.
+    """
+    configure_logging("INFO")
+    with _reported(traceback):
+        run_node(given)
+
+
+@app.command()
+def mercure(
+    source: Annotated[Path, typer.Argument(metavar="IN", envvar="MERCURE_IN_DIR", help="Images and task.json.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", envvar="MERCURE_OUT_DIR", help="For images and result.json.")
+    ],
+    traceback: Traceback = False,
+) -> None:
+    """Process a task of mercure, as its container does; see docs/mercure.md."""
+    configure_logging("INFO")
+    with _reported(traceback):
+        from nsn2n.jobs.mercure_job import run_mercure_task
+
+        raise typer.Exit(run_mercure_task(source, target))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -17,28 +17,45 @@ from nsn2n.errors import SettingsError
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.config_loading import Option, option_of, read_yaml
 
-__all__ = ["given_options", "job_options", "refuse_options_of_other_inputs", "with_job_options"]
+__all__ = ["given_options", "job_options", "refuse_options_of_other_inputs", "with_job_options", "with_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _on_command_line() -> dict[str, tuple[Field[Any], Option]]:
-    told = {entry.name: (entry, option_of(entry)) for entry in fields(JobOptions)}
+def _on_command_line(table: Any = JobOptions) -> dict[str, tuple[Field[Any], Option]]:
+    told = {entry.name: (entry, option_of(entry)) for entry in fields(table)}
     return {name: (entry, option) for name, (entry, option) in told.items() if option is not None and option.flag}
 
 
 def with_job_options(command: _Command) -> _Command:
-    """Give a typer command the options of the table in place of its ``**given``.
+    """Give a typer command the options of `JobOptions` in place of its ``**given``, as `with_options` does."""
+    return with_options(command, JobOptions)
+
+
+def with_options(command: _Command, *tables: Any, without: Collection[str] = ()) -> _Command:
+    """Give a typer command the options of tables in place of its ``**given``.
 
     Each is passed by the name of its field: a value, or None (an empty list, where it is repeatable) if it was not
     given.
+
+    Parameters
+    ----------
+    command : callable
+    *tables : type
+        Dataclasses whose fields carry options, such as `JobOptions`; no two have a field of one name.
+    without : collection of str
+        Fields that the command does not take.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     before = [one for one in own if one.default is inspect.Parameter.empty]
     after = [one for one in own if one.default is not inspect.Parameter.empty]
-    types = get_type_hints(JobOptions)
-    made = [_parameter(entry, option, types[name]) for name, (entry, option) in _on_command_line().items()]
+    made = [
+        _parameter(entry, option, get_type_hints(table)[name])
+        for table in tables
+        for name, (entry, option) in _on_command_line(table).items()
+        if name not in without
+    ]
     keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*made, *after)]
     listed = [*before, *keyword]
     command.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ operator of the application takes one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -216,6 +216,7 @@ def denoise_folder(
     *,
     denoise: Denoise | None = None,
     rules: Rules | Path | str | None = None,
+    taken_series_numbers: Collection[int] = (),
     progress: SeriesProgress | None = None,
     on_written: Callable[[WrittenSeries], None] | None = None,
 ) -> list[Outcome]:
@@ -232,6 +233,8 @@ def denoise_folder(
         In place of `JobOptions.denoise`.
     rules : Rules, path of a JSON file or JSON text, optional
         By default those that the options name, else those of the model bundle.
+    taken_series_numbers : collection of int
+        Numbers that series of the studies have elsewhere; no new series gets one of them.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
     on_written : callable, optional
@@ -270,6 +273,7 @@ def denoise_folder(
         written = None
         with series_errors(record.label, note):
             of_study = numbers[record.StudyInstanceUID]
+            of_study.update(taken_series_numbers)
             written = _denoise_one(record, output, options, denoise or options.denoise, of_study, progress)
         outcomes.append(Outcome(record, written, errors[0] if errors else None))
         if written is not None and on_written is not None:

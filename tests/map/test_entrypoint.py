@@ -136,3 +136,17 @@ def test_other_words_are_refused(image, capsys, arguments):
     assert entrypoint.main(arguments) == 1
 
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_call_by_mercure_processes_its_task(image, monkeypatch):
+    """Whatever arguments it is given, a container outside of mercure runs the application."""
+    became = []
+    monkeypatch.setattr(os, "execvp", lambda file, command: became.append(command))
+    monkeypatch.setenv("MERCURE_IN_DIR", "/tmp/data")
+    entrypoint.main([])
+    monkeypatch.setenv("MERCURE_OUT_DIR", "/tmp/output")
+    entrypoint.main([])
+    entrypoint.main(["-l", "DEBUG"])
+
+    application = [sys.executable, str(image / "app")]
+    assert became == [application, ["python3", "-m", "nsn2n", "mercure"], [*application, "-l", "DEBUG"]]

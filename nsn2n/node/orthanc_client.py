@@ -1,0 +1,282 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""The part of Orthanc's REST API that the worker needs (https://orthanc.uclouvain.be/book/users/rest.html).
+
+What may be right later raises `OrthancUnavailableError`; what stays wrong, `OrthancRefusalError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from nsn2n.errors import NSN2NError, SettingsError
+from nsn2n.node.errors import OrthancRefusalError, OrthancUnavailableError, StorageFullError
+from nsn2n.runtime.config_loading import beginning
+
+__all__ = [
+    "Changes",
+    "OrthancClient",
+    "OrthancSeries",
+]
+
+TIMEOUT_S = (10.0, 120.0)
+"""To connect, and for the next bytes of an answer."""
+
+SEND_TIMEOUT_S = (10.0, 3600.0)
+"""A whole series goes to another archive before the answer comes."""
+
+FULL_STORAGE = 19
+"""Orthanc's own number of the error, https://orthanc.uclouvain.be/hg/orthanc, ErrorCode_FullStorage."""
+
+INSUFFICIENT_STORAGE = 507
+
+
+@dataclass(frozen=True)
+class OrthancSeries:
+    """A series as Orthanc describes it."""
+
+    id: str
+    uid: str
+    """SeriesInstanceUID."""
+    study: str
+    """Orthanc's id of the study."""
+    number: int | None
+    instances: tuple[str, ...]
+    """Orthanc's ids, sorted."""
+    is_stable: bool
+    last_update: datetime
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Some of what happened in Orthanc, in order."""
+
+    series: tuple[tuple[str, str], ...]
+    """Kind of the change and Orthanc's id, of those of series."""
+    last: int
+    is_all: bool
+
+
+class OrthancClient:
+    """Asks one Orthanc.
+
+    Parameters
+    ----------
+    url : str
+        Address of the REST API.
+    credentials : tuple of str, optional
+        User and password.
+    ca_file : path, optional
+        Certificates by which it is verified; by default the public ones.
+    """
+
+    def __init__(self, url: str, credentials: tuple[str, str] | None = None, ca_file: Path | None = None) -> None:
+        self.url = url.rstrip("/")
+        if ca_file is not None and not ca_file.is_file():
+            raise SettingsError(
+                f"--ca-file must be a file of certificates; there is none at {ca_file}. Check the path."
+            )
+        self._session = requests.Session()
+        self._session.trust_env = False  # no .netrc and no proxy decides who gets the password
+        self._session.auth = credentials
+        self._session.verify = str(ca_file) if ca_file is not None else True
+
+    def check_access(self) -> None:
+        """Ask for something that every user may know.
+
+        Raises
+        ------
+        OrthancUnavailableError, OrthancRefusalError
+        """
+        told = self._json("GET", "/system")
+        if not isinstance(told, Mapping) or "DicomAet" not in told:
+            raise OrthancRefusalError(
+                f"--orthanc must be the REST API of an Orthanc; {self.url} is none. Check the address."
+            )
+
+    def now(self) -> datetime:
+        """Return the time of Orthanc's clock, by which it stamps what arrives."""
+        return _time(self._request("GET", "/tools/now").text)
+
+    def series(self, series_id: str) -> OrthancSeries | None:
+        """Return a series; None if it is not there."""
+        told = self._json("GET", f"/series/{series_id}")
+        return None if told is None else _series(told)
+
+    def list_series(self, since: int, limit: int) -> list[OrthancSeries]:
+        """Return some of all series."""
+        told = self._json("GET", "/series", params={"expand": "", "since": since, "limit": limit})
+        return [_series(one) for one in told]
+
+    def series_of_study(self, study_id: str) -> list[OrthancSeries]:
+        """Return the series of a study; none if it is not there."""
+        return [_series(one) for one in self._json("GET", f"/studies/{study_id}/series") or ()]
+
+    def find_series(self, series_uid: str) -> list[str]:
+        """Return Orthanc's ids of the series with a SeriesInstanceUID."""
+        found = self._json("POST", "/tools/lookup", data=series_uid)
+        return [one["ID"] for one in found if one["Type"] == "Series"]
+
+    def changes(self, since: int, limit: int = 1000) -> Changes:
+        """Return what happened after the change of a number."""
+        told = self._json("GET", "/changes", params={"since": since, "limit": limit})
+        of_series = tuple((one["ChangeType"], one["ID"]) for one in told["Changes"] if one["ResourceType"] == "Series")
+        return Changes(of_series, int(told["Last"]), bool(told["Done"]))
+
+    def last_change(self) -> int:
+        """Return the number of the last change."""
+        return int(self._json("GET", "/changes", params={"last": ""})["Last"])
+
+    def metadata(self, series_id: str, index: int) -> str | None:
+        """Return metadata of a series; None if it has none of that index, or is not there."""
+        # By number: a list of all has the names that UserMetadata may give them.
+        answer = self._request("GET", f"/series/{series_id}/metadata/{index}")
+        return answer.text if answer.ok else None
+
+    def set_metadata(self, series_id: str, index: int, text: str) -> bool:
+        """Store metadata of a series; return False if it is not there."""
+        path = f"/series/{series_id}/metadata/{index}"
+        # Where Orthanc is told to check revisions (CheckRevisions) it wants that of what is replaced.
+        before = self._request("GET", path)
+        headers = {"If-Match": before.headers["ETag"]} if before.ok and "ETag" in before.headers else {}
+        return self._request("PUT", path, data=text.encode(), headers=headers).ok
+
+    def sop_instance_uids(self, series_id: str) -> list[str]:
+        """Return the SOPInstanceUIDs of a series; none if it is not there."""
+        told = self._json("GET", f"/series/{series_id}/instances") or ()
+        return [str(one["MainDicomTags"]["SOPInstanceUID"]) for one in told]
+
+    def tags(self, instance_id: str) -> dict[str, Any]:
+        """Return the attributes of an instance by keyword; none if it is not there."""
+        return self._json("GET", f"/instances/{instance_id}/simplified-tags") or {}
+
+    def fetch(self, instance_id: str, file: Path) -> bool:
+        """Write the file of an instance; return False if it is not there."""
+        answer = self._request("GET", f"/instances/{instance_id}/file")
+        if answer.ok:
+            file.write_bytes(answer.content)
+        return bool(answer.ok)
+
+    def upload(self, file: Path) -> str:
+        """Store a file, and return Orthanc's id of its series."""
+        told = self._json("POST", "/instances", data=file.read_bytes())
+        if told is None or told.get("Status") not in ("Success", "AlreadyStored"):
+            status = beginning(str((told or {}).get("Status")))
+            raise OrthancRefusalError(
+                f"Orthanc must store each new instance; it answers {status}. Look whether one of its plugins or scripts"
+                " filters what comes."
+            )
+        return str(told["ParentSeries"])
+
+    def attach(self, series_id: str, index: int, file: Path) -> None:
+        """Store a file as user-defined attachment of a series."""
+        self._request("PUT", f"/series/{series_id}/attachments/{index}", data=file.read_bytes())
+
+    def delete_series(self, series_id: str) -> None:
+        """Delete a series; it is no error if it is not there."""
+        self._request("DELETE", f"/series/{series_id}")
+
+    def send(self, modality: str, series_id: str, instances: int) -> None:
+        """Pass a series on by C-STORE, and wait until it is there.
+
+        Raises
+        ------
+        OrthancUnavailableError, OrthancRefusalError
+            If not every instance arrived.
+        """
+        asked = {"Resources": [series_id], "Synchronous": True, "Permissive": False}
+        told = self._json("POST", f"/modalities/{modality}/store", json=asked, timeout=SEND_TIMEOUT_S)
+        if told is None:
+            raise OrthancRefusalError(
+                f"the series and the modality {beginning(modality)} must be known to Orthanc; one is not. Add the"
+                " modality to DicomModalities."
+            )
+        arrived = int(told.get("InstancesCount", 0)) - int(told.get("FailedInstancesCount", 0))
+        if arrived != instances:
+            raise OrthancUnavailableError(f"{modality} must take all {instances} instances; it took {arrived}.")
+
+    def modalities(self) -> list[str]:
+        """Return the names of Orthanc's DicomModalities."""
+        return list(self._json("GET", "/modalities"))
+
+    def _json(self, method: str, path: str, **more: Any) -> Any:
+        answer = self._request(method, path, **more)
+        if answer.status_code == requests.codes.not_found:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise OrthancRefusalError(
+                f"the REST API of an Orthanc must answer in JSON; {self.url}{path} does not. Check --orthanc."
+            ) from error
+
+    def _request(self, method: str, path: str, **more: Any) -> requests.Response:
+        """Return the answer if it is a success or says that there is no such thing."""
+        try:
+            answer = self._session.request(
+                method, self.url + path, **{"timeout": TIMEOUT_S, "allow_redirects": False, **more}
+            )
+        except requests.exceptions.SSLError as error:
+            raise OrthancRefusalError(
+                f"{self.url} must have a certificate that can be verified; it has none. Name its authority with"
+                " --ca-file."
+            ) from error
+        except requests.exceptions.RequestException as error:
+            raise OrthancUnavailableError(
+                f"Orthanc must answer at {self.url}; got {type(error).__name__}. Is it running?"
+            ) from error
+        if (answer.ok and not answer.is_redirect) or answer.status_code == requests.codes.not_found:
+            return answer
+        raise _refusal(answer, method, path, self.url)
+
+
+def _refusal(answer: requests.Response, method: str, path: str, url: str) -> NSN2NError:
+    told = _details(answer)
+    message = beginning(str(told.get("Message", answer.reason)))
+    if path.startswith("/modalities"):  # why another archive did not take it
+        message = f"{message} ({beginning(str(told.get('Details', '')))})"
+    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        return OrthancRefusalError(
+            f"Orthanc at {url} must let the node in; it answers {answer.status_code} to {method} {path}. Check user and"
+            " password, and what that user may do."
+        )
+    if told.get("OrthancStatus") == FULL_STORAGE or answer.status_code == INSUFFICIENT_STORAGE:
+        return StorageFullError(f"Orthanc at {url} must have room for the new series; it is full. Make room.")
+    retry = answer.status_code >= requests.codes.server_error or answer.status_code in (409, 412, 429)
+    kind = OrthancUnavailableError if retry else OrthancRefusalError
+    return kind(
+        f"Orthanc at {url} must answer {method} {path}; got {answer.status_code}, {message}. Its log says more."
+    )
+
+
+def _details(answer: requests.Response) -> Mapping[str, Any]:
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, Mapping) else {}
+
+
+def _series(told: Mapping[str, Any]) -> OrthancSeries:
+    tags: Mapping[str, str] = told["MainDicomTags"]
+    instances: Sequence[str] = told["Instances"]
+    number = tags.get("SeriesNumber", "").strip()
+    return OrthancSeries(
+        id=told["ID"],
+        uid=tags.get("SeriesInstanceUID", ""),
+        study=told["ParentStudy"],
+        number=int(number) if number.removeprefix("-").isdigit() else None,
+        instances=tuple(sorted(instances)),
+        is_stable=bool(told["IsStable"]),
+        last_update=_time(told["LastUpdate"]),
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text.strip(), "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
