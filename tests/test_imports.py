@@ -25,7 +25,7 @@ PACKAGES = {"app": "nsn2n.app", "operators": "nsn2n.operators", "nsn2n": "nsn2n"
 LAYERS = (
     ("nsn2n.__main__",),
     ("nsn2n.app", "nsn2n.cli"),
-    ("nsn2n.operators",),
+    ("nsn2n.operators", "nsn2n.batch"),
     ("nsn2n.jobs",),
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
@@ -47,6 +47,7 @@ FILES = ("torch", "monai", "holoscan")
 FORBIDDEN = {
     **{part: METHOD for layer in LAYERS[4:] for part in layer},
     "nsn2n.dicom": FILES,
+    "nsn2n.batch": FILES,
     "nsn2n.jobs": FILES,
     "nsn2n.synthetic": FILES,
 }

@@ -1,0 +1,268 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that Ray places: on this machine alone, or on those of a cluster.
+
+Ray keeps no volume: a task gets the place of a series and the options, and gives back a few words. It is told what
+each series needs of processors, memory and GPU, and puts it where that is free. Whether a series whose worker died is
+begun again is not left to Ray, so that the ledger has each try.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from nsn2n.batch.run_series import run_series
+from nsn2n.batch.scheduling import Ended
+from nsn2n.batch.task import SeriesOutcome, SeriesTask
+from nsn2n.errors import NSN2NError, SettingsError
+from nsn2n.runtime.cpus import usable_cpus
+from nsn2n.runtime.memory import available_bytes
+
+__all__ = ["RayWorkers", "connected"]
+
+logger = logging.getLogger(__name__)
+
+_OBJECTS_BYTES = 80 << 20
+"""Ray's store for what tasks give each other, of which there is nothing; it takes no less."""
+
+_RESERVED = 0.1
+"""Share of the memory of this machine that is left to Ray itself and to others."""
+
+_NO_USAGE = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Nothing is sent to the makers of Ray."""
+
+_LONGEST_FOLDER = 30
+"""Characters: Ray makes sockets below, whose paths have 107 at most."""
+
+_NODES_S = 2.0
+"""Machines are counted again after so long."""
+
+_STOP_S = 10.0
+"""For tasks to remove what they have not completed, before their processes are killed."""
+
+_PATIENCE_S = 60.0
+
+
+@contextmanager
+def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> Iterator[None]:
+    """Connect to a cluster, or start Ray on this machine alone, for the time of the block.
+
+    Parameters
+    ----------
+    address : str, optional
+        As of `ray.init`: ``auto``, ``host:port``, ``ray://host:10001``. None: this machine. Then nothing listens to
+        other machines, and Ray's processes end with this one.
+    gpus : float
+        Of a series; 0: GPUs are not used.
+    dashboard : bool
+        Start Ray's dashboard on this machine, if no address is given.
+
+    Raises
+    ------
+    SettingsError
+        If Ray is not installed.
+    NSN2NError
+        If there is no cluster at the address, or Ray does not start.
+    """
+    folder = _folder() if address is None else None
+    environment = dict(os.environ)
+    os.environ.update(_NO_USAGE | (_of_this_machine_alone() if address is None else {}))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                "nsn2n batch needs Ray, which is not installed. Install nsn2n[batch], or give --shard 1/1, by which the"
+                " series run one after another without it."
+            ) from error
+        common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
+        try:
+            if address is not None:
+                ray.init(address=address, namespace="nsn2n", **common)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=usable_cpus(),
+                    num_gpus=None if gpus else 0,
+                    object_store_memory=_OBJECTS_BYTES,
+                    _memory=_memory_bytes(),
+                    _temp_dir=folder,
+                    include_dashboard=dashboard,
+                    dashboard_host="127.0.0.1",
+                    **common,
+                )
+        except Exception as error:  # whatever Ray raises: its message may be of many lines
+            where = "on this machine" if address is None else f"at {address}"
+            raise NSN2NError(
+                f"Ray must answer; got {type(error).__name__} {where}. Check the address, its version (here"
+                f" {ray.__version__}) and RAY_AUTH_MODE with its token."
+            ) from error
+        _restore(handlers)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        _restore(handlers)
+        os.environ.clear()
+        os.environ.update(environment)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Take back the signals, for which Ray sets handlers of its own."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _folder() -> str:
+    """A new folder for Ray's sockets and logs, this user's alone."""
+    parent = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="nsn2n-", dir=parent if len(parent) <= _LONGEST_FOLDER else "/tmp")
+
+
+def _of_this_machine_alone() -> dict[str, str]:
+    """Settings of Ray by which it listens on 127.0.0.1 only, and to those who know a secret of this run."""
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # ray._private.services: the address of the node is the loopback one
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+def _memory_bytes() -> int | None:
+    available = available_bytes()
+    return None if available is None else int(available * (1 - _RESERVED))
+
+
+@dataclass
+class RayWorkers:
+    """Tasks of a Ray that is connected.
+
+    Parameters
+    ----------
+    cpus : int
+        Processors of each series.
+    gpus : float
+        Share of a GPU, or number of GPUs, of each series.
+    patience_s : float
+        How long to wait for a machine that is large enough: those of a cluster may still be starting.
+    """
+
+    cpus: int
+    gpus: float
+    patience_s: float = _PATIENCE_S
+    _tasks: dict[Any, SeriesTask] = field(default_factory=dict)
+    _nodes: list[dict[str, float]] = field(default_factory=list)
+    _counted_s: float = -math.inf
+    _run: Any = None
+
+    def __post_init__(self) -> None:
+        """Tell Ray of the function."""
+        import ray
+
+        self._run = ray.remote(run_series)
+
+    def have_room(self) -> bool:
+        """Whether a machine has processors and GPU free; one more waits, so that a cluster that can grow does."""
+        slots = sum(int(min(self._parts(node))) for node in self._machines())
+        return len(self._tasks) <= slots
+
+    def obstacle(self, task: SeriesTask) -> str | None:
+        """Say why none of the machines that there are can take a series."""
+        machines = self._machines()
+        able = [node for node in machines if min(self._parts(node)) >= 1]
+        largest = max((node.get("memory", 0.0) for node in able), default=0.0)
+        if able and task.memory_bytes <= largest:
+            return None
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return (
+            f"a machine must have {self.cpus} processors{gpus} and {task.memory_bytes / 2**30:.1f} GiB for the series;"
+            f" of {len(machines)}, {len(able)} have the processors{gpus}, the largest with {largest / 2**30:.1f} GiB."
+            " Add a larger one, or ask for less, and run again with --retry-failed."
+        )
+
+    def begin(self, task: SeriesTask) -> None:
+        """Hand a series to Ray, under its UID as name."""
+        placed = self._run.options(
+            name=task.series.SeriesInstanceUID,
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+            memory=task.memory_bytes,
+            max_retries=0,
+        )
+        self._tasks[placed.remote(task)] = task
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Wait until a series has ended, or for so long."""
+        import ray
+
+        ready, _ = ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+        if ready:  # all that are there by now
+            ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [_ended(self._tasks.pop(reference), reference) for reference in ready]
+
+    def stop(self) -> None:
+        """Cancel what is in work, and kill what does not end then."""
+        import ray
+
+        for force in (False, True):
+            for reference in self._tasks:
+                ray.cancel(reference, force=force)
+            if self._tasks:
+                ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_STOP_S)
+        self._tasks.clear()
+
+    def _machines(self) -> list[dict[str, float]]:
+        """Resources of each machine that is alive."""
+        import ray
+
+        if time.monotonic() - self._counted_s >= _NODES_S:
+            self._counted_s = time.monotonic()
+            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return self._nodes
+
+    def _parts(self, node: Mapping[str, float]) -> tuple[float, ...]:
+        """How many series the processors of a machine are enough for, and its GPUs."""
+        by_cpu = node.get("CPU", 0.0) / self.cpus
+        return (by_cpu, node.get("GPU", 0.0) / self.gpus) if self.gpus else (by_cpu,)
+
+
+def _ended(task: SeriesTask, reference: Any) -> Ended:
+    """What became of a task: its outcome, or why its worker died."""
+    import ray
+    from ray import exceptions
+
+    dead = (
+        *(exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError),
+        *(exceptions.TaskCancelledError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError),
+    )
+    try:
+        outcome = ray.get(reference)
+    except dead as error:
+        return Ended(task, None, type(error).__name__)
+    except exceptions.RayError as error:
+        # Its message may quote what the worker raised.
+        kind = type(getattr(error, "cause", None) or error).__name__
+        return Ended(
+            task,
+            SeriesOutcome(
+                error=f"a worker must be able to take its task; got {kind}. Install the same nsn2n and Ray on all"
+                " machines of the run, and run again with --retry-failed."
+            ),
+        )
+    assert isinstance(outcome, SeriesOutcome)
+    return Ended(task, outcome)
