@@ -121,7 +121,7 @@ class Server:
         answer = self._get(path, (), accept)
         head = f"Content-Type: {answer.headers.get('Content-Type', '')}\r\n\r\n".encode()
         message = message_from_bytes(head + answer.content, policy=HTTP)
-        parts = message.get_payload() if message.is_multipart() else []
+        parts = [part for part in message.walk() if not part.is_multipart()] if message.is_multipart() else []
         content = parts[0].get_payload(decode=True) if len(parts) == 1 else None
         if not isinstance(content, bytes):
             raise self._wrong(f"{len(parts)} parts for one image")

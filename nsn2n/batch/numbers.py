@@ -36,7 +36,7 @@ def taken_numbers(found: SeriesList, options: JobOptions) -> dict[str, frozenset
                 own.add(number)
             number += 1
         of_study[series.SeriesInstanceUID] = own
-    taken_by_series = {}
+    taken_by_series: dict[str, frozenset[int]] = {}
     for study, of_study in reserved.items():
         everything = found.numbers.get(study, set()).union(*of_study.values())
         taken_by_series |= {uid: frozenset(everything - own) for uid, own in of_study.items()}

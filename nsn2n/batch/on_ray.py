@@ -15,10 +15,11 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,9 @@ _STOP_S = 10.0
 """For tasks to remove what they have not completed, before their processes are killed."""
 
 _PATIENCE_S = 60.0
+
+_HEAD_S = 20.0
+"""So long the head of a cluster may not answer. Ray itself ends this process, without a word to us, after 60 s."""
 
 
 @contextmanager
@@ -111,7 +115,9 @@ def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> I
             ) from error
         _restore(handlers)
         try:
-            yield
+            # Ray prints what happens to its workers, over many lines; the ledger and the log have it in one.
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+                yield
         finally:
             ray.shutdown()
     finally:
@@ -169,6 +175,7 @@ class RayWorkers:
     _nodes: list[dict[str, float]] = field(default_factory=list)
     _counted_s: float = -math.inf
     _run: Any = None
+    _answered_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         """Tell Ray of the function."""
@@ -178,6 +185,8 @@ class RayWorkers:
 
     def have_room(self) -> bool:
         """Whether a machine has processors and GPU free; one more waits, so that a cluster that can grow does."""
+        if not self._head_answers():
+            return False
         slots = sum(int(min(self._parts(node))) for node in self._machines())
         return len(self._tasks) <= slots
 
@@ -210,6 +219,7 @@ class RayWorkers:
         """Wait until a series has ended, or for so long."""
         import ray
 
+        self._head_answers()
         ready, _ = ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
         if ready:  # all that are there by now
             ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
@@ -219,7 +229,7 @@ class RayWorkers:
         """Cancel what is in work, and kill what does not end then."""
         import ray
 
-        for force in (False, True):
+        for force in (False, True) if self._answered_s > time.monotonic() - _HEAD_S else ():
             for reference in self._tasks:
                 ray.cancel(reference, force=force)
             if self._tasks:
@@ -230,10 +240,29 @@ class RayWorkers:
         """Resources of each machine that is alive."""
         import ray
 
-        if time.monotonic() - self._counted_s >= _NODES_S:
+        if time.monotonic() - self._counted_s >= _NODES_S and self._head_answers():
             self._counted_s = time.monotonic()
             self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return self._nodes
+
+    def _head_answers(self) -> bool:
+        """Whether the head of the cluster is there; an error after a while. Ray's own calls would wait for it."""
+        import ray
+
+        if ray.util.client.ray.is_connected():
+            return True  # the server of the client is the one to know
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+        except OSError as error:
+            if time.monotonic() - self._answered_s > _HEAD_S:
+                raise NSN2NError(
+                    f"the head of a Ray cluster must answer; {host}:{port} has not for {_HEAD_S:.0f} s. Start the"
+                    " cluster, and give the same command: the run goes on."
+                ) from error
+            return False
+        self._answered_s = time.monotonic()
+        return True
 
     def _parts(self, node: Mapping[str, float]) -> tuple[float, ...]:
         """How many series the processors of a machine are enough for, and its GPUs."""

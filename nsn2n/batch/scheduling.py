@@ -39,7 +39,7 @@ class Workers(Protocol):
     """How long to wait for a worker that is large enough, before a series is given up."""
 
     def have_room(self) -> bool:
-        """Whether another series may be given; always, while none is in work."""
+        """Whether another series may be given now."""
 
     def obstacle(self, task: SeriesTask) -> str | None:
         """Say why no worker that there is can ever take a series; None if one can."""
@@ -131,6 +131,8 @@ def run_tasks(
             if run.running:
                 for ended in workers.wait(_POLL_S):
                     run.take(ended)
+            elif run.waiting:
+                time.sleep(_POLL_S)
             else:
                 run.settle_too_large()
     except BaseException:
