@@ -49,9 +49,9 @@ def finished_before(task: SeriesTask) -> SeriesOutcome | None:
     """Return what became of a series whose complete folder is there; None if it is not."""
     try:
         told = json.loads((task.folder / OUTCOME_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return SeriesOutcome(**{**told, "remarks": tuple(told["remarks"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return SeriesOutcome(**{**told, "remarks": tuple(told["remarks"])})
 
 
 def run_series(task: SeriesTask) -> SeriesOutcome:
@@ -93,6 +93,11 @@ def _written(
     complete = finished_before(task)
     if complete is not None:
         return complete
+    if task.folder.exists():
+        raise NSN2NError(
+            f"the folder of a series must be complete, or not be there; {task.folder} has no {OUTCOME_FILE} that can be"
+            " read. Move it away, and run again with --retry-failed."
+        )
     study = task.folder.parent
     try:
         study.mkdir(parents=True, exist_ok=True)
