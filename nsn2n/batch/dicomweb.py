@@ -133,7 +133,9 @@ class Server:
         while True:
             page = self._json(path, (*conditions, ("limit", str(_PAGE)), ("offset", str(len(seen)))))
             new = {str(found.get(key, "")): found for found in page}
-            new = {uid: found for uid, found in new.items() if uid and uid not in seen}
+            if "" in new:
+                raise self._wrong(f"an entry without {key}")
+            new = {uid: found for uid, found in new.items() if uid not in seen}
             if not new:
                 return
             seen |= set(new)
@@ -144,7 +146,7 @@ class Server:
         if answer.status_code == 204:
             return []
         try:
-            return [Dataset.from_json(found) for found in answer.json()]
+            return [Dataset.from_json(_without_long_values(found)) for found in answer.json()]
         except Exception as error:  # of pydicom, for whatever stands there; its message may quote values
             raise self._wrong(f"no DICOM JSON ({type(error).__name__})") from error
 
@@ -186,6 +188,11 @@ def fetch_series(series: RemoteSeries, folder: Path) -> None:
         )
     for number, uid in enumerate(instances, 1):
         (folder / f"IM{number:06d}.dcm").write_bytes(server.fetch(*uids, uid))
+
+
+def _without_long_values(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """What stands in the answer itself, and not behind a link of its own."""
+    return {tag: element for tag, element in found.items() if "BulkDataURI" not in element}
 
 
 def _path(study_uid: str, series_uid: str) -> str:
