@@ -54,6 +54,8 @@ _STOP_S = 10.0
 
 _PATIENCE_S = 60.0
 
+_CONNECT_S = 10.0
+
 _HEAD_S = 20.0
 """So long the head of a cluster may not answer. Ray itself ends this process, without a word to us, after 60 s."""
 
@@ -94,6 +96,7 @@ def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> I
         common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
         try:
             if address is not None:
+                _require_reachable(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
                 ray.init(address=address, namespace="nsn2n", **common)
             else:
                 ray.init(
@@ -126,6 +129,13 @@ def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> I
         os.environ.update(environment)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_reachable(address: str) -> None:
+    """Raise an OSError if nothing listens at an address: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:

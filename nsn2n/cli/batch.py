@@ -84,7 +84,9 @@ def run_batch(source: str, target: Path, options: JobOptions, batch: BatchOption
         if shard is None or shard.has(series.SeriesInstanceUID)
     ]
     logger.info(
-        "%d series%s", len(found.series), "" if shard is None else f", {len(tasks)} of shard {shard.index}/{shard.count}"
+        "%d series%s",
+        len(found.series),
+        "" if shard is None else f", {len(tasks)} of shard {shard.index}/{shard.count}",
     )
     alone = shard is not None and batch.address is None
     with Ledger.opened(target / (LEDGER if shard is None else shard.ledger), _of_all(options)) as ledger:
