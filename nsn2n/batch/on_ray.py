@@ -61,7 +61,7 @@ _HEAD_S = 20.0
 
 
 @contextmanager
-def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> Iterator[None]:
+def connected(address: str | None, *, gpus: float, cpus: int | None = None, dashboard: bool = False) -> Iterator[None]:
     """Connect to a cluster, or start Ray on this machine alone, for the time of the block.
 
     Parameters
@@ -71,6 +71,8 @@ def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> I
         other machines, and Ray's processes end with this one.
     gpus : float
         Of a series; 0: GPUs are not used.
+    cpus : int, optional
+        That Ray may use of this machine; by default all that this process may.
     dashboard : bool
         Start Ray's dashboard on this machine, if no address is given.
 
@@ -101,7 +103,7 @@ def connected(address: str | None, *, gpus: float, dashboard: bool = False) -> I
             else:
                 ray.init(
                     address="local",
-                    num_cpus=usable_cpus(),
+                    num_cpus=usable_cpus() if cpus is None else cpus,
                     num_gpus=None if gpus else 0,
                     object_store_memory=_OBJECTS_BYTES,
                     _memory=_memory_bytes(),

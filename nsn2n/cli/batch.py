@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""``nsn2n batch``: the series of a source to workers, the bar over all of them, and the table of what became of them."""
+"""``nsn2n batch``: gives the series of a source to workers, shows how far they are, and what became of them."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_wrong_answer_is_one_line_without_what_was_asked(serve, answer, got):
 
 def test_server_that_is_not_there(monkeypatch):
     monkeypatch.setattr("nsn2n.batch.dicomweb._RETRIES", 1)
-    with pytest.raises(DicomError, match="got ConnectionError from http://127.0.0.1:9"):
+    with pytest.raises(DicomError, match=r"got ConnectionError from http://127\.0\.0\.1:9"):
         Server("http://127.0.0.1:9").instances("1.2", "1.3")
 
 
@@ -137,7 +137,10 @@ def test_image_that_is_not_one_file_is_refused(serve, tmp_path, body):
 
 
 def test_series_that_is_gone_is_refused(serve, tmp_path):
-    with serve(lambda path: (204, "text/plain", b"")) as (root, _), pytest.raises(DicomError, match="has none of 1.3"):
+    with (
+        serve(lambda path: (204, "text/plain", b"")) as (root, _),
+        pytest.raises(DicomError, match=r"has none of 1\.3"),
+    ):
         fetch_series(RemoteSeries(root, "1.2", "1.3"), tmp_path)
 
 

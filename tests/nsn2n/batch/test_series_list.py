@@ -161,7 +161,7 @@ def test_dicomweb_series_is_named(archive):
 
 
 def test_query_that_finds_nothing_to_denoise_is_refused(archive):
-    with pytest.raises(DicomError, match="of 0 that .* found none is"):
+    with pytest.raises(DicomError, match=r"of 0 that .* found none is"):
         find_series(f"http://127.0.0.1:{archive.http}/dicom-web/series?PatientID=Doe", JobOptions())
 
 
