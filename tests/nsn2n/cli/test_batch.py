@@ -124,7 +124,7 @@ def test_killed_run_goes_on(trial, tmp_path, nsn2n, brief_config):
     with subprocess.Popen([*command, slow], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         _until(lambda: list(out.glob("*/.nsn2n-*")))
         process.kill()
-    assert [row.state for row in read_ledgers(out)][0] == "running"
+    assert next(row.state for row in read_ledgers(out)) == "running"
     connection = sqlite3.connect(out / "ledger-1-of-1.sqlite")  # as if it had been begun with the brief settings
     connection.execute("DELETE FROM run")
     connection.commit()
@@ -189,8 +189,7 @@ def test_other_options_in_the_same_folder_are_refused(nsn2n, trial, tmp_path, br
 
 
 def test_help_and_import_stay_free_of_ray():
-    code = (
-        "import sys, nsn2n, nsn2n.cli.main; sys.exit(bool({'ray', 'requests', 'torch', 'sqlite3'} & set(sys.modules)))"
-    )
+    heavy = {"ray", "requests", "torch", "sqlite3"}
+    code = f"import sys, nsn2n, nsn2n.cli.main; sys.exit(bool({heavy!r} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nsn2n.batch.numbers import taken_numbers
 from nsn2n.batch.series_list import SeriesList
+from nsn2n.batch.series_numbers import taken_numbers
 from nsn2n.batch.task import FoundSeries, RemoteSeries
 from nsn2n.dicom.write.derivation import Derivation
 from nsn2n.dicom.write.derive import new_series
