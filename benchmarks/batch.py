@@ -29,7 +29,8 @@ from rich.table import Table
 from run import machine
 
 from nsn2n.batch.ledger import Ledger
-from nsn2n.batch.on_ray import RayWorkers, connected
+from nsn2n.batch.on_ray import RayWorkers
+from nsn2n.batch.ray_connection import connected
 from nsn2n.batch.scheduling import Counts, Ended, run_tasks
 from nsn2n.batch.series_list import find_series
 from nsn2n.batch.task import FoundSeries, RemoteSeries, SeriesOutcome, SeriesTask

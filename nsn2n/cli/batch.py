@@ -21,8 +21,9 @@ from rich.text import Text
 
 from nsn2n._version import __version__
 from nsn2n.batch.ledger import DONE, FAILED, WAITING, Ledger, Row, read_ledgers
-from nsn2n.batch.on_ray import RayWorkers, connected
+from nsn2n.batch.on_ray import RayWorkers
 from nsn2n.batch.one_by_one import ChildWorker
+from nsn2n.batch.ray_connection import connected
 from nsn2n.batch.scheduling import Counts, Ended, Workers, run_tasks, tasks_left
 from nsn2n.batch.series_list import find_series
 from nsn2n.batch.series_numbers import taken_numbers

@@ -19,56 +19,22 @@ def check_kubernetes(document):
 
 
 # The fields of KubeRay 1.6 (docs.ray.io, KubeRay CRD API reference); what is a pod's template is Kubernetes' own.
-_RAY_JOB = [
-    "activeDeadlineSeconds",
-    "backoffLimit",
-    "clusterSelector",
-    "deletionStrategy",
-    "entrypoint",
-    "entrypointNumCpus",
-    "entrypointNumGpus",
-    "entrypointResources",
-    "jobId",
-    "managedBy",
-    "metadata",
-    "preRunningDeadlineSeconds",
-    "rayClusterSpec",
-    "runtimeEnvYAML",
-    "shutdownAfterJobFinishes",
-    "submissionMode",
-    "submitterConfig",
-    "submitterPodTemplate",
-    "suspend",
-    "ttlSecondsAfterFinished",
-]
-_RAY_CLUSTER = [
-    "authOptions",
-    "autoscalerOptions",
-    "enableInTreeAutoscaling",
-    "gcsFaultToleranceOptions",
-    "headGroupSpec",
-    "headServiceAnnotations",
-    "managedBy",
-    "rayVersion",
-    "suspend",
-    "workerGroupSpecs",
-]
-_RAY_AUTH = ["enableK8sTokenAuth", "mode", "secretName"]
-_RAY_HEAD = ["enableIngress", "headService", "labels", "rayStartParams", "resources", "serviceType", "template"]
-_RAY_WORKERS = [
-    "groupName",
-    "idleTimeoutSeconds",
-    "labels",
-    "maxReplicas",
-    "minReplicas",
-    "numOfHosts",
-    "rayStartParams",
-    "replicas",
-    "resources",
-    "scaleStrategy",
-    "suspend",
-    "template",
-]
+_RAY_JOB = (
+    *("activeDeadlineSeconds", "backoffLimit", "clusterSelector", "deletionStrategy", "entrypoint"),
+    *("entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "jobId", "managedBy", "metadata"),
+    *("preRunningDeadlineSeconds", "rayClusterSpec", "runtimeEnvYAML", "shutdownAfterJobFinishes", "submissionMode"),
+    *("submitterConfig", "submitterPodTemplate", "suspend", "ttlSecondsAfterFinished"),
+)
+_RAY_CLUSTER = (
+    *("authOptions", "autoscalerOptions", "enableInTreeAutoscaling", "gcsFaultToleranceOptions", "headGroupSpec"),
+    *("headServiceAnnotations", "managedBy", "rayVersion", "suspend", "workerGroupSpecs"),
+)
+_RAY_AUTH = ("enableK8sTokenAuth", "mode", "secretName")
+_RAY_HEAD = ("enableIngress", "headService", "labels", "rayStartParams", "resources", "serviceType", "template")
+_RAY_WORKERS = (
+    *("groupName", "idleTimeoutSeconds", "labels", "maxReplicas", "minReplicas", "numOfHosts", "rayStartParams"),
+    *("replicas", "resources", "scaleStrategy", "suspend", "template"),
+)
 
 
 def check_ray(document):

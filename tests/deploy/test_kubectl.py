@@ -1,6 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `kubectl apply` commands of README.md and docs/batch.md, run by a real kubectl on a server that knows the published schemas."""
+"""The `kubectl apply` commands of README.md and docs/batch.md, run by a real kubectl.
+
+Its server knows the published schemas.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,24 @@ from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 BRIEF = {"fit": {"steps": 12, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 
+# Of a cluster that other machines cannot reach, to which the command needs the token.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "5" * 64,
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def environment():
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    yield ENVIRONMENT
+    os.environ.clear()
+    os.environ.update(before)
+
 
 @pytest.fixture
 def write_trial(tmp_path):

@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
-import sys
 import time
 
 import psutil
 import pytest
 
 from nsn2n.batch.ledger import DONE, RUNNING, read_ledgers
-from nsn2n.batch.on_ray import RayWorkers, connected
-from nsn2n.errors import NSN2NError, SettingsError
+from nsn2n.batch.on_ray import RayWorkers
+from nsn2n.batch.ray_connection import connected
 
 # Ray is not imported here: it reads its environment when it is imported, and other tests may follow in this process.
 pytestmark = [
@@ -26,24 +24,7 @@ pytestmark = [
 ]
 
 TIMEOUT_S = 240
-# Of a cluster that other machines cannot reach, to which the command needs the token.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": "5" * 64,
-    "OMP_NUM_THREADS": "1",
-}
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "memory": 2 << 30}
-
-
-@pytest.fixture(scope="module")
-def environment():
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
-    yield ENVIRONMENT
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture
@@ -84,12 +65,12 @@ def _workers():
 
 
 def test_cluster_that_loses_worker_node_and_head_ends_with_every_series_once(
-    start_cluster, batch, write_trial, tmp_path, nsn2n, pixels
+    start_cluster, batch, write_trial, tmp_path, nsn2n, pixels, environment
 ):
     folder, out = write_trial(16), tmp_path / "out"
     cluster = start_cluster()
     arguments = (folder, out, "--address", cluster.address, "--num-cpus", 1)
-    first = batch(*arguments, env=ENVIRONMENT)
+    first = batch(*arguments, env=environment)
     # Until every node has a worker, which shows itself at work; that takes seconds, a series a moment.
     _until(lambda: _done(out) >= 2 and _workers(), first)
     killed = next(iter(_workers()), None)
@@ -109,7 +90,7 @@ def test_cluster_that_loses_worker_node_and_head_ends_with_every_series_once(
     cluster.shutdown()
 
     again = start_cluster()
-    second = batch(folder, out, "--address", again.address, "--num-cpus", 1, env=ENVIRONMENT)
+    second = batch(folder, out, "--address", again.address, "--num-cpus", 1, env=environment)
     printed, errors = second.communicate(timeout=TIMEOUT_S)
 
     assert second.returncode == 0, errors
@@ -195,23 +176,3 @@ def test_series_go_where_memory_and_processors_are(start_cluster, make_tasks, mo
             begun += 1
         assert begun == 3  # two at once on the larger machine, and one that shows that more could be had
         workers.stop()
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
-def test_cluster_that_is_not_there_is_one_line(environment, address):
-    with (
-        pytest.raises(NSN2NError, match=r"Ray must answer; got \w+ at (ray://)?127\.0\.0\.1:1\.") as caught,
-        connected(address, gpus=0),
-    ):
-        pass
-    assert "\n" not in str(caught.value)
-
-
-def test_without_ray_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    handlers = signal.getsignal(signal.SIGTERM)
-
-    with pytest.raises(SettingsError, match=r"Install nsn2n\[batch\], or give --shard 1/1"), connected(None, gpus=0):
-        pass
-    assert signal.getsignal(signal.SIGTERM) == handlers
-    assert "RAY_AUTH_TOKEN" not in os.environ or os.environ["RAY_AUTH_TOKEN"] == ENVIRONMENT["RAY_AUTH_TOKEN"]
