@@ -17,8 +17,8 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-peers dist lock map
-.PHONY: map-official clean
+.PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-batch bench-peers
+.PHONY: dist lock map map-official clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ bench-long: setup ## the whole command on long CT series (140 x 512 x 512)
 
 bench-cores: setup ## time by the number of threads
 	$(PY) benchmarks/cores.py $(BENCH_ARGS)
+
+bench-batch: setup ## overhead and simulated end of a run of many series
+	$(PY) benchmarks/batch.py $(BENCH_ARGS)
 
 bench-peers: $(VENV)/.bench ## the same with peers beside them; takes hours
 	$(PY) benchmarks/run.py --methods peers presets --cases main $(BENCH_ARGS)

@@ -31,6 +31,7 @@ NOBODY = 65534
 LONG_FILES = (
     "test_faults.py",
     "benchmarks/test_goals.py",
+    "nsn2n/batch/test_on_ray.py",
     "nsn2n/test_denoising.py",
     "test_readme.py",
     "benchmarks/test_run.py",

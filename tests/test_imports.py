@@ -26,7 +26,7 @@ LAYERS = (
     ("nsn2n.__main__",),
     ("nsn2n.app", "nsn2n.cli"),
     ("nsn2n.operators",),
-    ("nsn2n.node",),
+    ("nsn2n.node", "nsn2n.batch"),
     ("nsn2n.jobs",),
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
@@ -49,6 +49,7 @@ FILES = ("torch", "monai", "holoscan")
 FORBIDDEN = {
     **{part: METHOD for layer in LAYERS[5:] for part in layer},
     "nsn2n.dicom": FILES,
+    "nsn2n.batch": FILES,
     "nsn2n.jobs": FILES,
     "nsn2n.node": FILES,
     "nsn2n.synthetic": FILES,

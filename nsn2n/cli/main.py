@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n``: denoise a folder or a file, look at a folder, follow an archive, run the demonstration.
+"""The command ``nsn2n``: denoise folders, files or many series, follow an archive, run the demonstration.
 
 Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
 """
@@ -109,6 +109,51 @@ def denoise(
 
             raise typer.Exit(plan_file(source, target, options))
         _denoise_file(source, target, options, quiet)
+
+
+@app.command()
+@with_job_options
+def batch(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Folder, CSV file that lists folders, or URL of a DICOMweb query.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for ledger, reports and new series.")],
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, host:port or ray://host:10001; by default this machine.")
+    ] = None,
+    num_cpus: Annotated[int | None, typer.Option(min=1, help="Processors of each series; 2 by default.")] = None,
+    num_gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each series, or its share of one, such as 0.25.")
+    ] = None,
+    max_retries: Annotated[int, typer.Option(min=0, help="How often to begin a series again whose worker died.")] = 2,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Take what failed before once more.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="One of N parts; by default as Slurm or Kubernetes say.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Print what became of each series; begin none.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashboard on this machine.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
+    traceback: Traceback = False,
+    **given: Any,
+) -> None:
+    """Denoise many series, on this machine or on a Ray cluster, and go on where a run ended.
+
+    Prints the table of what became of the series. Exits with 0 if all are done, 3 if some are not, 1 if none is.
+    """
+    configure_logging("WARNING" if quiet else "INFO")
+    with _reported(traceback):
+        from nsn2n.cli.batch import BatchOptions, print_status, run_batch
+
+        if status:
+            print_status(target)
+            raise typer.Exit
+        options = job_options(given)
+        refuse_options_of_other_inputs(given, "DICOM", "a batch of DICOM series")
+        how = BatchOptions(
+            address=address, num_cpus=num_cpus, num_gpus=num_gpus, max_retries=max_retries,
+            retry_failed=retry_failed, shard=shard, dashboard=dashboard,
+        )  # fmt: skip
+        raise typer.Exit(run_batch(source, target, options, how, quiet))
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsn2n._aliases import Float32Array, Progress
+from nsn2n.dicom.input_limits import Limits
 from nsn2n.dicom.read.series_reader import SeriesVolume, read_series
 from nsn2n.dicom.selection.rules import Rules, Selection, default_rules, load_rules, select_series
 from nsn2n.dicom.selection.scan import SeriesRecord, scan_folder
@@ -38,6 +39,7 @@ __all__ = [
     "Outcome",
     "choose_series",
     "denoise_folder",
+    "denoise_record",
     "denoise_series",
     "load_series",
     "series_numbers_by_study",
@@ -75,7 +77,10 @@ class Outcome:
 
 
 def choose_series(
-    folder: Path | str | None, rules: Rules | Path | str | None = None, series_uids: Sequence[str] = ()
+    folder: Path | str | None,
+    rules: Rules | Path | str | None = None,
+    series_uids: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> Selection:
     """Choose the series of a folder that are to be denoised, and log why the others are not.
 
@@ -87,6 +92,8 @@ def choose_series(
         By default those of the model bundle.
     series_uids : sequence of str, optional
         Exactly these series, in place of rules.
+    limits : Limits, optional
+        What the folder may hold.
 
     Raises
     ------
@@ -99,7 +106,7 @@ def choose_series(
         raise DicomError("the selection needs a folder; got none. Pass input_folder, or connect that port.")
     if not isinstance(rules, Rules):
         rules = default_rules() if rules is None else load_rules(rules)
-    selection = select_series(scan_folder(folder), rules, series_uids)
+    selection = select_series(scan_folder(folder, limits), rules, series_uids)
     for alone in selection.left_alone:
         logger.info("%s", alone.reason)
     if not selection.selected:
@@ -274,21 +281,40 @@ def denoise_folder(
         with series_errors(record.label, note):
             of_study = numbers[record.StudyInstanceUID]
             of_study.update(taken_series_numbers)
-            written = _denoise_one(record, output, options, denoise or options.denoise, of_study, progress)
+            written = denoise_record(record, output, options, denoise or options.denoise, of_study, progress)
         outcomes.append(Outcome(record, written, errors[0] if errors else None))
         if written is not None and on_written is not None:
             on_written(written)
     return outcomes
 
 
-def _denoise_one(
+def denoise_record(
     record: SeriesRecord,
     output: Path,
     options: JobOptions,
     denoise: Denoise,
     series_numbers: set[int],
-    progress: SeriesProgress | None,
+    progress: SeriesProgress | None = None,
 ) -> WrittenSeries:
+    """Take one series through all steps, from its files to the new series with all that comes beside it.
+
+    Parameters
+    ----------
+    record : SeriesRecord
+    output : path
+        Made if absent; the new series goes into a subfolder named by its UID.
+    options : JobOptions
+    denoise : callable
+    series_numbers : set of int
+        Numbers in use in the study; those of the new series are added.
+    progress : callable, optional
+        Called with the series, the fraction of it that is done, and the seconds left for it.
+
+    Raises
+    ------
+    NSN2NError
+        As of the steps.
+    """
     series = load_series(record.files, refuse_gaps=options.refuse_gaps)
     tell = partial(progress, record) if progress is not None else None
     made = denoise_series(series.stack, denoise, record.label, report=options.report, progress=tell)

@@ -13,7 +13,7 @@ from pathlib import Path
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime.cpus import usable_cpus
 
-__all__ = ["available_bytes", "memory_errors", "memory_shortage", "parts_at_once"]
+__all__ = ["available_bytes", "memory_errors", "memory_shortage", "parts_at_once", "process_bytes"]
 
 SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
@@ -39,6 +39,9 @@ Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB
 MiB, 27 bytes per voxel, 4 of which are the stored numbers; of int16 in four volumes over time 794 and 1087 MiB, 20
 bytes per voxel of all, 2 of which are those.
 """
+
+PROCESS_BYTES = 110 << 20
+"""Of a process before it reads the volume."""
 
 _PARTS_AT_ONCE = 4
 """Threads that apply a network or filter groups of blocks, whatever the memory,"""
@@ -85,15 +88,32 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
     str or None
         ``need 3.1 GiB, 2.0 GiB are available``.
     """
-    part = voxels if largest_part is None else largest_part
-    of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
-    more_threads = min(usable_cpus(), _PARTS_AT_ONCE) - 1
-    fixed = FIT_BYTES + more_threads * THREAD_BYTES + (0 if "torch" in sys.modules else LIBRARY_BYTES)
-    needed = voxels * HELD_BYTES_PER_VOXEL + part * of_part + fixed + beside
+    library = 0 if "torch" in sys.modules else LIBRARY_BYTES
+    needed = _needed(voxels, largest_part, min(usable_cpus(), _PARTS_AT_ONCE)) + library + beside
     available = available_bytes()
     if available is None or needed <= available:
         return None
     return f"need {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available"
+
+
+def process_bytes(voxels: int, threads: int = 1) -> int:
+    """Return the memory of a process that denoises a volume, with all that it loads for that.
+
+    Parameters
+    ----------
+    voxels : int
+        Of the whole volume, which is taken for one part.
+    threads : int
+        That the process uses.
+    """
+    return PROCESS_BYTES + LIBRARY_BYTES + _needed(voxels, None, threads)
+
+
+def _needed(voxels: int, largest_part: int | None, threads: int) -> int:
+    """Bytes of a volume and of the fit, in a process that has PyTorch."""
+    part = voxels if largest_part is None else largest_part
+    of_part = WORK_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if part < voxels else 0)
+    return voxels * HELD_BYTES_PER_VOXEL + part * of_part + FIT_BYTES + (threads - 1) * THREAD_BYTES
 
 
 def parts_at_once() -> int:

@@ -16,13 +16,14 @@ from threading import Thread
 
 import kubernetes_validate
 
-from tests.deploy.schemas import check_argo, check_kubernetes
+from tests.deploy.schemas import check_argo, check_kubernetes, check_ray
 
 # Group, version, plural, kind, and what raises an error for an object with fields that are not known.
 RESOURCES = (
     ("batch", "v1", "jobs", "Job", check_kubernetes),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", check_kubernetes),
     ("argoproj.io", "v1alpha1", "workflowtemplates", "WorkflowTemplate", check_argo),
+    ("ray.io", "v1", "rayjobs", "RayJob", check_ray),
 )
 
 

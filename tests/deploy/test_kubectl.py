@@ -18,13 +18,24 @@ from tests.deploy.api_server import api_server
 
 ROOT = Path(__file__).resolve().parents[2]
 # They stand in the text, so a line may end in them.
-PAGE = (ROOT / "docs" / "orchestrators.md").read_text(encoding="utf-8")
-COMMANDS = [" ".join(text.split()) for text in re.findall(r"`(kubectl\s[^`]+)`", PAGE)]
-# What the page says that each brings, as paths of Kubernetes' API. It names no namespace for the Job.
+COMMANDS = [
+    " ".join(text.split())
+    for page in ("orchestrators.md", "batch.md")
+    for text in re.findall(r"`(kubectl\s[^`]+)`", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+]
+# What the two say that each brings, as paths of Kubernetes' API. They name no namespace for Jobs.
 BROUGHT = {
     "deploy/kubernetes/job.yaml": [
         "/apis/batch/v1/namespaces/default/jobs/nsn2n",
         "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/nsn2n",
+    ],
+    "deploy/kubernetes/batch-job.yaml": [
+        "/apis/batch/v1/namespaces/default/jobs/nsn2n-batch",
+        "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/nsn2n-batch",
+    ],
+    "deploy/kuberay/rayjob.yaml": [
+        "/apis/ray.io/v1/namespaces/default/rayjobs/nsn2n-batch",
+        "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/nsn2n-ray",
     ],
     "deploy/argo/workflow-template.yaml": [
         "/apis/argoproj.io/v1alpha1/namespaces/argo/workflowtemplates/nsn2n",

@@ -45,6 +45,7 @@ __all__ = [
     "Selection",
     "SelectionRule",
     "default_rules",
+    "judge_header",
     "load_rules",
     "mismatch",
     "select_series",
@@ -218,7 +219,15 @@ def _judged(record: SeriesRecord, rules: Rules) -> tuple[str, str]:
         header = record.read_header()
     except DicomError:
         return "header not readable", ""  # which is then the failure of that series
-    reason = _never_a_volume(header)
+    return judge_header(header, rules)
+
+
+def judge_header(header: Dataset, rules: Rules) -> tuple[str, str]:
+    """Return the name of the selection that takes a series, by the header of one of its images, or why none does.
+
+    One of the two texts is empty.
+    """
+    reason = why_no_image(UID(text(header, "SOPClassUID"))) or _never_a_volume(header)
     return ("", reason) if reason else _first_match(header, rules)
 
 

@@ -1,0 +1,178 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that Ray places: on this machine alone, or on those of a cluster.
+
+Ray keeps no volume: a task gets the place of a series and the options, and gives back a few words. It is told what
+each series needs of processors, memory and GPU, and puts it where that is free. Whether a series whose worker died is
+begun again is not left to Ray, so that the ledger has each try.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nsn2n.batch.run_series import run_series
+from nsn2n.batch.scheduling import Ended
+from nsn2n.batch.task import SeriesOutcome, SeriesTask
+from nsn2n.errors import NSN2NError
+
+__all__ = ["RayWorkers"]
+
+_NODES_S = 2.0
+"""Machines are counted again after so long."""
+
+_STOP_S = 10.0
+"""For tasks to remove what they have not completed, before their processes are killed."""
+
+_PATIENCE_S = 60.0
+
+_HEAD_S = 20.0
+"""So long the head of a cluster may not answer. Ray itself ends this process, without a word to us, after 60 s."""
+
+
+@dataclass
+class RayWorkers:
+    """Tasks of a Ray that is connected.
+
+    Parameters
+    ----------
+    cpus : int
+        Processors of each series.
+    gpus : float
+        Share of a GPU, or number of GPUs, of each series.
+    patience_s : float
+        How long to wait for a machine that is large enough: those of a cluster may still be starting.
+    """
+
+    cpus: int
+    gpus: float
+    patience_s: float = _PATIENCE_S
+    _tasks: dict[Any, SeriesTask] = field(default_factory=dict)
+    _nodes: list[dict[str, float]] = field(default_factory=list)
+    _counted_s: float = -math.inf
+    _run: Any = None
+    _answered_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Tell Ray of the function."""
+        import ray
+
+        self._run = ray.remote(run_series)
+
+    def have_room(self) -> bool:
+        """Whether a machine has processors and GPU free; one more waits, so that a cluster that can grow does."""
+        if not self._head_answers():
+            return False
+        slots = sum(int(min(self._parts(node))) for node in self._machines())
+        return len(self._tasks) <= slots
+
+    def obstacle(self, task: SeriesTask) -> str | None:
+        """Say why none of the machines that there are can take a series."""
+        machines = self._machines()
+        able = [node for node in machines if min(self._parts(node)) >= 1]
+        largest = max((node.get("memory", 0.0) for node in able), default=0.0)
+        if able and task.memory_bytes <= largest:
+            return None
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return (
+            f"a machine must have {self.cpus} processors{gpus} and {task.memory_bytes / 2**30:.1f} GiB for the series;"
+            f" of {len(machines)}, {len(able)} have the processors{gpus}, the largest with {largest / 2**30:.1f} GiB."
+            " Add a larger one, or ask for less, and run again with --retry-failed."
+        )
+
+    def begin(self, task: SeriesTask) -> None:
+        """Hand a series to Ray, under its UID as name."""
+        placed = self._run.options(
+            name=task.series.SeriesInstanceUID,
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+            memory=task.memory_bytes,
+            max_retries=0,
+        )
+        self._tasks[placed.remote(task)] = task
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Wait until a series has ended, or for so long."""
+        import ray
+
+        self._head_answers()
+        ready, _ = ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+        if ready:  # all that are there by now
+            ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [_ended(self._tasks.pop(reference), reference) for reference in ready]
+
+    def stop(self) -> None:
+        """Cancel what is in work, and kill what does not end then."""
+        import ray
+
+        for force in (False, True) if self._answered_s > time.monotonic() - _HEAD_S else ():
+            for reference in self._tasks:
+                ray.cancel(reference, force=force)
+            if self._tasks:
+                ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_STOP_S)
+        self._tasks.clear()
+
+    def _machines(self) -> list[dict[str, float]]:
+        """Resources of each machine that is alive."""
+        import ray
+
+        if time.monotonic() - self._counted_s >= _NODES_S and self._head_answers():
+            self._counted_s = time.monotonic()
+            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return self._nodes
+
+    def _head_answers(self) -> bool:
+        """Whether the head of the cluster is there; an error after a while. Ray's own calls would wait for it."""
+        import ray
+
+        if ray.util.client.ray.is_connected():
+            return True  # the server of the client is the one to know
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+        except OSError as error:
+            if time.monotonic() - self._answered_s > _HEAD_S:
+                raise NSN2NError(
+                    f"the head of a Ray cluster must answer; {host}:{port} has not for {_HEAD_S:.0f} s. Start the"
+                    " cluster, and give the same command: the run goes on."
+                ) from error
+            return False
+        self._answered_s = time.monotonic()
+        return True
+
+    def _parts(self, node: Mapping[str, float]) -> tuple[float, ...]:
+        """How many series the processors of a machine are enough for, and its GPUs."""
+        by_cpu = node.get("CPU", 0.0) / self.cpus
+        return (by_cpu, node.get("GPU", 0.0) / self.gpus) if self.gpus else (by_cpu,)
+
+
+def _ended(task: SeriesTask, reference: Any) -> Ended:
+    """What became of a task: its outcome, or why its worker died."""
+    import ray
+    from ray import exceptions
+
+    dead = (
+        *(exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.OutOfMemoryError),
+        *(exceptions.TaskCancelledError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError),
+    )
+    try:
+        outcome = ray.get(reference)
+    except dead as error:
+        return Ended(task, None, type(error).__name__)
+    except exceptions.RayError as error:
+        # Its message may quote what the worker raised.
+        kind = type(getattr(error, "cause", None) or error).__name__
+        return Ended(
+            task,
+            SeriesOutcome(
+                error=f"a worker must be able to take its task; got {kind}. Install the same nsn2n and Ray on all"
+                " machines of the run, and run again with --retry-failed."
+            ),
+        )
+    assert isinstance(outcome, SeriesOutcome)
+    return Ended(task, outcome)
