@@ -28,8 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ELSEWHERE = {
     # Pages whose commands other tests run.
+    "docs/batch.md": "tests/nsn2n/cli/test_batch.py, tests/deploy/test_batch.py",
+    "docs/express.md": "tests/map/test_runners.py",
+    "docs/mercure.md": "tests/map/test_mercure.py",
+    "docs/node.md": "tests/nsn2n/cli/test_node.py, tests/deploy/test_orthanc.py",
     "docs/options.md": "tests/nsn2n/jobs/test_options_table.py",
     "docs/pictures.md": "tests/benchmarks/test_anatomy.py",
+    "docs/xnat.md": "tests/map/test_runners.py",
 }
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
@@ -106,6 +111,12 @@ def _run(command, folder, **environment):
     )
     assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
     return result
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_other_tests_are_there(page):
+    assert (ROOT / page).is_file()
+    assert all((ROOT / test).is_file() for test in ELSEWHERE[page].split(", "))
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
