@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from nsn2n._version import __version__
 from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
@@ -55,6 +56,11 @@ def _run(arguments: Arguments) -> int:
     options = load_settings(settings_file)
     logger.info("nsn2n %s, settings of %s: %s", __version__, settings_file or "the program", options)
     _prepare_holoscan(arguments.log_level)
+    if find_spec("holoscan") is None or find_spec("monai") is None:
+        raise NSN2NError(
+            "the application needs the MONAI Deploy App SDK and Holoscan; they are not installed. Run: pip install"
+            " 'nsn2n[app]', or use: nsn2n denoise."
+        )
     from nsn2n.app.app import NSN2NApp
 
     app = NSN2NApp([sys.executable, "nsn2n.app"], arguments=arguments, job_options=options)

@@ -9,7 +9,9 @@ an ``Image``.
 from __future__ import annotations
 
 from nsn2n.runtime.cudart import preload_cudart
+from nsn2n.runtime.gdcm_import import hide_dl_from_gdcm
 
+hide_dl_from_gdcm()  # before the SDK imports pydicom
 preload_cudart()  # before anything below imports Holoscan
 
 from nsn2n.operators.dicom_series_selection_operator import DICOMSeriesSelectionOperator  # noqa: E402

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -131,7 +134,9 @@ def test_there_is_no_circle():
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
-def _import_with_blocked(modules: list[str], blocked: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def _import_with_blocked(
+    modules: list[str], blocked: tuple[str, ...], then: str = ""
+) -> subprocess.CompletedProcess[str]:
     code = f"""
 import importlib, sys
 
@@ -143,6 +148,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 for module in {modules!r}:
     importlib.import_module(module)
+{then}
 """
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
@@ -157,6 +163,24 @@ def test_lower_layers_work_without_the_libraries_of_the_upper_ones(blocked):
     result = _import_with_blocked(modules, blocked)
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_the_command_line_works_without_what_the_application_needs(tmp_path, preset):
+    """As installed without extras: no MONAI, SDK, Holoscan, GDCM or Ray. Only the preset ``paper`` misses MONAI."""
+    volume = np.random.default_rng(0).normal(40, 25, (3, 16, 16))
+    write_synthetic_series(volume, tmp_path / "study", seed="r")
+    arguments = ["denoise", str(tmp_path / "study"), str(tmp_path / "out"), "--preset", preset, "--budget", "0.1"]
+    run = f"import sys; sys.argv = ['nsn2n', *{arguments!r}]; from nsn2n.cli.main import main; main()"
+    blocked = ("monai", "holoscan", "gdcm", "_gdcm", "ray", "requests")
+    result = _import_with_blocked([], blocked, then=run)
+    if preset == "fast":
+        assert result.returncode == 0, result.stderr
+        assert len(list((tmp_path / "out").glob("2.25.*/*.dcm"))) == 3
+    else:
+        assert result.returncode == 1
+        assert "Run: pip install 'nsn2n[paper]'" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_no_module_takes_the_name_of_one_of_pythons():

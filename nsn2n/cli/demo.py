@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def run_demo(
         series_description="Low-dose phantom",
         seed=f"demo {seed}",
     )
-    seconds, peak_memory_mib = _run_application(folder)
+    seconds, peak_memory_mib = _run_application(folder, seed)
     before, after = _read(folder / INPUT), _read(folder / DENOISED)
     if after.geometry != before.geometry:
         raise NSN2NError(f"the denoised series must lie on the grid of its source; {folder / DENOISED} does not.")
@@ -173,11 +174,16 @@ def _prepare(folder: Path, seed: int, config: Mapping[str, Any] | None) -> None:
     (folder / SETTINGS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 
-def _run_application(folder: Path) -> tuple[float, float]:
+def _run_application(folder: Path, seed: int) -> tuple[float, float]:
     """Run it as a user does; give its seconds and its peak memory in MiB."""
-    command = [sys.executable, "-m", "nsn2n.app", "-i", str(folder / INPUT), "-o", str(folder / DENOISED)]
-    environment = {**os.environ, "HOLOSCAN_CONFIG_PATH": str((folder / SETTINGS_FILE).absolute())}
-    logger.info("python -m nsn2n.app %s", " ".join(command[3:]))
+    source, target, settings = folder / INPUT, folder / DENOISED, (folder / SETTINGS_FILE).absolute()
+    if find_spec("holoscan") is not None:
+        arguments = ["nsn2n.app", "-i", str(source), "-o", str(target)]
+    else:  # installed without the extra app
+        arguments = ["nsn2n", "denoise", str(source), str(target), "--seed", str(seed)]
+    command = [sys.executable, "-m", *arguments]
+    environment = {**os.environ, "HOLOSCAN_CONFIG_PATH": str(settings)}
+    logger.info("python -m %s", " ".join(arguments))
     started = time.monotonic()
     with subprocess.Popen(command, env=environment) as process:
         # Unlike RUSAGE_CHILDREN this is of this one process, whatever ran before.

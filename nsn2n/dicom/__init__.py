@@ -4,3 +4,9 @@
 
 Nothing here imports torch or the MONAI Deploy SDK, so that looking at a folder takes no time.
 """
+
+from __future__ import annotations
+
+from nsn2n.runtime.gdcm_import import hide_dl_from_gdcm
+
+hide_dl_from_gdcm()

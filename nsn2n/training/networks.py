@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nsn2n.errors import NSN2NError, SettingsError
 from nsn2n.runtime.cudart import preload_cudart
 from nsn2n.settings import NetworkSettings
 
@@ -169,8 +170,14 @@ def build_network(settings: NetworkSettings) -> nn.Module:
     """Return the network of the settings: (B, 1, H, W) in, the same out; weights from torch's current seed."""
     if settings.kind == "unet":
         # `import monai` loads every package below it, the SDK and Holoscan with it: seconds, and libcudart. Only here.
-        preload_cudart()
-        from monai.networks.nets.basic_unet import BasicUNet
+        try:
+            preload_cudart()
+            from monai.networks.nets.basic_unet import BasicUNet
+        except (ImportError, NSN2NError) as error:
+            raise SettingsError(
+                "network.kind unet, which the preset paper has, needs MONAI; it cannot be imported"
+                f" ({type(error).__name__}). Run: pip install 'nsn2n[paper]', or take another preset."
+            ) from error
 
         width = settings.channels
         unet: nn.Module = BasicUNet(
