@@ -110,11 +110,13 @@ class RayWorkers:
         """Cancel what is in work, and kill what does not end then."""
         import ray
 
-        for force in (False, True) if self._answered_s > time.monotonic() - _HEAD_S else ():
-            for reference in self._tasks:
+        left = list(self._tasks) if self._answered_s > time.monotonic() - _HEAD_S else []
+        for force in (False, True):
+            # Only what has not ended: a task that is killed while it ends takes Ray, and so this process, down.
+            for reference in left:
                 ray.cancel(reference, force=force)
-            if self._tasks:
-                ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_STOP_S)
+            if left:
+                _, left = ray.wait(left, num_returns=len(left), timeout=_STOP_S)
         self._tasks.clear()
 
     def _machines(self) -> list[dict[str, float]]:

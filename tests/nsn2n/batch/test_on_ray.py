@@ -139,7 +139,7 @@ def test_interrupt_cancels_what_is_in_work(batch, write_trial, tmp_path, environ
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT_S)
 
-    assert process.returncode == 128 + signal.SIGINT
+    assert process.returncode == 128 + signal.SIGINT, errors
     assert "Traceback" not in errors
     assert not list(out.glob("2.25.*/.nsn2n-*"))
     rows = read_ledgers(out)
