@@ -198,8 +198,10 @@ def optimize(
     optimizer = AdamW(network.parameters(), settings.weight_decay)
     rates = Rates(settings.learning_rate)
     averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
+    if averaged is not None:
+        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step, for which a GPU would have to be waited for
     plateau = Plateau(settings.stop_gain)
-    history: list[float] = []
+    losses: list[Tensor] = []
     started = time.perf_counter()
     position = 0.0
     network.train()
@@ -216,23 +218,35 @@ def optimize(
         optimizer.step(rates)
         if averaged is not None:
             averaged.update_parameters(network)
-        history.append(float(loss.detach()))
-        if not math.isfinite(history[-1]):
-            raise VolumeError(
-                f"The loss must stay finite; got {history[-1]} at step {step + 1} of {steps}. "
-                "Lower fit.learning_rate, or look for extreme values in the volume."
-            )
+        losses.append(loss.detach())  # its value is read at looks: a step waits for no GPU
         if progress is not None:
             progress((step + 1) / steps)
         if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
             break
-        if averaged is not None and watched_loss is not None and (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
-            with torch.no_grad():
-                if plateau.reached(watched_loss(averaged)):
-                    break
+        if (step + 1) % _STEPS_BETWEEN_LOOKS == 0:
+            _history(losses, steps)
+            if averaged is not None and watched_loss is not None:
+                with torch.no_grad():
+                    if plateau.reached(watched_loss(averaged)):
+                        break
+    history = _history(losses, steps)
     if averaged is not None:
         network.load_state_dict(averaged.module.state_dict())
-    return np.asarray(history, dtype=np.float32)
+    return history
+
+
+def _history(losses: Sequence[Tensor], steps: int) -> NDArray[np.float32]:
+    """Return the loss at each step so far, shape (steps taken,); an error if one of them is not finite."""
+    if not losses:
+        return np.empty(0, np.float32)
+    history = torch.stack(list(losses)).cpu().numpy().astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(history))
+    if wrong.size:
+        raise VolumeError(
+            f"The loss must stay finite; got {history[wrong[0]]} at step {wrong[0] + 1} of {steps}. "
+            "Lower fit.learning_rate, or look for extreme values in the volume."
+        )
+    return history
 
 
 def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nsn2n.errors import VolumeError
 from nsn2n.runtime.compute import Compute
@@ -229,6 +230,46 @@ def test_a_loss_that_is_not_finite_stops_the_fit():
 
     with pytest.raises(VolumeError, match=r"loss must stay finite; got (nan|inf) at step 1 of 10"):
         fit(_network(settings), _problem(slices), settings, CPU)
+
+
+@pytest.mark.parametrize(("schedule", "steps"), [("averaged", 200), ("constant", 200), ("constant", 40)])
+def test_a_loss_that_is_not_finite_is_seen_before_the_fit_ends(schedule, steps):
+    network = nn.Linear(1, 1)
+    done = []
+
+    def loss(step, so_far):
+        return network(torch.ones(1)).sum() * (math.nan if step == 29 else 1.0)
+
+    with pytest.raises(VolumeError, match=f"loss must stay finite; got nan at step 30 of {steps}"):
+        optimize(network, loss, steps, FitSettings(schedule=schedule), progress=done.append)
+
+    assert done[-1] == min(50 / steps, 1)
+
+
+class _ReadValues(TorchDispatchMode):
+    """Counts the values that are read out of tensors: on a GPU the program waits there for all that was begun."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("schedule", ["averaged", "one-cycle", "constant"])
+def test_a_step_waits_for_no_gpu(schedule):
+    read = {}
+    for steps in (5, 25):
+        settings = _settings(steps=steps, schedule=schedule)
+        network, problem = _network(settings), _problem(_noise(3, 16, 16))
+        with _ReadValues() as values:
+            fit(network, problem, settings, CPU)
+        read[steps] = values.count
+    # The count of averaged steps lies on the CPU.
+    own = 3 * 20 if schedule == "averaged" else 0
+    assert read[25] - read[5] == own
 
 
 @pytest.mark.parametrize("regional_consistency", [0.0, 0.5])
