@@ -199,7 +199,7 @@ def optimize(
     rates = Rates(settings.learning_rate)
     averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
     if averaged is not None:
-        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step, for which a GPU would have to be waited for
+        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step; on a GPU that would be waited for
     plateau = Plateau(settings.stop_gain)
     losses: list[Tensor] = []
     started = time.perf_counter()
