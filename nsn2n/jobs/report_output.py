@@ -36,6 +36,8 @@ def write_quality_report(
 ) -> Path | None:
     """Write the report of a series as ``reports/<its SeriesInstanceUID>/report.html`` and ``report.json``.
 
+    With ``viewer.html`` beside them if the data have its volumes, and no slice has text in its pixels.
+
     Parameters
     ----------
     output_folder : path
@@ -56,6 +58,14 @@ def write_quality_report(
         header = _header(written.files[0])
         keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
         of_study = {keyword: text(header, keyword) for keyword in keywords}
+        # What a source says of its pixels, the new series says too.
+        pictures = not any(has_burned_in_text(_header(file)) for file in written.files)
+        if data.volumes is not None and not pictures:
+            logger.warning(
+                "series %s: the viewer must show no text that may identify the patient; BurnedInAnnotation (0028,0301) is"
+                " YES. No viewer.html is written; look at the series in your own viewer.",
+                written.SeriesInstanceUID,
+            )
         with _reports_folder(Path(output_folder) / REPORTS) as (reports, hidden):
             written_page = write_report(
                 hidden,
@@ -67,8 +77,7 @@ def write_quality_report(
                     "TransferSyntaxUID": text(header.file_meta, "TransferSyntaxUID"),
                     "clipped_voxels": written.clipped_voxels,
                 },
-                # What a source says of its pixels, the new series says too.
-                pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
+                pictures=pictures,
                 mode=mode_of_all(written.files),
             )
             limit_modes_in(hidden, written.files)
@@ -79,7 +88,7 @@ def write_quality_report(
 
 @contextmanager
 def _reports_folder(reports: Path) -> Iterator[tuple[Path, Path]]:
-    """Make a hidden folder for a report: both of its files get their names at once, and a killed run leaves neither."""
+    """Make a hidden folder for a report: its files get their names at once, and a killed run leaves none."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
         remove_abandoned(reports)

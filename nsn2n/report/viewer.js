@@ -1,0 +1,257 @@
+// Copyright 2026 The nsn2n authors
+// SPDX-License-Identifier: Apache-2.0
+// Drives viewer.html: NiiVue draws one slice into each pane, this says which, in what window, and what lies on it.
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const state = JSON.parse(byId("state").textContent);
+  const [depth, height, width] = state.shape;
+  const SHOWN = { side: ["before", "after", "removed"], swipe: ["before", "after"], before: ["before"], after: ["after"], removed: ["removed"] };
+  const MAPS = [...document.querySelectorAll("[data-map]")].map((button) => button.dataset.map);
+  const [, AUTO] = state.windows.Auto;
+  const HEADER_BYTES = 352; // of NIfTI-1 in one file, up to the values
+  const panes = {};
+  const shown = {
+    view: "side", slice: Math.floor((depth - 1) / 2), map: null, place: -1, swipe: 50, zoom: 1, pan: [0, 0],
+    window: Object.keys(state.windows).includes("Abdomen") ? [...state.windows.Abdomen[1]] : [...AUTO],
+    removed: [-state.removed, state.removed],
+  };
+
+  // ---- Volumes
+
+  async function unpacked(name) {
+    const text = atob(byId(`parcel-${name}`).textContent);
+    byId(`parcel-${name}`).remove();
+    const bytes = new Uint8Array(text.length);
+    for (let index = 0; index < bytes.length; index++) bytes[index] = text.charCodeAt(index);
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).arrayBuffer();
+  }
+
+  function difference(before, after) {
+    const file = before.slice(0);
+    const [values, less] = [new Int16Array(file, HEADER_BYTES), new Int16Array(after, HEADER_BYTES)];
+    for (let index = 0; index < values.length; index++) values[index] -= less[index];
+    new DataView(file).setFloat32(116, 0, true); // scl_inter: both volumes have the same, which cancels
+    return file;
+  }
+
+  const image = (file, name, colormap, low, high, type = 0, opacity = 1) =>
+    niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high, true, 0.02, false, false, "", 0,
+      undefined, NaN, NaN, false, null, type);
+
+  async function openPane(name, file) {
+    const nv = new niivue.Niivue({
+      interactive: false, dragAndDropEnabled: false, isOrientationTextVisible: false, logLevel: "error", loadingText: "",
+      sliceType: niivue.SLICE_TYPE.AXIAL, crosshairWidth: 0, crosshairGap: 12, crosshairColor: [1, 0.82, 0.4, 1],
+      isNearestInterpolation: false, backColor: [0, 0, 0, 1],
+    });
+    await nv.attachToCanvas(byId(`pane-${name}`).querySelector("canvas"));
+    const channel = (index) => state.colors.map((color) => color[index]);
+    const places = state.colors.map((_, index) => Math.round((255 * index) / (state.colors.length - 1)));
+    nv.addColormap("nsn2n", { R: channel(0), G: channel(1), B: channel(2), A: places.map(() => 255), I: places });
+    nv.addVolume(await image(file, name, "gray", ...windowOf(name)));
+    panes[name] = nv;
+  }
+
+  // ---- Drawing; what changed is drawn once for each frame of the screen
+
+  const windowOf = (name) => (name === "removed" ? shown.removed : shown.window);
+  let waiting = false;
+
+  function draw() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      for (const name of SHOWN[shown.view]) if (panes[name]) drawPane(name, panes[name]);
+      describe();
+    });
+  }
+
+  function drawPane(name, nv) {
+    const [low, high] = windowOf(name);
+    const volume = nv.volumes[0];
+    if (volume.cal_min !== low || volume.cal_max !== high) {
+      [volume.cal_min, volume.cal_max] = [low, high];
+      nv.refreshLayers(volume, 0);
+    }
+    nv.volumes.slice(1).forEach((map, index) => {
+      const opacity = map.name === `${shown.map}.nii` ? 0.55 : 0;
+      if (map.opacity !== opacity) nv.setOpacity(index + 1, opacity);
+    });
+    const place = state.places[shown.place];
+    const [z, y, x] = place ? place.at : [shown.slice, height / 2, width / 2];
+    nv.opts.crosshairWidth = place && z === shown.slice ? 1 : 0;
+    nv.scene.crosshairPos = [(x + 0.5) / width, (height - y - 0.5) / height, (shown.slice + 0.5) / depth];
+    nv.scene.pan2Dxyzmm = [...shown.pan, 0, shown.zoom];
+    nv.drawScene();
+  }
+
+  function describe() {
+    const short = (value) => Number(value.toPrecision(4)).toString().replace("-", "\u2212");
+    const number = state.slices[shown.slice];
+    const place = state.places[shown.place];
+    const told = [`Slice ${number} of ${state.of}`, `window ${short(shown.window[0])} to ${short(shown.window[1])} ${state.unit}`];
+    if (shown.place >= 0) told.push(`place ${shown.place + 1} of ${state.places.length}: ${short(place.excess)} noise sd removed`);
+    if (shown.map === "kept" && !state.kept.includes(shown.slice))
+      told.push(`contrast kept was measured in slice ${state.kept.map((index) => state.slices[index]).join(", ")}`);
+    byId("status").textContent = told.join(" \u00b7 ");
+    byId("slice").value = shown.slice;
+    byId("slice").setAttribute("aria-valuetext", told[0]);
+    document.body.dataset.view = shown.view;
+    byId("panes").style.setProperty("--swipe", `${shown.swipe}%`);
+    byId("divider").setAttribute("aria-valuenow", Math.round(shown.swipe));
+    const press = (kind, isOn) => document.querySelectorAll(`button[data-${kind}]`).forEach((button) =>
+      button.setAttribute("aria-pressed", isOn(button.dataset[kind])));
+    press("view", (name) => name === shown.view);
+    press("map", (name) => name === shown.map);
+    press("window", (name) => state.windows[name][1].every((limit, index) => limit === shown.window[index]));
+    for (const name of MAPS) byId(`scale-${name}`).hidden = name !== shown.map;
+  }
+
+  // ---- What a user does
+
+  function show(changes) {
+    Object.assign(shown, changes);
+    document.body.dataset.view = shown.view; // before NiiVue draws: a pane that was hidden has no size
+    draw();
+  }
+  const goTo = (slice) => show({ slice: Math.min(Math.max(Math.round(slice), 0), depth - 1) });
+  const chooseWindow = (name) => state.windows[name] && show({ window: [...state.windows[name][1]], removed: [-state.removed, state.removed] });
+  const zoomBy = (factor) => {
+    const zoom = Math.min(Math.max(shown.zoom * factor, 1), 16);
+    show({ zoom, pan: zoom === 1 ? [0, 0] : shown.pan });
+  };
+  function goToPlace(step) {
+    const count = state.places.length;
+    if (!count) return;
+    const place = shown.place < 0 && step < 0 ? count - 1 : (shown.place + step + count) % count;
+    show({ place, slice: state.places[place].at[0] });
+  }
+  async function chooseMap(name) {
+    for (const nv of Object.values(panes))
+      if (name && !nv.volumes.some((map) => map.name === `${name}.nii`))
+        nv.addVolume(await image((await maps[name]).slice(0), name, "nsn2n", 1, 255, 1, 0));
+    show({ map: name, ...(name === "kept" && !state.kept.includes(shown.slice) ? { slice: state.kept[0] } : {}) });
+  }
+  function dragWindow(dx, dy, pane) {
+    // Right: wider; down: brighter. The whole width of a pane is four times the window.
+    const [low, high] = windowOf(pane);
+    const span = high - low;
+    const changed = Math.max(span * (1 + dx / 250), span * 0.02, 1e-6);
+    const middle = (low + high) / 2 - (span * dy) / 250;
+    const limits = pane === "removed" ? [-changed / 2, changed / 2] : [middle - changed / 2, middle + changed / 2];
+    show({ [pane === "removed" ? "removed" : "window"]: limits });
+  }
+  function dragSlice(dx, dy, element) {
+    const mm = state.pixel_mm;
+    const scale = Math.max((width * mm[1]) / element.clientWidth, (height * mm[0]) / element.clientHeight) / shown.zoom;
+    show({ pan: [shown.pan[0] + dx * scale, shown.pan[1] - dy * scale] });
+  }
+
+  const KEYS = {
+    ArrowUp: () => goTo(shown.slice - 1), ArrowLeft: () => goTo(shown.slice - 1), PageUp: () => goTo(shown.slice - 10),
+    ArrowDown: () => goTo(shown.slice + 1), ArrowRight: () => goTo(shown.slice + 1), PageDown: () => goTo(shown.slice + 10),
+    Home: () => goTo(0), End: () => goTo(depth - 1),
+    v: () => show({ view: "side" }), s: () => show({ view: "swipe" }), b: () => show({ view: "before" }),
+    a: () => show({ view: "after" }), r: () => show({ view: "removed" }),
+    m: () => chooseMap([...MAPS, null][(MAPS.indexOf(shown.map) + 1) % (MAPS.length + 1)]),
+    n: () => goToPlace(1), p: () => goToPlace(-1),
+    "+": () => zoomBy(1.25), "=": () => zoomBy(1.25), "-": () => zoomBy(0.8), 0: () => show({ zoom: 1, pan: [0, 0] }),
+  };
+  for (const [name, [key]] of Object.entries(state.windows)) KEYS[key] = () => chooseWindow(name);
+
+  function listen() {
+    addEventListener("keydown", (event) => {
+      const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      act();
+    });
+    const onClick = (selector, act) => document.querySelectorAll(selector).forEach((button) => button.addEventListener("click", () => act(button.dataset)));
+    onClick("button[data-view]", ({ view }) => show({ view }));
+    onClick("[data-window]", (button) => chooseWindow(button.window));
+    onClick("[data-map]", ({ map }) => chooseMap(map === shown.map ? null : map));
+    onClick("#previous", () => goToPlace(-1));
+    onClick("#next", () => goToPlace(1));
+    onClick("#out", KEYS["-"]);
+    onClick("#whole", KEYS[0]);
+    onClick("#in", KEYS["+"]);
+    byId("slice").addEventListener("input", (event) => goTo(Number(event.target.value)));
+    addEventListener("resize", draw);
+    byId("panes").addEventListener("wheel", (event) => {
+      event.preventDefault();
+      if (event.ctrlKey) zoomBy(event.deltaY < 0 ? 1.1 : 1 / 1.1);
+      else goTo(shown.slice + Math.sign(event.deltaY));
+    }, { passive: false });
+    for (const name of SHOWN.side) listenToPointers(byId(`pane-${name}`), name);
+    listenToDivider();
+  }
+
+  function listenToPointers(element, name) {
+    const fingers = new Map();
+    const apart = () => {
+      const [one, two] = [...fingers.values()];
+      return Math.hypot(one.x - two.x, one.y - two.y);
+    };
+    element.addEventListener("pointerdown", (event) => {
+      element.setPointerCapture(event.pointerId);
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    });
+    element.addEventListener("pointermove", (event) => {
+      const before = fingers.get(event.pointerId);
+      if (!before) return;
+      const [dx, dy, distance] = [event.clientX - before.x, event.clientY - before.y, fingers.size === 2 ? apart() : 0];
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (fingers.size === 2) {
+        zoomBy(apart() / Math.max(distance, 1));
+        dragSlice(dx / 2, dy / 2, element);
+      } else if (event.shiftKey) dragSlice(dx, dy, element);
+      else dragWindow(dx, dy, name);
+    });
+    for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  }
+
+  function listenToDivider() {
+    const divider = byId("divider");
+    const move = (percent) => show({ swipe: Math.min(Math.max(percent, 0), 100) });
+    divider.addEventListener("pointerdown", (event) => divider.setPointerCapture(event.pointerId));
+    divider.addEventListener("pointermove", (event) => {
+      const box = byId("panes").getBoundingClientRect();
+      if (divider.hasPointerCapture(event.pointerId)) move((100 * (event.clientX - box.left)) / box.width);
+    });
+    divider.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -5, ArrowRight: 5 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      move(shown.swipe + step);
+    });
+  }
+
+  // ---- Start
+
+  const maps = {};
+  async function start() {
+    if (!document.createElement("canvas").getContext("webgl2"))
+      throw new Error("the viewer needs WebGL 2, which this browser does not have or has switched off. Use another one.");
+    byId("scales").style.setProperty("--colors", state.colors.map((color) => `rgb(${color.join(" ")})`).join(", "));
+    const [before, after] = await Promise.all([unpacked("before"), unpacked("after")]);
+    for (const name of MAPS) maps[name] = unpacked(name);
+    const removed = difference(before, after);
+    if (innerWidth < 768) shown.view = "swipe";
+    show({});
+    await Promise.all([openPane("before", before), openPane("after", after), openPane("removed", removed)]);
+    byId("message").hidden = true;
+    listen();
+    show({});
+    requestAnimationFrame(() => requestAnimationFrame(() => (document.body.dataset.ready = Math.round(performance.now()))));
+  }
+
+  start().catch((error) => {
+    byId("message").hidden = false;
+    byId("message").textContent = `Nothing can be shown: ${error.message}`;
+    throw error;
+  });
+})();
