@@ -1,6 +1,7 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n``: denoise a folder or a file, look at a folder, follow an archive, run the demonstration.
+"""The command ``nsn2n``: denoise a folder or a file, look at a folder or a result, follow an archive, run the
+demonstration.
 
 Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
 """
@@ -125,6 +126,27 @@ def info(
         from nsn2n.cli.series_table import list_series, print_series
 
         print_series(list_series(folder))
+
+
+@app.command()
+def view(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run with --viewer.")],
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages, or only print them.")] = True,
+    traceback: Traceback = False,
+) -> None:
+    """Look at a result in the browser: before, after and removed, slice by slice.
+
+    Prints the path of each page; docs/viewer.md names its keys.
+    """
+    configure_logging("WARNING")
+    with _reported(traceback):
+        from nsn2n.cli.view import find_viewers, open_viewers
+
+        viewers = find_viewers(output)
+        for viewer in viewers:
+            typer.echo(str(viewer))
+        if browser:
+            open_viewers(viewers)
 
 
 @app.command()

@@ -23,12 +23,14 @@ from nsn2n.runtime.unfinished import hidden_folder, remove_abandoned
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
 
-__all__ = ["REPORTS", "write_quality_report"]
+__all__ = ["REPORTS", "VIEWER", "write_quality_report"]
 
 logger = logging.getLogger(__name__)
 
 REPORTS = "reports"
 """Folder of the reports in the output folder: the folders of series hold nothing but DICOM files."""
+VIEWER = "viewer.html"
+"""Beside the report, if it was asked for."""
 
 
 def write_quality_report(

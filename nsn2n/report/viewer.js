@@ -10,6 +10,7 @@
   const MAPS = [...document.querySelectorAll("[data-map]")].map((button) => button.dataset.map);
   const [, AUTO] = state.windows.Auto;
   const HEADER_BYTES = 352; // of NIfTI-1 in one file, up to the values
+  const [OPAQUE, TRANSPARENT_BELOW_MIN] = [0, 2]; // COLORMAP_TYPE of NiiVue
   const panes = {};
   const shown = {
     view: "side", slice: Math.floor((depth - 1) / 2), map: null, place: -1, swipe: 50, zoom: 1, pan: [0, 0],
@@ -17,40 +18,51 @@
     removed: [-state.removed, state.removed],
   };
 
-  // ---- Volumes
+  // ---- Volumes: all slices stay here, NiiVue gets the one that is shown, as a volume of one slice. So a long series
+  // needs no more of the graphics card than a short one, and a change of the window is at once.
 
-  async function unpacked(name) {
-    const text = atob(byId(`parcel-${name}`).textContent);
+  const series = {}; // header of a volume of one slice, and the values of all slices
+
+  async function unpack(name, Values) {
+    const text = byId(`parcel-${name}`).textContent;
     byId(`parcel-${name}`).remove();
-    const bytes = new Uint8Array(text.length);
-    for (let index = 0; index < bytes.length; index++) bytes[index] = text.charCodeAt(index);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).arrayBuffer();
+    const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+    const file = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    const header = file.slice(0, HEADER_BYTES);
+    new DataView(header).setInt16(46, 1, true); // dim[3]
+    series[name] = { header, values: new Values(file, HEADER_BYTES) };
   }
 
-  function difference(before, after) {
-    const file = before.slice(0);
-    const [values, less] = [new Int16Array(file, HEADER_BYTES), new Int16Array(after, HEADER_BYTES)];
-    for (let index = 0; index < values.length; index++) values[index] -= less[index];
-    new DataView(file).setFloat32(116, 0, true); // scl_inter: both volumes have the same, which cancels
-    return file;
+  function valuesOf(name) {
+    if (name === "removed") {
+      const [before, after] = [valuesOf("before"), valuesOf("after")];
+      return before.map((value, index) => value - after[index]);
+    }
+    const { values } = series[name];
+    const count = values.length / depth;
+    return values.subarray(shown.slice * count, (shown.slice + 1) * count);
   }
 
-  const image = (file, name, colormap, low, high, type = 0, opacity = 1) =>
-    niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high, true, 0.02, false, false, "", 0,
+  async function image(name, colormap, low, high, type, opacity) {
+    const values = valuesOf(name);
+    const header = (series[name] || series.before).header.slice(0);
+    if (name === "removed") new DataView(header).setFloat32(116, 0, true); // scl_inter, which is the same in both, cancels
+    const file = await new Blob([header, values]).arrayBuffer();
+    return niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high, true, 0.02, false, false, "", 0,
       undefined, NaN, NaN, false, null, type);
+  }
 
-  async function openPane(name, file) {
+  async function openPane(name) {
     const nv = new niivue.Niivue({
       interactive: false, dragAndDropEnabled: false, isOrientationTextVisible: false, logLevel: "error", loadingText: "",
       sliceType: niivue.SLICE_TYPE.AXIAL, crosshairWidth: 0, crosshairGap: 12, crosshairColor: [1, 0.82, 0.4, 1],
-      isNearestInterpolation: false, backColor: [0, 0, 0, 1],
+      backColor: [0, 0, 0, 1],
     });
     await nv.attachToCanvas(byId(`pane-${name}`).querySelector("canvas"));
     const channel = (index) => state.colors.map((color) => color[index]);
     const places = state.colors.map((_, index) => Math.round((255 * index) / (state.colors.length - 1)));
     nv.addColormap("nsn2n", { R: channel(0), G: channel(1), B: channel(2), A: places.map(() => 255), I: places });
-    nv.addVolume(await image(file, name, "gray", ...windowOf(name)));
+    nv.addVolume(await image(name, "gray", ...windowOf(name), OPAQUE, 1));
     panes[name] = nv;
   }
 
@@ -70,20 +82,18 @@
   }
 
   function drawPane(name, nv) {
-    const [low, high] = windowOf(name);
-    const volume = nv.volumes[0];
-    if (volume.cal_min !== low || volume.cal_max !== high) {
-      [volume.cal_min, volume.cal_max] = [low, high];
-      nv.refreshLayers(volume, 0);
+    const drawn = [shown.slice, ...windowOf(name), nv.volumes.length].join();
+    if (nv.drawn !== drawn) {
+      nv.drawn = drawn;
+      [nv.volumes[0].cal_min, nv.volumes[0].cal_max] = windowOf(name);
+      nv.volumes[0].img.set(valuesOf(name));
+      if (nv.volumes[1]) nv.volumes[1].img.set(valuesOf(shown.map));
+      nv.updateGLVolume();
     }
-    nv.volumes.slice(1).forEach((map, index) => {
-      const opacity = map.name === `${shown.map}.nii` ? 0.55 : 0;
-      if (map.opacity !== opacity) nv.setOpacity(index + 1, opacity);
-    });
     const place = state.places[shown.place];
-    const [z, y, x] = place ? place.at : [shown.slice, height / 2, width / 2];
-    nv.opts.crosshairWidth = place && z === shown.slice ? 1 : 0;
-    nv.scene.crosshairPos = [(x + 0.5) / width, (height - y - 0.5) / height, (shown.slice + 0.5) / depth];
+    const [z, y, x] = place ? place.at : [-1, height / 2, width / 2];
+    nv.opts.crosshairWidth = z === shown.slice ? 1 : 0;
+    nv.scene.crosshairPos = [(x + 0.5) / width, (height - y - 0.5) / height, 0.5];
     nv.scene.pan2Dxyzmm = [...shown.pan, 0, shown.zoom];
     nv.drawScene();
   }
@@ -130,10 +140,14 @@
     show({ place, slice: state.places[place].at[0] });
   }
   async function chooseMap(name) {
-    for (const nv of Object.values(panes))
-      if (name && !nv.volumes.some((map) => map.name === `${name}.nii`))
-        nv.addVolume(await image((await maps[name]).slice(0), name, "nsn2n", 1, 255, 1, 0));
-    show({ map: name, ...(name === "kept" && !state.kept.includes(shown.slice) ? { slice: state.kept[0] } : {}) });
+    if (name === "kept" && !state.kept.includes(shown.slice)) shown.slice = state.kept[0];
+    shown.map = name;
+    for (const nv of Object.values(panes)) {
+      if (nv.volumes[1]) nv.removeVolume(nv.volumes[1]);
+      if (name) nv.addVolume(await image(name, "nsn2n", 1, 255, TRANSPARENT_BELOW_MIN, 0.5));
+      nv.drawn = null;
+    }
+    draw();
   }
   function dragWindow(dx, dy, pane) {
     // Right: wider; down: brighter. The whole width of a pane is four times the window.
@@ -232,20 +246,19 @@
 
   // ---- Start
 
-  const maps = {};
   async function start() {
     if (!document.createElement("canvas").getContext("webgl2"))
       throw new Error("the viewer needs WebGL 2, which this browser does not have or has switched off. Use another one.");
     byId("scales").style.setProperty("--colors", state.colors.map((color) => `rgb(${color.join(" ")})`).join(", "));
-    const [before, after] = await Promise.all([unpacked("before"), unpacked("after")]);
-    for (const name of MAPS) maps[name] = unpacked(name);
-    const removed = difference(before, after);
-    if (innerWidth < 768) shown.view = "swipe";
-    show({});
-    await Promise.all([openPane("before", before), openPane("after", after), openPane("removed", removed)]);
-    byId("message").hidden = true;
+    await Promise.all([unpack("before", Int16Array), unpack("after", Int16Array), ...MAPS.map((name) => unpack(name, Uint8Array))]);
+    show({ view: innerWidth < 768 ? "swipe" : "side" });
     listen();
-    show({});
+    // Those that are seen first; each compiles its shaders, which is most of what the start takes.
+    for (const name of [...new Set([...SHOWN[shown.view], ...SHOWN.side])]) {
+      await openPane(name);
+      byId("message").hidden = true;
+      draw();
+    }
     requestAnimationFrame(() => requestAnimationFrame(() => (document.body.dataset.ready = Math.round(performance.now()))));
   }
 

@@ -106,7 +106,7 @@ def _content_security_policy(scripts: list[str], style: str) -> str:
 def _label(record: Mapping[str, Any]) -> str:
     """Modality and number of the new series, as far as they are known."""
     modality, number = record["source"].get("Modality"), record["derived"].get("SeriesNumber")
-    return f"{modality or ''} series{'' if number is None else f' {number}'}".strip().capitalize()
+    return " ".join(str(word) for word in (modality, "series", number) if word is not None)
 
 
 def _windows(data: ReportData, volumes: ViewerVolumes) -> dict[str, tuple[str, tuple[float, float]]]:

@@ -23,7 +23,7 @@ from nsn2n.noise.level import BLOCK_PX
 __all__ = ["LARGEST_VOXELS", "ViewerVolumes", "block_map", "pack_volumes"]
 
 LARGEST_VOXELS = 128 * 512 * 512
-"""Longer series are shown in every second, third ... slice: a browser holds each volume several times."""
+"""Of longer series the page has every second, third ... slice: it would be more than 60 MB."""
 STEPS_IN_NOISE = 8
 """Values are rounded to this part of the noise sd; that adds 0.1 % to the noise."""
 _AUTO_PERCENTILES = (1.0, 99.7)
