@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Headless Chromium, driven through its DevTools protocol over two pipes: keys, pointers, pictures, and what it tells."""
+"""Headless Chromium, driven through its DevTools protocol over two pipes: keys, pointers, pictures, messages."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Page:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=size[0] < 600
-        )
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **metrics)
         self.call("Page.navigate", url=address)
 
     def __enter__(self) -> Page:
@@ -143,7 +143,8 @@ class Page:
 
     def settle(self) -> None:
         """Wait for three frames."""
-        self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))")
+        for _ in range(3):
+            self.value("new Promise(done => requestAnimationFrame(done))")
 
     def box(self, selector: str) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of an element, in px."""

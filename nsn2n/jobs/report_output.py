@@ -64,8 +64,8 @@ def write_quality_report(
         pictures = not any(has_burned_in_text(_header(file)) for file in written.files)
         if data.volumes is not None and not pictures:
             logger.warning(
-                "series %s: the viewer must show no text that may identify the patient; BurnedInAnnotation (0028,0301) is"
-                " YES. No viewer.html is written; look at the series in your own viewer.",
+                "series %s: the viewer must show no text that may identify the patient; BurnedInAnnotation (0028,0301)"
+                " is YES. No viewer.html is written; look at the series in your own viewer.",
                 written.SeriesInstanceUID,
             )
         with _reports_folder(Path(output_folder) / REPORTS) as (reports, hidden):

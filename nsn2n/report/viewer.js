@@ -10,7 +10,6 @@
   const MAPS = [...document.querySelectorAll("[data-map]")].map((button) => button.dataset.map);
   const [, AUTO] = state.windows.Auto;
   const HEADER_BYTES = 352; // of NIfTI-1 in one file, up to the values
-  const [OPAQUE, TRANSPARENT_BELOW_MIN] = [0, 2]; // COLORMAP_TYPE of NiiVue
   const panes = {};
   const shown = {
     view: "side", slice: Math.floor((depth - 1) / 2), map: null, place: -1, swipe: 50, zoom: 1, pan: [0, 0],
@@ -43,32 +42,34 @@
     return values.subarray(shown.slice * count, (shown.slice + 1) * count);
   }
 
-  async function image(name, colormap, low, high, type, opacity) {
+  async function image(name, colormap, low, high, opacity) {
     const values = valuesOf(name);
     const header = (series[name] || series.before).header.slice(0);
     if (name === "removed") new DataView(header).setFloat32(116, 0, true); // scl_inter, which is the same in both, cancels
     const file = await new Blob([header, values]).arrayBuffer();
-    return niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high, true, 0.02, false, false, "", 0,
-      undefined, NaN, NaN, false, null, type);
+    return niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high);
   }
 
   async function openPane(name) {
     const nv = new niivue.Niivue({
       interactive: false, dragAndDropEnabled: false, isOrientationTextVisible: false, logLevel: "error", loadingText: "",
-      sliceType: niivue.SLICE_TYPE.AXIAL, crosshairWidth: 0, crosshairGap: 12, crosshairColor: [1, 0.82, 0.4, 1],
+      sliceType: niivue.SLICE_TYPE.AXIAL, crosshairWidth: 0, crosshairGap: 12, crosshairColor: [0.3, 0.85, 1, 1],
       backColor: [0, 0, 0, 1],
     });
     await nv.attachToCanvas(byId(`pane-${name}`).querySelector("canvas"));
     const channel = (index) => state.colors.map((color) => color[index]);
     const places = state.colors.map((_, index) => Math.round((255 * index) / (state.colors.length - 1)));
-    nv.addColormap("nsn2n", { R: channel(0), G: channel(1), B: channel(2), A: places.map(() => 255), I: places });
-    nv.addVolume(await image(name, "gray", ...windowOf(name), OPAQUE, 1));
+    // 0, where there is no value, is transparent; NiiVue makes opaque whatever is not.
+    nv.addColormap("nsn2n", { R: channel(0), G: channel(1), B: channel(2), A: places.map((place) => (place ? 255 : 0)), I: places });
+    nv.addVolume(await image(name, "gray", ...windowOf(name), 1));
     panes[name] = nv;
   }
 
   // ---- Drawing; what changed is drawn once for each frame of the screen
 
   const windowOf = (name) => (name === "removed" ? shown.removed : shown.window);
+  // Until what is drawn is on the screen: the second frame from now begins when the first is done.
+  const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   let waiting = false;
 
   function draw() {
@@ -87,7 +88,7 @@
       nv.drawn = drawn;
       [nv.volumes[0].cal_min, nv.volumes[0].cal_max] = windowOf(name);
       nv.volumes[0].img.set(valuesOf(name));
-      if (nv.volumes[1]) nv.volumes[1].img.set(valuesOf(shown.map));
+      if (nv.volumes[1] && shown.map) nv.volumes[1].img.set(valuesOf(shown.map));
       nv.updateGLVolume();
     }
     const place = state.places[shown.place];
@@ -140,14 +141,18 @@
     show({ place, slice: state.places[place].at[0] });
   }
   async function chooseMap(name) {
-    if (name === "kept" && !state.kept.includes(shown.slice)) shown.slice = state.kept[0];
-    shown.map = name;
+    const slice = name === "kept" && !state.kept.includes(shown.slice) ? state.kept[0] : shown.slice;
+    show({ map: name, slice });
     for (const nv of Object.values(panes)) {
+      const map = name && (await image(name, "nsn2n", 0, 255, 0.5));
+      if (shown.map !== name) return; // another one was chosen meanwhile
       if (nv.volumes[1]) nv.removeVolume(nv.volumes[1]);
-      if (name) nv.addVolume(await image(name, "nsn2n", 1, 255, TRANSPARENT_BELOW_MIN, 0.5));
+      if (map) nv.addVolume(map);
       nv.drawn = null;
     }
     draw();
+    await frame();
+    document.body.dataset.map = name || "";
   }
   function dragWindow(dx, dy, pane) {
     // Right: wider; down: brighter. The whole width of a pane is four times the window.
@@ -258,8 +263,11 @@
       await openPane(name);
       byId("message").hidden = true;
       draw();
+      await frame();
+      document.body.dataset.first ||= Math.round(performance.now());
     }
-    requestAnimationFrame(() => requestAnimationFrame(() => (document.body.dataset.ready = Math.round(performance.now()))));
+    if (shown.map) await chooseMap(shown.map); // it was chosen before all panes were there
+    document.body.dataset.ready = Math.round(performance.now());
   }
 
   start().catch((error) => {

@@ -55,7 +55,7 @@ def viewer_html(data: ReportData, volumes: ViewerVolumes, record: Mapping[str, A
         record=record,
         label=_label(record),
         scripts=scripts,
-        license=_text("vendor/niivue-LICENSE.txt"),
+        license=_text("vendor/LICENSE.niivue.txt"),
         style=style,
         policy=_content_security_policy(scripts, style),
         parcels={name: base64.b64encode(content).decode("ascii") for name, content in parcels.items()},
@@ -92,7 +92,7 @@ def _text(name: str) -> str:
 
 
 def _content_security_policy(scripts: list[str], style: str) -> str:
-    """Nothing runs but these scripts, and nothing is loaded: pictures are the font of NiiVue, which is in its script."""
+    """Nothing runs but these scripts, and nothing is loaded: the pictures allowed are those that NiiVue has inside."""
 
     def allowed(content: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -76,7 +76,5 @@ def test_command_prints_them_and_opens_none(output, monkeypatch):
     result = CliRunner().invoke(app, ["view", str(output), "--no-browser"])
 
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        str(output / "reports" / uid / "viewer.html") for uid in ("2.25.1", "2.25.2")
-    ]
+    assert result.stdout.splitlines() == [str(output / "reports" / uid / "viewer.html") for uid in ("2.25.1", "2.25.2")]
     assert CliRunner().invoke(app, ["view", str(output / "none")]).exit_code == 1
