@@ -69,6 +69,7 @@ class NSN2NApp(Application):
             options=options,
             progress=ProgressLog(),
             report=options.report,
+            viewer=options.viewer,
             on_error=on_error,
             name="nsn2n_denoise",
         )

@@ -100,6 +100,25 @@ def system_components() -> list[Component]:
     ]
 
 
+def vendored_components() -> list[Component]:
+    """Describe what of others lies in the package itself: `nsn2n/report/vendor`."""
+    purl = PackageURL("npm", "@niivue", "niivue", "0.69.0")
+    (file,) = (ROOT / "nsn2n" / "report" / "vendor").glob("niivue-0.69.0*.js")
+    return [
+        Component(
+            name="@niivue/niivue",
+            version=purl.version,
+            purl=purl,
+            bom_ref=purl.to_string(),
+            licenses=[LicenseFactory().make_from_string("BSD-2-Clause")],
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(file.read_bytes()).hexdigest())],
+            external_references=[
+                ExternalReference(type=ExternalReferenceType.WEBSITE, url=XsUri("https://github.com/niivue/niivue"))
+            ],
+        )
+    ]
+
+
 def locked_hashes(lock: Path) -> dict[str, str]:
     """Return the hashes of a lock, by the names of its packages."""
     lines = re.findall(r"^([a-z0-9-]+)==.* --hash=sha256:([0-9a-f]{64})$", lock.read_text(encoding="utf-8"), re.M)
@@ -173,14 +192,16 @@ def main() -> int:
     if arguments.subject == "image":
         root.type = ComponentType.CONTAINER
         packages = {normal_name(one.name): one for one in distributions(path=[arguments.packages])}
-        text = bill(root, requirements, packages, locked_hashes(arguments.lock), system_components())
+        text = bill(
+            root, requirements, packages, locked_hashes(arguments.lock), [*system_components(), *vendored_components()]
+        )
     else:
         root.purl = PackageURL("pypi", name="nsn2n", version=arguments.version)
         content = hashlib.sha256(arguments.wheel.read_bytes()).hexdigest()
         root.hashes.add(HashType(alg=HashAlgorithm.SHA_256, content=content))
         installed = {normal_name(one.name): one for one in distributions()}
         packages = {name: installed[name] for name in brought(requirements, installed)}
-        text = bill(root, requirements, packages, {})
+        text = bill(root, requirements, packages, {}, vendored_components())
     arguments.file.write_text(text, encoding="utf-8")
     return 0
 

@@ -49,6 +49,7 @@ class NSN2NDenoiseOperator(Operator):
         options: JobOptions | None = None,
         progress: Progress | None = None,
         report: bool = False,
+        viewer: bool = False,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -63,6 +64,8 @@ class NSN2NDenoiseOperator(Operator):
             Called with the fraction done and the seconds left.
         report : bool
             Put what a quality report needs into the metadata.
+        viewer : bool
+            With it what the viewer beside it shows.
         on_error : callable, optional
             Called with the label of an image that cannot be denoised and the error, instead of ending the
             graph.
@@ -74,6 +77,7 @@ class NSN2NDenoiseOperator(Operator):
         self.options = replace(options or JobOptions(), **named)
         self.progress = progress
         self.report = report
+        self.viewer = viewer
         self.on_error = on_error
         super().__init__(fragment, *args, **kwargs)
 
@@ -86,12 +90,19 @@ class NSN2NDenoiseOperator(Operator):
         """Receive an image, emit it denoised."""
         image = op_input.receive(self.INPUT_IMAGE)
         with series_errors(series_label(image.metadata()), self.on_error):
-            denoised = denoise_image(image, self.options, report=self.report, progress=self.progress)
+            denoised = denoise_image(
+                image, self.options, report=self.report, viewer=self.viewer, progress=self.progress
+            )
             op_output.emit(denoised, self.OUTPUT_IMAGE)
 
 
 def denoise_image(
-    image: Image, options: JobOptions | None = None, *, report: bool = False, progress: Progress | None = None
+    image: Image,
+    options: JobOptions | None = None,
+    *,
+    report: bool = False,
+    viewer: bool = False,
+    progress: Progress | None = None,
 ) -> Image:
     """Denoise an SDK image; parameters are those of `NSN2NDenoiseOperator`, errors those of `nsn2n.denoise`.
 
@@ -102,6 +113,6 @@ def denoise_image(
     """
     metadata, stack = image.metadata(), stack_of(image)
     denoise = (options or JobOptions()).denoise
-    made = denoise_series(stack, denoise, series_label(metadata), report=report, progress=progress)
+    made = denoise_series(stack, denoise, series_label(metadata), report=report, viewer=viewer, progress=progress)
     added = {RECORD: made.record, STACK: stack.with_values(made.values)}
     return Image(made.values, {**metadata, **added, **({REPORT: made.report} if report else {})})

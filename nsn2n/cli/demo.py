@@ -170,7 +170,7 @@ def _prepare(folder: Path, seed: int, config: Mapping[str, Any] | None) -> None:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
     (folder / PICTURE).unlink(missing_ok=True)
-    settings = {"nsn2n": {"seed": seed, "config": dict(config or {})}}
+    settings = {"nsn2n": {"seed": seed, "viewer": True, "config": dict(config or {})}}
     (folder / SETTINGS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n``: denoise folders, files or many series, follow an archive, run the demonstration.
+"""The command ``nsn2n``: denoise folders, files or many series, look at results, follow an archive, show itself.
 
 Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
 """
@@ -170,6 +170,27 @@ def info(
         from nsn2n.cli.series_table import list_series, print_series
 
         print_series(list_series(folder))
+
+
+@app.command()
+def view(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run with --viewer.")],
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages, or only print them.")] = True,
+    traceback: Traceback = False,
+) -> None:
+    """Look at a result in the browser: before, after and removed, slice by slice.
+
+    Prints the path of each page; docs/viewer.md names its keys.
+    """
+    configure_logging("WARNING")
+    with _reported(traceback):
+        from nsn2n.cli.view import find_viewers, open_viewers
+
+        viewers = find_viewers(output)
+        for viewer in viewers:
+            typer.echo(str(viewer))
+        if browser:
+            open_viewers(viewers)
 
 
 @app.command()

@@ -135,7 +135,13 @@ def load_series(files: Sequence[Path | str], *, refuse_gaps: bool = False) -> Se
 
 
 def denoise_series(
-    stack: SliceStack, denoise: Denoise, label: str, *, report: bool, progress: Progress | None = None
+    stack: SliceStack,
+    denoise: Denoise,
+    label: str,
+    *,
+    report: bool,
+    viewer: bool = False,
+    progress: Progress | None = None,
 ) -> DenoisedSeries:
     """Denoise the volume of a series.
 
@@ -147,6 +153,8 @@ def denoise_series(
         How messages name the series.
     report : bool
         Collect what a quality report shows.
+    viewer : bool
+        With it what the viewer beside it shows.
     progress : callable, optional
         Called with the fraction done and the seconds left.
 
@@ -162,7 +170,7 @@ def denoise_series(
     if report:
         from nsn2n.report import collect_report  # with what draws
 
-        data = collect_report(stack, result)
+        data = collect_report(stack, result, viewer=viewer)
     return DenoisedSeries(result.volume, {**result.record, "summary": summary}, data)
 
 
@@ -317,7 +325,9 @@ def denoise_record(
     """
     series = load_series(record.files, refuse_gaps=options.refuse_gaps)
     tell = partial(progress, record) if progress is not None else None
-    made = denoise_series(series.stack, denoise, record.label, report=options.report, progress=tell)
+    made = denoise_series(
+        series.stack, denoise, record.label, report=options.report, viewer=options.viewer, progress=tell
+    )
     written = write_denoised(made.values, made.record, series.files, output, options, series_numbers, record.label)
     if made.report is not None:
         write_quality_report(output, made.report, written, record.SeriesInstanceUID)

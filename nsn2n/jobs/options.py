@@ -159,6 +159,13 @@ class JobOptions:
         flag="--report",
         inputs=_DICOM,
     )
+    viewer: bool = option(
+        False,
+        "Write viewer.html beside the report: before, after and removed, slice by slice, in one page for a browser.",
+        group=REPORT,
+        flag="--viewer",
+        inputs=_DICOM,
+    )
     parametric_map: bool = option(
         False,
         "Write the removed noise, and the contrast kept of faint discs, as DICOM Parametric Maps, a series each.",
@@ -175,6 +182,8 @@ class JobOptions:
     def __post_init__(self) -> None:
         """Let those check the values that use them later."""
         check_bounds(self)
+        if self.viewer and not self.report:
+            raise SettingsError("viewer needs the report, which it lies beside; report is false. Leave one out.")
         self.settings()
         self.derivation("-")
         if self.selection_rules is not None:

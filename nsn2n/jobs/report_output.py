@@ -23,18 +23,22 @@ from nsn2n.runtime.unfinished import hidden_folder, remove_abandoned
 if TYPE_CHECKING:
     from nsn2n.report import ReportData
 
-__all__ = ["REPORTS", "write_quality_report"]
+__all__ = ["REPORTS", "VIEWER", "write_quality_report"]
 
 logger = logging.getLogger(__name__)
 
 REPORTS = "reports"
 """Folder of the reports in the output folder: the folders of series hold nothing but DICOM files."""
+VIEWER = "viewer.html"
+"""Beside the report, if it was asked for."""
 
 
 def write_quality_report(
     output_folder: Path | str, data: ReportData, written: WrittenSeries, source_series_uid: str
 ) -> Path | None:
     """Write the report of a series as ``reports/<its SeriesInstanceUID>/report.html`` and ``report.json``.
+
+    With ``viewer.html`` beside them if the data have its volumes, and no slice has text in its pixels.
 
     Parameters
     ----------
@@ -56,6 +60,14 @@ def write_quality_report(
         header = _header(written.files[0])
         keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
         of_study = {keyword: text(header, keyword) for keyword in keywords}
+        # What a source says of its pixels, the new series says too.
+        pictures = not any(has_burned_in_text(_header(file)) for file in written.files)
+        if data.volumes is not None and not pictures:
+            logger.warning(
+                "series %s: the viewer must show no text that may identify the patient; BurnedInAnnotation (0028,0301)"
+                " is YES. No viewer.html is written; look at the series in your own viewer.",
+                written.SeriesInstanceUID,
+            )
         with _reports_folder(Path(output_folder) / REPORTS) as (reports, hidden):
             written_page = write_report(
                 hidden,
@@ -67,8 +79,7 @@ def write_quality_report(
                     "TransferSyntaxUID": text(header.file_meta, "TransferSyntaxUID"),
                     "clipped_voxels": written.clipped_voxels,
                 },
-                # What a source says of its pixels, the new series says too.
-                pictures=not any(has_burned_in_text(_header(file)) for file in written.files),
+                pictures=pictures,
                 mode=mode_of_all(written.files),
             )
             limit_modes_in(hidden, written.files)
@@ -79,7 +90,7 @@ def write_quality_report(
 
 @contextmanager
 def _reports_folder(reports: Path) -> Iterator[tuple[Path, Path]]:
-    """Make a hidden folder for a report: both of its files get their names at once, and a killed run leaves neither."""
+    """Make a hidden folder for a report: its files get their names at once, and a killed run leaves none."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
         remove_abandoned(reports)

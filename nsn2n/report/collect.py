@@ -18,6 +18,7 @@ from nsn2n._version import __version__
 from nsn2n.modality import Modality, policy_of
 from nsn2n.report.neighbors import Neighbors, Pair
 from nsn2n.report.spectrum import radial_spectrum, tiles_with_least_structure
+from nsn2n.report.viewer_volumes import ViewerVolumes, pack_volumes
 from nsn2n.result import DenoiseResult
 from nsn2n.stack.sampling import evenly_spread
 from nsn2n.stack.slice_stack import SliceStack
@@ -90,9 +91,11 @@ class ReportData:
     steps: int
     excess_hw: Float32Array
     """As `nsn2n.structure_check.StructureCheck` has it."""
+    volumes: ViewerVolumes | None = None
+    """What the viewer shows; None unless it was asked for."""
 
 
-def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
+def collect_report(stack: SliceStack, result: DenoiseResult, *, viewer: bool = False) -> ReportData:
     """Reduce a volume and what `nsn2n.denoise` made of it.
 
     Of a volume in parts only slices within one part are compared with each other, of a sheared one the slices as they
@@ -103,6 +106,8 @@ def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
     stack : SliceStack
         The input of `nsn2n.denoise`; `SliceStack.of` makes one of an array.
     result : DenoiseResult
+    viewer : bool
+        Keep both volumes, packed, for ``viewer.html``.
     """
     noisy, depth = stack.values, len(stack.values)
     neighbors = Neighbors(stack, result.shears_px)
@@ -128,7 +133,16 @@ def collect_report(stack: SliceStack, result: DenoiseResult) -> ReportData:
         loss=_thinned(result.loss),
         steps=len(result.loss),
         excess_hw=result.structure.excess_hw,
+        volumes=_volumes(stack, result, noise_before) if viewer else None,
     )
+
+
+def _volumes(stack: SliceStack, result: DenoiseResult, noise_before: Float32Array) -> ViewerVolumes:
+    known = noise_before[noise_before > 0]
+    found = {finding.index_zyx[0] for finding in result.structure.findings}
+    measured = {one["slice"] for one in (result.record["contrast_kept"] or {"maps": []})["maps"]}
+    noise_sd = float(np.median(known)) if known.size else 0.0
+    return pack_volumes(stack.values, result.volume, noise_sd, stack.pixel_spacing_mm, found | measured)
 
 
 def _noise_left(stack: SliceStack, result: DenoiseResult) -> Float32Array | None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes ``report.json``, for programs, and ``report.html``, for people, of collected data."""
+"""Makes ``report.json``, for programs, and ``report.html``, for people, of collected data; on request a viewer too."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from nsn2n.errors import NSN2NError
 from nsn2n.modality import policy_of
 from nsn2n.report.collect import REMOVED_SD, ReportData
 from nsn2n.report.pictures import COLORS, Curve, colored, gray, line_chart
+from nsn2n.report.viewer import viewer_html
 from nsn2n.stack.parts import places_of
 from nsn2n.structure_check import limits_of
 
@@ -46,7 +47,7 @@ def write_report(
     pictures: bool = True,
     mode: int = 0o666,
 ) -> Path:
-    """Write both files into a folder, which is made if absent.
+    """Write both files into a folder, which is made if absent; and ``viewer.html`` if the data have its volumes.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def write_report(
     source, derived : mapping, optional
         What names the volumes, for example SeriesInstanceUID; plain values. Nothing of the patient.
     pictures : bool
-        False where text in the voxels may identify the patient: one sentence stands in place of all pictures.
+        False where text in the voxels may identify the patient: one sentence stands in place of all pictures, and
+        there is no viewer.
     mode : int
         The permissions that new files get, as far as the umask leaves them.
 
@@ -74,6 +76,8 @@ def write_report(
         "report.json": json.dumps(record, indent=1, allow_nan=False) + "\n",
         "report.html": report_html(data, record),
     }
+    if data.volumes is not None and pictures:
+        texts["viewer.html"] = viewer_html(data, data.volumes, record)
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, content in texts.items():

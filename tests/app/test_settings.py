@@ -50,7 +50,7 @@ def test_values_are_taken(tmp_path):
         "nsn2n: {preset: fast, seed: 3, strength: 0.5, budget_s: 30, device: cpu,"
         " config: {fit: {steps: 9}}, series_uids: ['2.25.1'], refuse_gaps: true, strict: true,"
         " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle,"
-        " force: true, report: false, parametric_map: true, structured_report: true}",
+        " force: true, report: true, viewer: true, parametric_map: true, structured_report: true}",
     )
 
     assert settings == JobOptions(
@@ -68,7 +68,8 @@ def test_values_are_taken(tmp_path):
         research_mark=True,
         compression="rle",
         force=True,
-        report=False,
+        report=True,
+        viewer=True,
         parametric_map=True,
         structured_report=True,
     )

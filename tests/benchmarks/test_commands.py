@@ -34,6 +34,7 @@ LEAST = {
     "python benchmarks/edge_spots.py": "--size tiny --cases ct-lowdose-full --methods identity",
     "python benchmarks/stacks.py --preset fast": "--size tiny --only volumes --budget 0.1",
     "python benchmarks/structure.py": "--size tiny --cases checkerboard --presets fast --seeds 1 --budget 0.1",
+    "python benchmarks/viewer.py": "--shape 3 96 96 --repeats 1",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "--seconds 0",
     "python -m tests.nsn2n.files.fuzz --seconds 600": "--seconds 0",
 }
@@ -51,6 +52,7 @@ SHOWN = {
     "python benchmarks/edge_spots.py": "│ identity ",
     "python benchmarks/stacks.py --preset fast": "volume 4 of 4: noisy ",
     "python benchmarks/structure.py": "│ fast: ",
+    "python benchmarks/viewer.py": "page, MB",
     "python -m tests.nsn2n.dicom.fuzz --seconds 600": "seeds 0 to 0: ",
     "python -m tests.nsn2n.files.fuzz --seconds 600": "seeds 0 to 0: ",
 }

@@ -123,6 +123,7 @@ SAID = {
     "compression": (["--compress", "jpeg-ls"], "jpeg-ls"),
     "force": (["--force"], True),
     "report": (["--no-report"], False),
+    "viewer": (["--viewer"], True),
     "parametric_map": (["--parametric-map"], True),
     "structured_report": (["--structured-report"], True),
 }

@@ -51,6 +51,27 @@ def test_report_of_each_series_beside_it(study, tmp_path):
         assert not re.search(r"(?<!\d)1970(?!\d)", text)
 
 
+def test_viewer_lies_beside_it_and_holds_nothing_of_the_patient(study, tmp_path):
+    (outcome,) = denoise_folder(study, tmp_path / "out", JobOptions(viewer=True), denoise=run)
+
+    folder = tmp_path / "out" / "reports" / outcome.written.SeriesInstanceUID
+    assert {path.name for path in folder.iterdir()} == {"report.html", "report.json", "viewer.html"}
+    content = (folder / "viewer.html").read_text(encoding="utf-8")
+    assert "<h1>MR series 1001</h1>" in content
+    for secret in ("Secretname", "SECRETID", "19701231", "SECRETACC"):
+        assert secret not in content
+
+
+def test_no_viewer_of_text_in_the_pixels(study, tmp_path, edit_file, caplog):
+    edit_file(max(study.iterdir()), lambda header: setattr(header, "BurnedInAnnotation", "YES"))
+
+    (outcome,) = denoise_folder(study, tmp_path / "out", JobOptions(viewer=True), denoise=run)
+
+    folder = tmp_path / "out" / "reports" / outcome.written.SeriesInstanceUID
+    assert {path.name for path in folder.iterdir()} == {"report.html", "report.json"}
+    assert "BurnedInAnnotation (0028,0301) is YES. No viewer.html is written" in caplog.text
+
+
 def test_no_report_where_none_is_wanted(study, tmp_path):
     (outcome,) = denoise_folder(study, tmp_path / "out", JobOptions(report=False), denoise=run)
 

@@ -1,0 +1,146 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Packs what the viewer shows into NIfTI files that are small enough for a page.
+
+Source and result share one step of int16, fine enough to be lost in the noise; what was removed is their difference,
+which the page computes. In the files a row counts upward, as NIfTI has it, and slices lie 1 mm apart: the viewer shows
+one slice at a time, and its number is then the coordinate.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from nsn2n._aliases import Float32Array
+from nsn2n.noise.level import BLOCK_PX
+
+__all__ = ["LARGEST_VOXELS", "ViewerVolumes", "block_map", "pack_volumes"]
+
+LARGEST_VOXELS = 128 * 512 * 512
+"""Of longer series the page has every second, third ... slice: it would be more than 60 MB."""
+STEPS_IN_NOISE = 8
+"""Values are rounded to this part of the noise sd; that adds 0.1 % to the noise."""
+_AUTO_PERCENTILES = (1.0, 99.7)
+_LARGEST_STORED = 32000
+"""So that the difference of two stored values is an int16 too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewerVolumes:
+    """Both volumes as the page holds them."""
+
+    before: bytes
+    """NIfTI-1, int16, gzip."""
+    after: bytes
+    slices: tuple[int, ...]
+    """The slices of the series that are in the files, from 0."""
+    step: float
+    """Between two values, in the unit of the series."""
+    pixel_mm: tuple[float, float]
+    """(row, column) spacing; 1 mm where it is not known."""
+    auto_window: tuple[float, float]
+    """From the 1st to the 99.7th percentile of the source, roughly."""
+
+
+def pack_volumes(
+    before_dhw: Float32Array,
+    after_dhw: Float32Array,
+    noise_sd: float,
+    pixel_mm: tuple[float, float] | None,
+    wanted: Collection[int] = (),
+    *,
+    largest_voxels: int = LARGEST_VOXELS,
+) -> ViewerVolumes:
+    """Pack source and result.
+
+    Parameters
+    ----------
+    before_dhw, after_dhw : ndarray, shape (D, H, W)
+        What is not finite is stored as the lowest value.
+    noise_sd : float
+        Of the source, in its unit; 0 if there is none.
+    pixel_mm : (row, column), optional
+        Spacing.
+    wanted : collection of int
+        Slices that stay in a long series too.
+    largest_voxels : int
+        Of each volume, but for the slices that are wanted.
+    """
+    depth, *shape_hw = before_dhw.shape
+    every = -(-before_dhw.size // largest_voxels)
+    slices = sorted({*range(0, depth, every), *wanted})
+    limits = [_limits(volume[index]) for volume in (before_dhw, after_dhw) for index in slices]
+    low, high = min(one[0] for one in limits), max(one[1] for one in limits)
+    step = max(noise_sd / STEPS_IN_NOISE, (high - low) / _LARGEST_STORED) or 1.0
+    row_mm, column_mm = pixel_mm or (1.0, 1.0)
+    affine = np.diag([column_mm, row_mm, 1.0, 1.0])
+
+    def packed(volume: Float32Array) -> bytes:
+        stored = np.empty((len(slices), *shape_hw), np.int16)
+        for place, index in enumerate(slices):
+            values = np.nan_to_num(volume[index].astype(np.float64), nan=low, posinf=high, neginf=low)
+            stored[place] = np.rint((values - low) / step)
+        return _nifti(stored, affine, step, low)
+
+    return ViewerVolumes(
+        before=packed(before_dhw),
+        after=packed(after_dhw),
+        slices=tuple(slices),
+        step=step,
+        pixel_mm=(row_mm, column_mm),
+        auto_window=_auto_window(before_dhw[slices[:: max(len(slices) // 16, 1)], ::4, ::4], step),
+    )
+
+
+def block_map(blocks_dhw: NDArray[np.floating], height: int, pixel_mm: tuple[float, float], highest: float) -> bytes:
+    """Pack a map with one value for each square of `BLOCK_PX` pixels.
+
+    Parameters
+    ----------
+    blocks_dhw : ndarray, shape (D, ceil(H / 16), ceil(W / 16))
+        Not finite where there is no value.
+    height : int
+        Rows of the slices.
+    pixel_mm : (row, column)
+        Spacing of the slices.
+    highest : float
+        Stored as 255; 0 and less as 1. 0 is kept for no value.
+
+    Returns
+    -------
+    bytes
+        NIfTI-1, uint8, gzip, in place on the volumes of `pack_volumes`.
+    """
+    known = np.isfinite(blocks_dhw)
+    scaled = np.where(known, blocks_dhw, 0) * (254 / highest)
+    stored = np.where(known, 1 + np.rint(np.clip(scaled, 0, 254)), 0).astype(np.uint8)
+    row_mm, column_mm = pixel_mm
+    affine = np.diag([BLOCK_PX * column_mm, BLOCK_PX * row_mm, 1.0, 1.0])
+    # Centers of the first column and of the last row of squares, which may reach beyond the last row of pixels.
+    affine[0, 3] = (BLOCK_PX - 1) / 2 * column_mm
+    affine[1, 3] = (height - BLOCK_PX * blocks_dhw.shape[1] + (BLOCK_PX - 1) / 2) * row_mm
+    return _nifti(stored, affine, 1.0, 0.0)
+
+
+def _limits(values_hw: Float32Array) -> tuple[float, float]:
+    finite = values_hw[np.isfinite(values_hw)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+
+
+def _auto_window(sample: Float32Array, step: float) -> tuple[float, float]:
+    finite = sample[np.isfinite(sample)]
+    low, high = np.percentile(finite, _AUTO_PERCENTILES) if finite.size else (0.0, step)
+    return float(low), max(float(high), float(low) + step)
+
+
+def _nifti(stored_dhw: NDArray[np.integer], affine: NDArray[np.float64], slope: float, intercept: float) -> bytes:
+    image = nibabel.Nifti1Image(stored_dhw[:, ::-1].T, affine)
+    image.header.set_slope_inter(slope, intercept)
+    image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), 6, mtime=0)
