@@ -34,6 +34,7 @@ ELSEWHERE = {
     "docs/node.md": "tests/nsn2n/cli/test_node.py, tests/deploy/test_orthanc.py",
     "docs/options.md": "tests/nsn2n/jobs/test_options_table.py",
     "docs/pictures.md": "tests/benchmarks/test_anatomy.py",
+    "docs/viewer.md": "tests/nsn2n/cli/test_view.py",
     "docs/xnat.md": "tests/map/test_runners.py",
 }
 PAGES = {
