@@ -18,6 +18,7 @@ RUN /opt/nsn2n/bin/python -c pass \
         /opt/nsn2n/bin/python -c 'import torch, monai.deploy.core, skimage.restoration, highdicom, yaml'
 COPY requirements.txt /build/
 COPY map/licenses.py map/sbom.py /build/map/
+COPY nsn2n/report/vendor/ /build/nsn2n/report/vendor/
 WORKDIR /build
 ARG VERSION
 RUN /opt/nsn2n/bin/python -m map.licenses /third-party \
@@ -27,6 +28,7 @@ RUN /opt/nsn2n/bin/python -m map.licenses /third-party \
 FROM ${BASE_IMAGE}
 COPY --from=dependencies /opt/nsn2n /opt/nsn2n
 COPY --from=dependencies /third-party /opt/holoscan/docs/third-party
+COPY nsn2n/report/vendor/LICENSE.niivue.txt /opt/holoscan/docs/third-party/
 COPY --from=dependencies /sbom.cdx.json /opt/holoscan/docs/sbom.cdx.json
 
 # HOME and USER: PyTorch asks for both, and a user id that only the container knows has neither.

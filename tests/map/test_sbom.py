@@ -71,7 +71,7 @@ def test_bill_of_an_image(image_bill):
 
     root = document["metadata"]["component"]
     assert (root["type"], root["name"], root["version"]) == ("container", "nsn2n", "9.8")
-    numpy, pydicom, libc = sorted(document["components"], key=lambda one: one.get("purl", "~"))
+    niivue, numpy, pydicom, libc = sorted(document["components"], key=lambda one: one.get("purl", "~"))
     assert numpy["purl"] == "pkg:pypi/numpy@2.0%2Bcpu"
     assert numpy["hashes"] == [{"alg": "SHA-256", "content": "0a" * 32}]
     assert numpy["licenses"][0]["expression"] == "BSD-3-Clause AND MIT"
@@ -80,10 +80,12 @@ def test_bill_of_an_image(image_bill):
     assert pydicom["externalReferences"][0]["url"] == "https://one.example"
     assert "hashes" not in pydicom
     assert libc["name"] == "libc6"
+    assert niivue["purl"] == "pkg:npm/%40niivue/niivue@0.69.0"
+    assert niivue["licenses"][0]["license"]["id"] == "BSD-2-Clause"
     dependencies = _dependencies(document)
     assert dependencies[pydicom["bom-ref"]] == [numpy["bom-ref"]]
     # Of requirements.txt; what it does not name is there because something else needs it.
-    assert dependencies["nsn2n"] == sorted(["libc6", numpy["bom-ref"]])
+    assert dependencies["nsn2n"] == sorted(["libc6", niivue["bom-ref"], numpy["bom-ref"]])
 
 
 def test_same_packages_same_bytes(image_bill):

@@ -29,6 +29,11 @@ RULES = '{"selections": [{"name": "CT", "conditions": {"Modality": "CT"}}]}'
 TABLE = {entry.name: option_of(entry) for entry in fields(JobOptions)}
 
 
+def test_a_viewer_lies_beside_a_report():
+    with pytest.raises(SettingsError, match="viewer needs the report"):
+        JobOptions(viewer=True, report=False)
+
+
 # --- the table ----------------------------------------------------------------------------------------------
 
 
