@@ -33,7 +33,7 @@ def test_every_field_with_a_flag_is_an_option_of_denoise():
         assert params[name].opts == [told.flag], name
         assert params[name].help == told.help, name
         assert params[name].rich_help_panel == told.group, name
-    own = {"source", "target", "dry_run", "quiet", "traceback"}
+    own = {"source", "target", "input_path", "output_path", "dry_run", "quiet", "traceback"}
     assert set(params) - {"help"} == set(ON_COMMAND_LINE) | own
 
 
