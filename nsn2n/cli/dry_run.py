@@ -17,7 +17,7 @@ from nsn2n.dicom.selection.scan import SeriesRecord
 from nsn2n.dicom.write.derive import new_series, series_description
 from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
-from nsn2n.files.nifti import read_nifti
+from nsn2n.files.volume_files import read_volume
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
 from nsn2n.jobs.nifti_job import new_file
 from nsn2n.jobs.options import JobOptions
@@ -75,7 +75,7 @@ def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_
 
 
 def plan_file(source: Path, target: Path, options: JobOptions) -> int:
-    """Print which file a NIfTI file would become.
+    """Print which file a file would become.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def plan_file(source: Path, target: Path, options: JobOptions) -> int:
         If the file cannot be read as a volume, or the new one cannot be written.
     """
     written = new_file(source, target)
-    stack = read_nifti(source).stack
+    stack = read_volume(source).stack
     require_writable_folder(written.parent)
     _, height, width = stack.shape_dhw
     volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""

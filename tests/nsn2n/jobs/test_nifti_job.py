@@ -12,7 +12,8 @@ import pytest
 from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
-from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name
+from nsn2n.files.volume_files import read_volume
+from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name, new_file
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -121,3 +122,43 @@ def test_the_new_file_is_as_closed_as_its_source(source, tmp_path, umask, mode):
     target = denoise_nifti(source, tmp_path / "out", denoise=run)
 
     assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("name", ["t1.mgz", "t1.nrrd", "t1.mha", "t1.mhd"])
+def test_other_formats_hold_what_nifti_would(source, tmp_path, name):
+    if not name.endswith("mgz"):
+        pytest.importorskip("SimpleITK", reason="SimpleITK is not installed: nsn2n[files]")
+    stack = read_nifti(source).stack
+    written = _converted(source, tmp_path / name)
+
+    target = denoise_nifti(written, tmp_path / "out", denoise=run)
+
+    assert target == tmp_path / "out" / name
+    expected = run(stack.values, spacing_mm=(4.0, 1.5, 1.0)).volume
+    np.testing.assert_array_equal(read_volume(target).stack.values, expected)
+    np.testing.assert_allclose(read_volume(target).affine, read_volume(written).affine)
+
+
+def _converted(source, path):
+    image = nib.load(source)
+    if path.suffix == ".mgz":
+        nib.save(nib.MGHImage(image.get_fdata(dtype=np.float32), image.affine), path)
+        return path
+    import SimpleITK
+
+    made = SimpleITK.GetImageFromArray(image.get_fdata(dtype=np.float32).T)
+    made.SetSpacing([float(one) for one in image.header.get_zooms()])
+    SimpleITK.WriteImage(made, str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["out.mgz", "out.mha"])
+def test_the_output_is_of_the_format_of_the_input(source, tmp_path, name):
+    with pytest.raises(VolumeError, match=r"must be of the format of the input, NIfTI \(\.nii or \.nii\.gz\)"):
+        denoise_nifti(source, tmp_path / name, denoise=run)
+
+
+def test_voxels_beside_a_header_are_not_overwritten(tmp_path):
+    (tmp_path / "out.raw").write_bytes(b"precious")
+    with pytest.raises(VolumeError, match=r"out\.raw is there already"):
+        new_file(tmp_path / "t1.mhd", tmp_path / "out.mhd")
