@@ -7,11 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from nsn2n._aliases import Float32Array
+import numpy as np
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.errors import VolumeError
 from nsn2n.files import format_of
 from nsn2n.files.file_volume import FileVolume, complete_files
 
-__all__ = ["read_volume", "write_volume"]
+__all__ = ["read_mask", "read_volume", "write_volume"]
+
+_FARTHEST_MM = 1e-3
+"""By which the places of a voxel in two headers may differ."""
 
 
 def read_volume(path: Path) -> FileVolume:
@@ -36,6 +42,40 @@ def read_volume(path: Path) -> FileVolume:
     from nsn2n.files.nifti import read_nifti
 
     return read_nifti(path)
+
+
+def read_mask(path: Path, like: FileVolume) -> BoolArray:
+    """Read which voxels of a volume another file marks by values other than 0.
+
+    Parameters
+    ----------
+    path : path
+        A file of any format that is read, of one volume; of several over time all have the same mask.
+    like : FileVolume
+        On whose grid it must be.
+
+    Returns
+    -------
+    ndarray, shape of ``like.stack.values``, bool
+
+    Raises
+    ------
+    VolumeError
+        If it cannot be read, is on another grid, or marks no voxel.
+    """
+    mask = read_volume(path)
+    shape, expected = mask.numbers.array.shape, like.numbers.array.shape[:3]
+    if shape[:3] != expected or len(mask.stack.parts) != 1:
+        raise VolumeError(f"the mask must have the shape of the input, {expected}; {path} has {shape}. Resample it.")
+    if not np.allclose(mask.affine, like.affine, atol=_FARTHEST_MM):
+        raise VolumeError(
+            f"the mask must lie where the input does, voxel by voxel; by its header {path} does not. Resample it."
+        )
+    values = mask.numbers.array.reshape(expected).transpose(like.axes)
+    inside: BoolArray = np.isfinite(values) & (values != 0)
+    if not inside.any():
+        raise VolumeError(f"the mask must hold values other than 0; {path} has none. Choose another file.")
+    return np.tile(inside, (len(like.stack.parts), 1, 1))
 
 
 def write_volume(
