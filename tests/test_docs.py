@@ -224,12 +224,13 @@ def test_options_and_variables_are_those_of_the_application(folder):
 
 
 def test_options_of_the_command_line_exist(folder):
+    of_all = _run([sys.executable, "-m", "nsn2n", "--help"], folder, COLUMNS="200").stdout
     shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
     section = PAGES["docs/command-line.md"]
 
-    named, known = (set(re.findall(r"--[a-z][a-z-]*", text)) for text in (section, shown))
+    named, known, common = (set(re.findall(r"--[a-z][a-z-]*", text)) for text in (section, shown, of_all))
 
-    assert named <= known
+    assert named <= known | common
     # A report is written unless that is not wanted.
     assert known - named == {"--help", "--report"}
     assert "NSN2N_TRACEBACK" in shown

@@ -17,9 +17,9 @@ from nsn2n.dicom.selection.scan import SeriesRecord
 from nsn2n.dicom.write.derive import new_series, series_description
 from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
-from nsn2n.files.nifti import read_nifti
+from nsn2n.files.volume_files import read_mask, read_volume
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
-from nsn2n.jobs.nifti_job import new_file
+from nsn2n.jobs.nifti_job import map_names, new_file
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.logs import visible
 from nsn2n.runtime.paths import require_writable_folder
@@ -75,20 +75,24 @@ def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_
 
 
 def plan_file(source: Path, target: Path, options: JobOptions) -> int:
-    """Print which file a NIfTI file would become.
+    """Print which file a file would become.
 
     Raises
     ------
     NSN2NError
         If the file cannot be read as a volume, or the new one cannot be written.
     """
-    written = new_file(source, target)
-    stack = read_nifti(source).stack
+    written = new_file(source, target, options)
+    volume = read_volume(source)
+    stack = volume.stack
+    if options.mask is not None:
+        read_mask(options.mask, volume)
     require_writable_folder(written.parent)
     _, height, width = stack.shape_dhw
     volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""
     size = f"  {volumes}{stack.parts[0]} x {height} x {width} voxels (slices, rows, columns)"
-    _print(str(source), size, f"  to {written}")
+    beside = [f"  and {written.with_name(name)}" for name in map_names(written, options).values()]
+    _print(str(source), size, f"  to {written}", *beside)
     _print_settings(options.settings())
     return 0
 

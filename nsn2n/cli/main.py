@@ -23,7 +23,7 @@ from nsn2n.cli.node import run_node, with_node_options
 from nsn2n.cli.options import job_options, refuse_options_of_other_inputs, with_job_options
 from nsn2n.cli.signals import heeded_signals
 from nsn2n.errors import NSN2NError
-from nsn2n.files import NIFTI_SUFFIXES
+from nsn2n.files import FILE_SUFFIXES, format_of
 from nsn2n.jobs.options import JobOptions
 from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.modality import names_of_all
@@ -38,7 +38,6 @@ app = typer.Typer(
     name="nsn2n",
     help=f"Denoise {names_of_all('and')} volumes, each by a network fitted to that volume alone (NS-N2N). "
     "For research only.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -78,37 +77,54 @@ def _common(
 @app.command()
 @with_job_options
 def denoise(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder with DICOM files, or a .nii or .nii.gz file.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="IN", help="Folder with DICOM files, or a file: NIfTI, MGH, NRRD or MetaImage."),
+    ] = None,
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for the new series; for NIfTI a new file or a folder.")
-    ],
+        Path | None, typer.Argument(metavar="OUT", help="Folder for the new series; for a file a new file or a folder.")
+    ] = None,
+    input_path: Annotated[Path | None, typer.Option("--input", "-i", metavar="IN", help="The same as IN.")] = None,
+    output_path: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="The same as OUT.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
     traceback: Traceback = False,
     **given: Any,
 ) -> None:
-    """Denoise the CT, MR and PET series of a folder, or one NIfTI file.
+    """Denoise the CT, MR and PET series of a folder, or one file of NIfTI, MGH, NRRD or MetaImage.
 
     Prints the path of each new series or file. Exits with 0 if all went well, 3 if some series failed, 1 if all
     did or there was nothing to do.
     """
+    source, target = _in_and_out(source, target, input_path, output_path)
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
         options = job_options(given)
         require_possible_path(source)
-        if source.is_dir() or not (source.is_file() or source.name.endswith(NIFTI_SUFFIXES)):
+        if source.is_dir() or not (source.is_file() or source.name.endswith(FILE_SUFFIXES)):
             refuse_options_of_other_inputs(given, "DICOM", f"the folder {source}")
             if dry_run:
                 from nsn2n.cli.dry_run import plan_folder
 
                 raise typer.Exit(plan_folder(source, target, options))
             raise typer.Exit(_denoise_folder(source, target, options, quiet))
-        refuse_options_of_other_inputs(given, "NIfTI", f"the NIfTI file {source.name}")
+        refuse_options_of_other_inputs(given, "NIfTI", f"the {format_of(source) or 'NIfTI'} file {source.name}")
         if dry_run:
             from nsn2n.cli.dry_run import plan_file
 
             raise typer.Exit(plan_file(source, target, options))
         _denoise_file(source, target, options, quiet)
+
+
+def _in_and_out(
+    source: Path | None, target: Path | None, input_path: Path | None, output_path: Path | None
+) -> tuple[Path, Path]:
+    """Return IN and OUT, each given by its place or by its option."""
+    by_place = [path for path in (source, target) if path is not None]
+    found = [given or (by_place.pop(0) if by_place else None) for given in (input_path, output_path)]
+    if found[0] is None or found[1] is None or by_place:
+        raise typer.BadParameter("IN and OUT must be given, each once: nsn2n denoise IN OUT, or -i IN -o OUT.")
+    return found[0], found[1]
 
 
 @app.command()

@@ -93,6 +93,8 @@ def _annotation(entry: Field[Any], option: Option, kind: Any) -> Any:
     if option.choices:
         return enum.Enum(entry.name, {str(choice): str(choice) for choice in option.choices}) | None  # type: ignore[operator]
     allowed = get_args(kind) or (kind,)
+    if Path in allowed:
+        return Path | None
     return next((one for one in (int, float) if one in allowed), str) | None
 
 

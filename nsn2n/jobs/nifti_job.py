@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One NIfTI file: read, denoise, write."""
+"""One file of NIfTI, MGH, NRRD or MetaImage: read, denoise, write."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nsn2n._aliases import Progress
+import numpy as np
+
+from nsn2n._aliases import Float32Array, Progress
 from nsn2n.errors import VolumeError
-from nsn2n.files import NIFTI_SUFFIXES
-from nsn2n.files.nifti import read_nifti, write_nifti
+from nsn2n.files import FILE_SUFFIXES, FORMATS, NIFTI_SUFFIXES, format_of, suffix_of
+from nsn2n.files.volume_files import read_mask, read_volume, write_volume
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.modes import mode_of_all
@@ -22,6 +24,7 @@ from nsn2n.structure_check import raise_on_failed_check
 
 if TYPE_CHECKING:
     from nsn2n.result import DenoiseResult
+    from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["denoise_nifti", "is_nifti_name", "new_file"]
 
@@ -33,17 +36,40 @@ def is_nifti_name(path: Path | str) -> bool:
     return str(path).endswith(NIFTI_SUFFIXES)
 
 
-def new_file(input_file: Path | str, output: Path | str) -> Path:
+def new_file(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> Path:
     """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
     source, target = Path(input_file), Path(output)
     require_possible_path(target)
-    if target.is_dir() or not is_nifti_name(target):
+    if target.is_dir() or not str(target).endswith(FILE_SUFFIXES):
         target = target / source.name
         require_possible_path(target)
-    if target.exists():
-        what = "the input itself" if source.exists() and target.samefile(source) else "there already"
-        raise VolumeError(f"the output must be a new file; {target} is {what}. Choose another name or folder.")
+    kind = format_of(source)
+    if kind is not None and format_of(target) != kind:
+        raise VolumeError(
+            f"the output must be of the format of the input, {kind} ({' or '.join(FORMATS[kind])}); got {target}. "
+            "Choose another name, and convert the new file."
+        )
+    maps = [target.with_name(name) for name in map_names(target, options or JobOptions()).values()]
+    for file in (file for header in (target, *maps) for file in (header, *_voxel_files(header))):
+        if file.exists():
+            what = "the input itself" if source.exists() and file.samefile(source) else "there already"
+            raise VolumeError(f"the output must be a new file; {file} is {what}. Choose another name or folder.")
     return target
+
+
+def map_names(target: Path, options: JobOptions) -> dict[str, str]:
+    """Name the files that are written beside a new one: of the residual, and of the noise."""
+    suffix = suffix_of(target)
+    stem = target.name.removesuffix(suffix)
+    wanted = {"residual": options.residual, "noise-sd": options.noise_map}
+    return {kind: f"{stem}_{kind}{suffix}" for kind, asked in wanted.items() if asked}
+
+
+def _voxel_files(target: Path) -> tuple[Path, ...]:
+    """The files that may be written for the voxels of a header."""
+    if suffix_of(target) != ".mhd":
+        return ()
+    return tuple(target.with_suffix(suffix) for suffix in (".raw", ".zraw"))
 
 
 def denoise_nifti(
@@ -54,17 +80,17 @@ def denoise_nifti(
     denoise: Callable[..., DenoiseResult] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Denoise the volume of a NIfTI file, or each of its volumes; the new file differs in the values alone.
+    """Denoise the volume of a file, or each of its volumes; the new file differs in the values alone.
 
     Parameters
     ----------
     input_file : path
-        A ``.nii`` or ``.nii.gz`` file.
+        Of a format of `nsn2n.files.FORMATS`.
     output : path
-        A file name that ends in ``.nii`` or ``.nii.gz``, or a folder, made if absent, that gets a file of the
+        A file name of the same format, or a folder, made if absent, that gets a file of the
         same name as the input.
     options : JobOptions, optional
-        Those that are for NIfTI files.
+        Those that are for files.
     denoise : callable, optional
         In place of `JobOptions.denoise`.
     progress : callable, optional
@@ -83,10 +109,14 @@ def denoise_nifti(
     NSN2NError
         If the output cannot be written to.
     """
-    source, target, options = Path(input_file), new_file(input_file, output), options or JobOptions()
-    volume = read_nifti(source)
+    options = options or JobOptions()
+    source, target = Path(input_file), new_file(input_file, output, options)
+    volume = read_volume(source)
     require_writable_folder(target.parent)
     stack = replace(volume.stack, modality=options.modality)
+    if options.mask is not None:
+        inside = read_mask(options.mask, volume)
+        stack = replace(stack, mask=inside if stack.mask is None else stack.mask & inside)
     if len(stack.parts) > 1:
         logger.info(
             "%s: %d volumes of %d slices; each is denoised apart", source.name, len(stack.parts), stack.parts[0]
@@ -98,10 +128,20 @@ def denoise_nifti(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with memory_errors(source.name):
-            write_nifti(target, result.volume, volume, mode=mode_of_all([source]))
+            named = map_names(target, options)
+            maps = {name: _map(kind, stack, result) for kind, name in named.items()}
+            write_volume(target, result.volume, volume, maps=maps, mode=mode_of_all([source]))
     except OSError as error:
         raise VolumeError(
             f"{target} must be writable; got {error.strerror or type(error).__name__}. "
             "Make room or choose another folder."
         ) from error
     return target
+
+
+def _map(kind: str, stack: SliceStack, result: DenoiseResult) -> Float32Array:
+    """Return the noise, or what was removed: source less denoised, before that is rounded for its file."""
+    if kind == "noise-sd":
+        return result.noise_sd
+    finite = np.isfinite(stack.values)
+    return np.subtract(stack.values, result.volume, out=np.zeros_like(stack.values), where=finite)

@@ -72,6 +72,15 @@ class JobOptions:
         in_app_yaml=False,
         inputs=("NIfTI",),
     )
+    mask: Path | None = option(
+        None,
+        "File of the same grid; where it is 0, voxels take no part and come back as they are.",
+        group=INPUT,
+        flag="--mask",
+        metavar="FILE",
+        in_app_yaml=False,
+        inputs=("NIfTI",),
+    )
     strict: bool = option(False, "Begin no series after one has failed.", group=INPUT, flag="--strict", inputs=_DICOM)
 
     preset: str | None = option(
@@ -150,6 +159,22 @@ class JobOptions:
         "Write a series too of which the structure check says that anatomy was removed.",
         group=OUTPUT,
         flag="--force",
+    )
+    residual: bool = option(
+        False,
+        "Write what was removed, too: NAME_residual, beside the new file and of its format.",
+        group=OUTPUT,
+        flag="--residual",
+        in_app_yaml=False,
+        inputs=("NIfTI",),
+    )
+    noise_map: bool = option(
+        False,
+        "Write the local standard deviation of the noise, too: NAME_noise-sd, beside the new file and of its format.",
+        group=OUTPUT,
+        flag="--noise-map",
+        in_app_yaml=False,
+        inputs=("NIfTI",),
     )
 
     report: bool = option(

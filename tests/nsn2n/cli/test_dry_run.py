@@ -128,7 +128,7 @@ def test_a_nifti_file_that_would_fill_the_memory_is_refused_in_one_line(nsn2n, t
     assert "a.nii.gz must fit into memory" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["a.mgz", "a.hdr", "a.nrrd", "a.nii.zst"])
+@pytest.mark.parametrize("name", ["a.mnc", "a.hdr", "a.nhdr", "a.nii.zst"])
 def test_a_file_of_another_format_is_told_what_to_do(nsn2n, tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     done = nsn2n("denoise", tmp_path / name, tmp_path / "out", "--dry-run")

@@ -197,6 +197,41 @@ def test_bad_settings_are_refused_before_anything_is_read(nsn2n, tmp_path, text,
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "paths", [("-i", "IN", "-o", "OUT"), ("IN", "--output", "OUT"), ("-o", "OUT", "IN"), ("--input", "IN", "OUT")]
+)
+def test_in_and_out_by_option_or_by_place(nsn2n, nifti, tmp_path, paths):
+    values = {"IN": nifti, "OUT": tmp_path / "new.nii"}
+
+    result = nsn2n("denoise", *(values.get(word, word) for word in paths), "--dry-run")
+
+    assert result.code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == str(nifti)
+    assert f"  to {tmp_path / 'new.nii'}" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "paths", [[], ["-i", "a"], ["-o", "a"], ["a"], ["-i", "a", "-o", "b", "c"], ["-i", "a", "b", "c"]]
+)
+def test_in_or_out_that_is_missing_or_given_twice_is_not_understood(nsn2n, paths):
+    result = nsn2n("denoise", *paths)
+
+    assert (result.code, result.stdout) == (2, "")
+    assert "IN and OUT must be given, each once" in " ".join(result.stderr.split())
+
+
+def test_the_shell_completes_commands_and_options():
+    def completed(*words):
+        line = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1), "_NSN2N_COMPLETE": "complete_bash"}
+        command = [sys.executable, "-c", "from nsn2n.cli.main import app; app(prog_name='nsn2n')"]
+        done = subprocess.run(command, env=os.environ | line, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert completed("nsn2n", "den") == ["denoise"]
+    assert completed("nsn2n", "denoise", "--stre") == ["--strength"]
+    assert completed("nsn2n", "denoise", "--preset", "sm") == ["smooth"]
+
+
 def test_settings_come_from_preset_file_and_options(nsn2n, nifti, tmp_path):
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"preset": "fast", "seed": 1, "fit": {"steps": 3}}))
@@ -289,7 +324,7 @@ def test_each_option_goes_with_a_nifti_file_or_is_refused():
     """A new option must be one of either."""
     taken = {
         "--preset", "--seed", "--strength", "--budget", "--device", "--config", "--modality", "--force", "--dry-run",
-        "--quiet", "--traceback",
+        "--quiet", "--traceback", "--input", "--output", "--mask", "--residual", "--noise-map",
     }  # fmt: skip
     options = get_command(app).commands["denoise"].params
     names = {name for option in options for name in (*option.opts, *option.secondary_opts) if name.startswith("--")}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_every_field_with_a_flag_is_an_option_of_denoise():
         assert params[name].opts == [told.flag], name
         assert params[name].help == told.help, name
         assert params[name].rich_help_panel == told.group, name
-    own = {"source", "target", "dry_run", "quiet", "traceback"}
+    own = {"source", "target", "input_path", "output_path", "dry_run", "quiet", "traceback"}
     assert set(params) - {"help"} == set(ON_COMMAND_LINE) | own
 
 
@@ -110,6 +111,7 @@ SAID = {
     "series_uids": (["--series", "2.25.1", "--series", "2.25.2"], ("2.25.1", "2.25.2")),
     "refuse_gaps": (["--refuse-gaps"], True),
     "modality": (["--modality", "MR"], Modality.MR),
+    "mask": (["--mask", "mask.nii"], Path("mask.nii")),
     "strict": (["--strict"], True),
     "preset": (["--preset", "fast"], "fast"),
     "config": (["--config", "settings.yaml"], {"fit": {"steps": 9}}),
@@ -122,6 +124,8 @@ SAID = {
     "research_mark": (["--research-mark"], True),
     "compression": (["--compress", "jpeg-ls"], "jpeg-ls"),
     "force": (["--force"], True),
+    "residual": (["--residual"], True),
+    "noise_map": (["--noise-map"], True),
     "report": (["--no-report"], False),
     "viewer": (["--viewer"], True),
     "parametric_map": (["--parametric-map"], True),

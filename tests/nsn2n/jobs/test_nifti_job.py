@@ -12,7 +12,9 @@ import pytest
 from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
-from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name
+from nsn2n.files.volume_files import read_volume
+from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name, new_file
+from nsn2n.jobs.options import JobOptions
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -121,3 +123,99 @@ def test_the_new_file_is_as_closed_as_its_source(source, tmp_path, umask, mode):
     target = denoise_nifti(source, tmp_path / "out", denoise=run)
 
     assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("name", ["t1.mgz", "t1.nrrd", "t1.mha", "t1.mhd"])
+def test_other_formats_hold_what_nifti_would(source, tmp_path, name):
+    if not name.endswith("mgz"):
+        pytest.importorskip("SimpleITK", reason="SimpleITK is not installed: nsn2n[files]")
+    stack = read_nifti(source).stack
+    written = _converted(source, tmp_path / name)
+
+    target = denoise_nifti(written, tmp_path / "out", denoise=run)
+
+    assert target == tmp_path / "out" / name
+    expected = run(stack.values, spacing_mm=(4.0, 1.5, 1.0)).volume
+    np.testing.assert_array_equal(read_volume(target).stack.values, expected)
+    np.testing.assert_allclose(read_volume(target).affine, read_volume(written).affine)
+
+
+def _converted(source, path):
+    image = nib.load(source)
+    if path.suffix == ".mgz":
+        nib.save(nib.MGHImage(image.get_fdata(dtype=np.float32), image.affine), path)
+        return path
+    import SimpleITK
+
+    made = SimpleITK.GetImageFromArray(image.get_fdata(dtype=np.float32).T)
+    made.SetSpacing([float(one) for one in image.header.get_zooms()])
+    SimpleITK.WriteImage(made, str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["out.mgz", "out.mha"])
+def test_the_output_is_of_the_format_of_the_input(source, tmp_path, name):
+    with pytest.raises(VolumeError, match=r"must be of the format of the input, NIfTI \(\.nii or \.nii\.gz\)"):
+        denoise_nifti(source, tmp_path / name, denoise=run)
+
+
+def test_voxels_beside_a_header_are_not_overwritten(tmp_path):
+    (tmp_path / "out.raw").write_bytes(b"precious")
+    with pytest.raises(VolumeError, match=r"out\.raw is there already"):
+        new_file(tmp_path / "t1.mhd", tmp_path / "out.mhd")
+
+
+def test_residual_and_noise_are_files_of_the_same_format(source, tmp_path):
+    options = JobOptions(residual=True, noise_map=True)
+
+    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", options, denoise=run)
+
+    names = ["out.nii.gz", "out_noise-sd.nii.gz", "out_residual.nii.gz"]
+    assert sorted(path.name for path in target.parent.iterdir()) == names
+    new, noise, residual = (read_volume(target.with_name(name)) for name in names)
+    before = read_nifti(source).stack.values
+    finite = np.isfinite(before)
+    np.testing.assert_array_equal(residual.stack.values[finite], (before - new.stack.values)[finite])
+    assert (residual.stack.values[~finite] == 0).all()
+    np.testing.assert_array_equal(noise.stack.values, run(before, spacing_mm=(4.0, 1.5, 1.0)).noise_sd)
+    np.testing.assert_array_equal(residual.affine, new.affine)
+
+
+def test_a_residual_that_is_there_is_not_overwritten(source, tmp_path):
+    (tmp_path / "out_residual.nii").write_bytes(b"precious")
+    with pytest.raises(VolumeError, match=r"out_residual\.nii is there already"):
+        denoise_nifti(source, tmp_path / "out.nii", JobOptions(residual=True), denoise=run)
+    assert not (tmp_path / "out.nii").exists()
+
+
+def test_voxels_outside_of_the_mask_take_no_part(source, tmp_path):
+    image = nib.load(source)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[4:16, :, 4:20] = 1
+    nib.save(nib.Nifti1Image(mask, image.affine), tmp_path / "mask.nii.gz")
+    data = image.get_fdata(dtype=np.float32)
+    targets = []
+    for name, outside in (("a", data), ("b", np.where(mask == 1, data, 5000))):
+        nib.save(nib.Nifti1Image(outside.astype(np.float32), image.affine), tmp_path / f"{name}.nii")
+        options = JobOptions(mask=tmp_path / "mask.nii.gz")
+        target = denoise_nifti(tmp_path / f"{name}.nii", tmp_path / "out", options, denoise=run)
+        targets.append(nib.load(target).get_fdata(dtype=np.float32))
+        np.testing.assert_array_equal(targets[-1][mask == 0], outside[mask == 0])
+    inside = (mask == 1) & np.isfinite(data)
+    np.testing.assert_array_equal(targets[0][inside], targets[1][inside])
+    assert (targets[0][inside] != data[inside]).any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "value", "match"),
+    [
+        ((20, 5, 23), np.diag([1.0, 4.0, 1.5, 1.0]), 1, "must have the shape of the input"),
+        ((20, 5, 24), np.diag([-1.0, 4.0, 1.5, 1.0]), 1, "must lie where the input does"),
+        ((20, 5, 24), np.diag([1.0, 4.0, 1.5, 1.0]), 0, "must hold values other than 0"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(source, tmp_path, shape, affine, value, match):
+    nib.save(nib.Nifti1Image(np.full(shape, value, np.uint8), affine), tmp_path / "mask.nii")
+    with pytest.raises(VolumeError, match=match):
+        denoise_nifti(source, tmp_path / "out", JobOptions(mask=tmp_path / "mask.nii"), denoise=run)
+    assert not (tmp_path / "out").exists()

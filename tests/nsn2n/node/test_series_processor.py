@@ -45,14 +45,14 @@ def start_node(tmp_path):
     for process in processes:
         if process.poll() is None:
             process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=180)
 
 
 def _kill(process):
     """Kill a worker, and wait until the processes that it began have noticed."""
     began = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=180)
     _, alive = psutil.wait_procs(began, timeout=30)
     assert not alive
 
@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed_in_each_stage(start_node, make_series, tmp_path
         node = start_node(server, "--send-to", "pacs")
         until(lambda: [one for one in server.outputs() if "sent" in one["mark"]])
         node.send_signal(signal.SIGTERM)
-        assert node.wait(timeout=60) == 128 + signal.SIGTERM
+        assert node.wait(timeout=180) == 128 + signal.SIGTERM
 
         (source,), (output,), (arrived,) = server.sources(), server.outputs(), pacs.series().values()
         assert len(source["Instances"]) == len(output["Instances"]) == len(arrived["Instances"]) == 3
@@ -114,7 +114,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_series_back(start_node, make_se
     until(lambda: orthanc.states() == ["processing"])
     node.send_signal(signal.SIGTERM)
 
-    assert node.wait(timeout=60) == 128 + signal.SIGTERM
+    assert node.wait(timeout=180) == 128 + signal.SIGTERM
     (source,) = orthanc.sources()
     assert source["state"]["state"] == "waiting"
     assert "tries" not in source["state"]

@@ -100,7 +100,8 @@ def test_a_series_of_several_volumes_is_selected_and_each_denoised_alone(make_se
     _, attributes, _ = ORDERED["echoes"]
     files = make_series(noise_dhw, modality="MR", overrides=overrides_of(attributes))
     assert len(select_series(scan_folder(files[0].parent), default_rules()).selected) == 1
-    brief = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 2}}
+    fit = {"steps": 3, "crop_px": 16, "reuse": False}
+    brief = {"fit": fit, "network": {"channels": 4, "levels": 2}, "refit": {"steps": 2}}
     run = partial(denoise, config=brief, device="cpu")
 
     (outcome,) = denoise_folder(files[0].parent, tmp_path / "out", denoise=run)
