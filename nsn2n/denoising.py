@@ -20,6 +20,7 @@ from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
 from nsn2n.contrast_kept import ContrastKept
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.errors import VolumeError
+from nsn2n.images import volume_of_image
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality
 from nsn2n.pipeline import run_pipeline
@@ -66,11 +67,12 @@ def denoise(
 
     Parameters
     ----------
-    volume : array_like, shape (D, H, W), real numbers; or SliceStack
+    volume : array_like, shape (D, H, W), real numbers; SliceStack; or an image of nibabel or SimpleITK
         D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are. Values are taken,
         and come back, as float32: those so far from zero that it would round their noise away are refused; subtract an
         offset from them before. A stack says itself what ``spacing_mm``, ``modality``, ``exclude``, ``parts`` and
-        ``shear_px`` say of an array.
+        ``shear_px`` say of an array. An image says its spacing; its slices lie along the axis with the largest one,
+        and the result has an image of the same kind, with its geometry and header (``result.image``).
     spacing_mm : tuple of 3 floats, optional
         (slice, row, column) spacing in mm; a large slice spacing is remarked on. One for all parts, or one for each.
     modality : {"CT", "MR", "PT"}, optional
@@ -113,7 +115,8 @@ def denoise(
     Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs in what
     :mod:`nsn2n.settings` says field by field.
     """
-    said = {
+    image = volume_of_image(volume)
+    said: dict[str, Any] = {
         "spacing_mm": spacing_mm, "modality": modality, "exclude": exclude, "parts": parts, "shear_px": shear_px,
     }  # fmt: skip
     if isinstance(volume, SliceStack):
@@ -122,9 +125,14 @@ def denoise(
             raise VolumeError(f"a SliceStack says itself what it is; got {', '.join(twice)} too. Leave that out.")
         stack = volume
     else:
-        stack = SliceStack.of(volume, **said)  # type: ignore[arg-type]
+        if image is not None:
+            if spacing_mm is not None:
+                raise VolumeError("an image says itself what it is; got spacing_mm too. Leave that out.")
+            said["spacing_mm"] = image.spacing_mm
+        stack = SliceStack.of(volume if image is None else image.values, **said)
     settings = _resolve_settings(preset, seed, strength, config)
-    return denoise_stack(stack, settings, device=device, progress=progress)
+    result = denoise_stack(stack, settings, device=device, progress=progress)
+    return result if image is None else replace(result, image=image.like(result.volume))
 
 
 def denoise_stack(

@@ -41,6 +41,9 @@ class DenoiseResult:
     """Of each part: (rows, columns) by which each slice lies displaced against the one before, as far as slices were
     moved onto each other for it; 0 where they were denoised as they lie."""
 
+    image: Any = None
+    """The volume as an image of the kind that was passed, of nibabel or SimpleITK, in its axes; None if none was."""
+
     @property
     def seed(self) -> int:
         """The seed that was used."""

@@ -33,7 +33,7 @@ LAYERS = (
     ("nsn2n.jobs",),
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
     ("nsn2n.denoising",),
-    ("nsn2n.pipeline", "nsn2n.result"),
+    ("nsn2n.pipeline", "nsn2n.result", "nsn2n.images"),
     ("nsn2n.earlier_fits",),
     ("nsn2n.stages",),
     ("nsn2n.noise_left",),

@@ -154,12 +154,6 @@ class JobOptions:
         flag="--compress",
         inputs=_DICOM,
     )
-    force: bool = option(
-        False,
-        "Write a series too of which the structure check says that anatomy was removed.",
-        group=OUTPUT,
-        flag="--force",
-    )
     residual: bool = option(
         False,
         "Write what was removed, too: NAME_residual, beside the new file and of its format.",
@@ -175,6 +169,12 @@ class JobOptions:
         flag="--noise-map",
         in_app_yaml=False,
         inputs=("NIfTI",),
+    )
+    force: bool = option(
+        False,
+        "Write a series too of which the structure check says that anatomy was removed.",
+        group=OUTPUT,
+        flag="--force",
     )
 
     report: bool = option(
