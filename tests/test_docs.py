@@ -224,7 +224,10 @@ def test_options_and_variables_are_those_of_the_application(folder):
 
 
 def test_options_of_the_command_line_exist(folder):
-    of_all = _run([sys.executable, "-m", "nsn2n", "--help"], folder, COLUMNS="200").stdout
+    commands = ([], ["view"])
+    of_all = "".join(
+        _run([sys.executable, "-m", "nsn2n", *command, "--help"], folder, COLUMNS="200").stdout for command in commands
+    )
     shown = _run([sys.executable, "-m", "nsn2n", "denoise", "--help"], folder, COLUMNS="200").stdout
     section = PAGES["docs/command-line.md"]
 

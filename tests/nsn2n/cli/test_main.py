@@ -297,6 +297,7 @@ DICOM_ONLY = {
     "--report": [],
     "--no-report": [],
     "--parametric-map": [],
+    "--viewer": [],
     "--structured-report": [],
     "--strict": [],
 }
