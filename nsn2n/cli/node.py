@@ -18,8 +18,8 @@ __all__ = ["run_node", "with_node_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_OF_ONE_RUN = ("series_uids", "strict", "modality", "force")
-"""Options that a worker cannot take: they are of one folder or file, or would send what the check says fail of."""
+_OF_ONE_RUN = ("series_uids", "strict", "modality", "mask", "residual", "noise_map", "viewer", "force")
+"""Options that a worker cannot take: they belong to one folder or file, or would send what fails the check."""
 
 
 def with_node_options(command: _Command) -> _Command:

@@ -31,7 +31,7 @@ def test_bad_options_are_one_line(nsn2n, options, message):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--force", "--strict", "--series=2.25.1", "--modality=CT"])
+@pytest.mark.parametrize("option", ["--force", "--strict", "--series=2.25.1", "--modality=CT", "--mask=a.nii", "--viewer"])
 def test_what_a_node_cannot_take_is_no_option(nsn2n, option):
     result = nsn2n("node", option)
 
