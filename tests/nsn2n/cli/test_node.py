@@ -31,7 +31,10 @@ def test_bad_options_are_one_line(nsn2n, options, message):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--force", "--strict", "--series=2.25.1", "--modality=CT", "--mask=a.nii", "--viewer"])
+OF_ONE_RUN = ["--force", "--strict", "--series=2.25.1", "--modality=CT", "--mask=a.nii", "--viewer"]
+
+
+@pytest.mark.parametrize("option", OF_ONE_RUN)
 def test_what_a_node_cannot_take_is_no_option(nsn2n, option):
     result = nsn2n("node", option)
 
