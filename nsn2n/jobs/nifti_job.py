@@ -14,7 +14,7 @@ import numpy as np
 
 from nsn2n._aliases import Float32Array, Progress
 from nsn2n.errors import VolumeError
-from nsn2n.files import FILE_SUFFIXES, FORMATS, NIFTI_SUFFIXES, format_of, suffix_of
+from nsn2n.files import FILE_SUFFIXES, FORMATS, format_of, suffix_of
 from nsn2n.files.volume_files import read_mask, read_volume, write_volume
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
@@ -26,14 +26,9 @@ if TYPE_CHECKING:
     from nsn2n.result import DenoiseResult
     from nsn2n.stack.slice_stack import SliceStack
 
-__all__ = ["denoise_nifti", "is_nifti_name", "new_file"]
+__all__ = ["denoise_nifti", "new_file"]
 
 logger = logging.getLogger(__name__)
-
-
-def is_nifti_name(path: Path | str) -> bool:
-    """Tell whether a path ends as the name of a NIfTI file does."""
-    return str(path).endswith(NIFTI_SUFFIXES)
 
 
 def new_file(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> Path:

@@ -13,7 +13,7 @@ from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
 from nsn2n.files.volume_files import read_volume
-from nsn2n.jobs.nifti_job import denoise_nifti, is_nifti_name, new_file
+from nsn2n.jobs.nifti_job import denoise_nifti, new_file
 from nsn2n.jobs.options import JobOptions
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
@@ -33,8 +33,10 @@ def source(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.nii", True), ("a.nii.gz", True), ("a.gz", False), ("nii", False), ("a.nii/b", False)]
 )
-def test_names_of_nifti_files(name, expected):
-    assert is_nifti_name(name) is expected
+def test_names_of_nifti_files(source, tmp_path, name, expected):
+    """Any other name is that of a folder."""
+    target = new_file(source, tmp_path / "new" / name)
+    assert (target.name != source.name) is expected
 
 
 def test_the_file_holds_what_the_method_gives(source, tmp_path):
