@@ -66,7 +66,7 @@ def test_every_import_is_a_declared_dependency(project):
     # What many series and the node need more is installed with an extra, and imported when it is used.
     extras = {
         name: {_normal_name(requirement) for requirement in project["optional-dependencies"][name]}
-        for name in ("batch", "node")
+        for name in ("batch", "files", "node")
     }
     providers = packages_distributions()
     undeclared = {}
@@ -220,11 +220,13 @@ def test_bill_of_the_wheel_is_of_what_is_installed(dist, project):
     (built,) = dist.glob("*.whl")
     assert root["purl"] == f"pkg:pypi/nsn2n@{root['version']}"
     assert root["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(built.read_bytes()).hexdigest()}]
-    listed = {_normal_name(one["name"]): one["version"] for one in bill["components"]}
+    vendored = [one for one in bill["components"] if one["name"] == "@niivue/niivue"]
+    assert [one["version"] for one in vendored] == ["0.69.0"]
+    listed = {_normal_name(one["name"]): one["version"] for one in bill["components"] if one not in vendored}
     assert listed == {name: version(name) for name in listed}
     assert {_normal_name(requirement) for requirement in _of_the_application(project)} <= set(listed)
     assert "numpy" in listed
     assert not {"pytest", "ruff", "cyclonedx-python-lib", "nsn2n"} & set(listed)
     depends = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
-    assert len(depends[root["bom-ref"]]) == len(_of_the_application(project))
+    assert len(depends[root["bom-ref"]]) == len(_of_the_application(project)) + len(vendored)
     assert set().union(*depends.values()) == {one["bom-ref"] for one in bill["components"]}
