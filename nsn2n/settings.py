@@ -255,14 +255,14 @@ class GroupSettings:
         8, "Stacks in a group; a stack is a block of 8 x 8 pixels in three slices.", at_least=1, at_most=32
     )
     detail_lost: float = option(
-        0.08,
+        0.09,
         "Part of the faint detail that may be removed: as much noise is removed as this allows on a simulated copy of "
         "a part of the volume, whose truth is known.",
         at_least=0,
         at_most=1,
     )
     unsure_lost: float = option(
-        0.2,
+        0.18,
         "The same part, where that detail may be noise which the estimate of the truth left; if detail_lost is more, "
         "that. The surer the detail is the anatomy's, the nearer the part is to detail_lost.",
         at_least=0,

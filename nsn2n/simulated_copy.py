@@ -4,7 +4,10 @@
 
 The truth of the copy is what a filter that keeps most detail makes of that part; noise of the measured level and
 spectrum is put on it anew. Sent through the same stages, with the networks as they are fitted, it shows what they
-take from anatomy like this: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+remove from anatomy like this: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+
+On CT that filter is another than the one applied to the volume. A filter finds all the detail that it kept itself in
+the first place, so on a truth of its own making it seems to lose less than it does.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.filters.block_matching import noise_spectrum
-from nsn2n.filters.group_filter import filter_groups
+from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.noise.level import BLOCK_PX, NoiseMap
 from nsn2n.noise.simulated import simulated_noise
 
@@ -40,8 +43,8 @@ _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of the best estimate, root mean squares: up to the first the detail may be what that estimate
 left of the noise, from the second on it is the anatomy's."""
 _FEWEST_PIXELS = 2000
-_STACKS, _NOISE_FACTOR = 8, 1.0
-"""Of the filter that makes the truth: of all noise factors, that with the least error."""
+_CUBES, _NOISE_FACTOR, _SHARE_OF_FIT = 12, 1.0, 0.2
+"""Of the filter that makes the truth: as they have the least error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,16 @@ def _filter_as_truth(
     device: torch.device | None,
 ) -> None:
     """Replace a pilot by the estimate with the least error, which keeps most detail for the noise that it leaves."""
-    filter_groups(
-        noisy, pilot, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
-    )  # fmt: skip
+    filter_cubes(
+        noisy,
+        pilot,
+        noise.floored,
+        cubes=_CUBES,
+        noise_factor=_NOISE_FACTOR,
+        share=_SHARE_OF_FIT,
+        valid=valid,
+        device=device,
+    )
 
 
 def _place(pilot: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> tuple[slice, slice, slice]:
