@@ -11,7 +11,7 @@ import numpy as np
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
-from nsn2n.files import format_of
+from nsn2n.files import FILE_SUFFIXES, format_of
 from nsn2n.files.file_volume import FileVolume, complete_files
 
 __all__ = ["read_mask", "read_volume", "write_volume"]
@@ -40,8 +40,9 @@ def read_volume(path: Path) -> FileVolume:
 
         return read_itk(path)
     from nsn2n.files.nifti import read_nifti
+    from nsn2n.files.nifti_checks import checked_nifti_name
 
-    return read_nifti(path)
+    return read_nifti(checked_nifti_name(path, FILE_SUFFIXES))
 
 
 def read_mask(path: Path, like: FileVolume) -> BoolArray:

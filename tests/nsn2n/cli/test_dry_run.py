@@ -134,4 +134,4 @@ def test_a_file_of_another_format_is_told_what_to_do(nsn2n, tmp_path, name):
     done = nsn2n("denoise", tmp_path / name, tmp_path / "out", "--dry-run")
     assert (done.code, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "must be a single .nii or .nii.gz file" in done.stderr
+    assert "must be a single .nii, .nii.gz, .mgz, .mgh, .nrrd, .mha or .mhd file" in done.stderr

@@ -283,7 +283,9 @@ def test_a_nifti_file_of_magnitudes_loses_the_mean_of_their_noise(nsn2n, tmp_pat
 def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
     result = nsn2n("denoise", tmp_path, tmp_path / "out", "--modality", "MR")
     assert result.code == 1
-    assert result.stderr == f"error: --modality is for NIfTI files; got the folder {tmp_path}. Leave it out.\n"
+    assert result.stderr == (
+        f"error: --modality is for volume files (NIfTI, MGH, NRRD, MetaImage); got the folder {tmp_path}. Leave it out.\n"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -431,7 +433,7 @@ def harmful_config(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+@pytest.mark.parametrize("kind", ["DICOM", "volume files"])
 def test_removed_anatomy_is_not_written_unless_forced(nsn2n, good_study, nifti, tmp_path, harmful_config, kind):
     source = good_study if kind == "DICOM" else nifti
     refused = nsn2n("denoise", source, tmp_path / "out", "--config", harmful_config)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from nsn2n.result import DenoiseResult
     from nsn2n.stack.slice_stack import SliceStack
 
-__all__ = ["denoise_nifti", "new_file"]
+__all__ = ["denoise_volume_file", "new_file"]
 
 logger = logging.getLogger(__name__)
 
 
 def new_file(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> Path:
-    """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
+    """Say which file is to be written; parameters and errors as of `denoise_volume_file`."""
     source, target = Path(input_file), Path(output)
     require_possible_path(target)
     if target.is_dir() or not str(target).endswith(FILE_SUFFIXES):
@@ -67,7 +67,7 @@ def _voxel_files(target: Path) -> tuple[Path, ...]:
     return tuple(target.with_suffix(suffix) for suffix in (".raw", ".zraw"))
 
 
-def denoise_nifti(
+def denoise_volume_file(
     input_file: Path | str,
     output: Path | str,
     options: JobOptions | None = None,
