@@ -19,8 +19,8 @@ from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
 from nsn2n.files.volume_files import read_mask, read_volume
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
-from nsn2n.jobs.volume_file_job import map_names, new_file
 from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.volume_file_job import map_names, new_file
 from nsn2n.runtime.logs import visible
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.settings import Settings

@@ -13,8 +13,8 @@ from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
 from nsn2n.files.volume_files import read_volume
-from nsn2n.jobs.volume_file_job import denoise_volume_file, new_file
 from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.volume_file_job import denoise_volume_file, new_file
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -53,7 +53,9 @@ def test_the_file_holds_what_the_method_gives(source, tmp_path):
 def test_progress_reaches_the_end(source, tmp_path):
     seen = []
 
-    denoise_volume_file(source, tmp_path / "out", denoise=run, progress=lambda fraction, seconds_left: seen.append(fraction))
+    denoise_volume_file(
+        source, tmp_path / "out", denoise=run, progress=lambda fraction, seconds_left: seen.append(fraction)
+    )
 
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
