@@ -31,7 +31,7 @@ LAYERS = (
     ("nsn2n.operators",),
     ("nsn2n.node", "nsn2n.batch"),
     ("nsn2n.jobs",),
-    ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
+    ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.transforms", "nsn2n.__init__"),
     ("nsn2n.denoising",),
     ("nsn2n.pipeline", "nsn2n.result", "nsn2n.images"),
     ("nsn2n.earlier_fits",),
@@ -56,6 +56,8 @@ FORBIDDEN = {
     "nsn2n.jobs": FILES,
     "nsn2n.node": FILES,
     "nsn2n.synthetic": FILES,
+    # Of MONAI itself, which imports the SDK and Holoscan where they are installed.
+    "nsn2n.transforms": ("pydicom", "highdicom", "monai.deploy", "holoscan", "torchio"),
 }
 
 

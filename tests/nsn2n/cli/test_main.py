@@ -283,9 +283,8 @@ def test_a_nifti_file_of_magnitudes_loses_the_mean_of_their_noise(nsn2n, tmp_pat
 def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
     result = nsn2n("denoise", tmp_path, tmp_path / "out", "--modality", "MR")
     assert result.code == 1
-    assert result.stderr == (
-        f"error: --modality is for volume files (NIfTI, MGH, NRRD, MetaImage); got the folder {tmp_path}. Leave it out.\n"
-    )
+    files = "volume files (NIfTI, MGH, NRRD, MetaImage)"
+    assert result.stderr == f"error: --modality is for {files}; got the folder {tmp_path}. Leave it out.\n"
     assert not (tmp_path / "out").exists()
 
 
