@@ -35,7 +35,8 @@ try:
     from monai.utils.type_conversion import convert_data_type, convert_to_dst_type
 except ImportError as error:
     raise ImportError(
-        f"nsn2n.transforms needs MONAI; it cannot be imported ({type(error).__name__}). Run: pip install 'nsn2n[monai]'."
+        f"nsn2n.transforms needs MONAI, which cannot be imported ({type(error).__name__}). "
+        "Run: pip install 'nsn2n[monai]'."
     ) from error
 
 __all__ = ["Denoise", "Denoised"]

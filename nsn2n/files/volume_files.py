@@ -85,6 +85,7 @@ def write_volume(
     like: FileVolume,
     *,
     maps: Mapping[str, Float32Array] | None = None,
+    beside: Mapping[str, bytes] | None = None,
     mode: int = 0o666,
 ) -> None:
     """Write a file like the one that was read, with other values, and maps of the same shape beside it.
@@ -101,6 +102,8 @@ def write_volume(
         What :func:`read_volume` returned.
     maps : mapping, optional
         Arrays of that shape by the names of their files, which hold float32.
+    beside : mapping, optional
+        The content of other files by their names, such as those that describe the images.
     mode : int
         The permissions that the files get, as far as the umask leaves them.
 
@@ -114,3 +117,5 @@ def write_volume(
         like.save(folder / path.name, stored)
         for name, values in (maps or {}).items():
             like.save_map(folder / name, like.numbers.placed(values))
+        for name, content in (beside or {}).items():
+            (folder / name).write_bytes(content)

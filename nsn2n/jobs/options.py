@@ -171,6 +171,15 @@ class JobOptions:
         in_app_yaml=False,
         inputs=_FILES,
     )
+    bids: bool = option(
+        False,
+        "Name and describe the new files as BIDS derivatives; IN is an image of a BIDS dataset, OUT a folder such as "
+        "derivatives/nsn2n.",
+        group=OUTPUT,
+        flag="--bids",
+        in_app_yaml=False,
+        inputs=_FILES,
+    )
     force: bool = option(
         False,
         "Write a series too of which the structure check says that anatomy was removed.",

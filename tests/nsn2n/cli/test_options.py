@@ -123,6 +123,7 @@ SAID = {
     "series_number_offset": (["--series-number-offset", 7], 7),
     "research_mark": (["--research-mark"], True),
     "compression": (["--compress", "jpeg-ls"], "jpeg-ls"),
+    "bids": (["--bids"], True),
     "force": (["--force"], True),
     "residual": (["--residual"], True),
     "noise_map": (["--noise-map"], True),

@@ -14,7 +14,7 @@ from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
 from nsn2n.files.volume_files import read_volume
 from nsn2n.jobs.options import JobOptions
-from nsn2n.jobs.volume_file_job import denoise_volume_file, new_file
+from nsn2n.jobs.volume_file_job import denoise_volume_file, new_files
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -35,7 +35,7 @@ def source(tmp_path):
 )
 def test_names_of_nifti_files(source, tmp_path, name, expected):
     """Any other name is that of a folder."""
-    target = new_file(source, tmp_path / "new" / name)
+    target = new_files(source, tmp_path / "new" / name).volume
     assert (target.name != source.name) is expected
 
 
@@ -166,7 +166,7 @@ def test_the_output_is_of_the_format_of_the_input(source, tmp_path, name):
 def test_voxels_beside_a_header_are_not_overwritten(tmp_path):
     (tmp_path / "out.raw").write_bytes(b"precious")
     with pytest.raises(VolumeError, match=r"out\.raw is there already"):
-        new_file(tmp_path / "t1.mhd", tmp_path / "out.mhd")
+        new_files(tmp_path / "t1.mhd", tmp_path / "out.mhd")
 
 
 def test_residual_and_noise_are_files_of_the_same_format(source, tmp_path):
