@@ -103,14 +103,17 @@ class BidsFile:
         return f"{'_'.join(f'{key}-{label}' for key, label in entities.items())}_{self.suffix}{self.extension}"
 
     def describing(self, extension: str) -> list[Path]:
-        """Files that describe this one by the inheritance principle: those that count most come last."""
+        """Files that describe this one by the inheritance principle: those that count most come last.
+
+        A link that leads nowhere is among them: what DataLad has not fetched must not be taken for absent.
+        """
         found = []
         for folder in (self.dataset, *reversed([self.dataset / parent for parent in self._folders()])):
             here = []
             for file in sorted(folder.glob(f"*{self.suffix}{extension}")):
                 *entities, suffix = file.name.removesuffix(extension).split("_")
                 pairs = dict(entity.partition("-")[::2] for entity in entities)
-                if suffix == self.suffix and pairs.items() <= self.entities.items() and file.is_file():
+                if suffix == self.suffix and pairs.items() <= self.entities.items():
                     here.append((len(pairs), file))
             found += [file for _, file in sorted(here)]
         return found

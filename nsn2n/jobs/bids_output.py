@@ -91,7 +91,13 @@ class BidsOutput:
         return [self.root / DESCRIPTION] if self.is_new else []
 
     def beside(self, kind: str = "") -> list[Path]:
-        """Return the new files that describe the image of a kind."""
+        """Return the new files that describe the image of a kind.
+
+        Raises
+        ------
+        VolumeError
+            If the gradients of the input cannot be read.
+        """
         return [self._named(kind, ".json"), *self._tables(kind)]
 
     def _named(self, kind: str, extension: str) -> Path:
@@ -110,7 +116,7 @@ class BidsOutput:
                 copy = self._named(kind, extension)
                 if "desc" not in self.source.entities:
                     copy = copy.with_name(self.source.path.name.removesuffix(self.source.extension) + extension)
-                content = file.read_bytes()
+                content = _content(file)
                 if not (copy.is_file() and copy.read_bytes() == content):
                     tables[copy] = content
         return tables
@@ -168,6 +174,16 @@ def _link_to(dataset: Path, root: Path) -> str:
         f"with --bids the output must hold derivatives of the dataset of the input, {dataset}; DatasetLinks of {file} "
         "has none to it. Choose another folder."
     )
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise VolumeError(
+            f"the gradients of the input must be readable; got {error.strerror or type(error).__name__} at {file}. "
+            "Fetch or replace the file."
+        ) from error
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -232,3 +232,12 @@ def test_gradients_of_a_derivative_have_its_name(raw, tmp_path):
 
     assert target.name == "sub-01_ses-a_desc-movedDenoised_dwi.nii"
     assert target.with_suffix(".bvec").read_text() == "0 1\n0 0\n0 0\n"
+
+
+def test_gradients_that_were_not_fetched_are_not_left_out(raw):
+    file = raw / DWI.replace(".nii", ".bvec")
+    file.unlink()
+    file.symlink_to("../../../.git/annex/objects/absent")
+    with pytest.raises(VolumeError, match=r"gradients of the input must be readable; got No such file .*dwi\.bvec"):
+        denoise_volume_file(raw / DWI, raw / "derivatives" / "nsn2n", JobOptions(bids=True), denoise=run)
+    assert not (raw / "derivatives").exists()
