@@ -57,7 +57,7 @@ FORBIDDEN = {
     "nsn2n.node": FILES,
     "nsn2n.synthetic": FILES,
     # Of MONAI itself, which imports the SDK and Holoscan where they are installed.
-    "nsn2n.transforms": ("pydicom", "highdicom", "monai.deploy", "holoscan", "torchio"),
+    "nsn2n.transforms": ("pydicom", "highdicom", "monai.deploy", "holoscan"),
 }
 
 

@@ -121,16 +121,31 @@ class BidsOutput:
                     tables[copy] = content
         return tables
 
-    def described(self, kind: str, fields: Mapping[str, Any], result: DenoiseResult) -> dict[str, bytes]:
-        """Return the content of the files of `beside`, by name; `fields` are those of the source."""
+    def described(
+        self, kind: str, fields: Mapping[str, Any], result: DenoiseResult, mask: Path | None = None
+    ) -> dict[str, bytes]:
+        """Return the content of the files of `beside`, by name.
+
+        Parameters
+        ----------
+        kind : str
+        fields : mapping
+            Of the JSON files that describe the source.
+        result : DenoiseResult
+        mask : path, optional
+            What was used as a mask; named among the sources if it lies in the dataset of the input.
+        """
         uri = f"bids:{self.link}:{self.source.path}"
+        sources, of_mask = [uri], Path(os.path.abspath(mask or os.devnull))
+        if of_mask.is_relative_to(self.source.dataset):
+            sources.append(f"bids:{self.link}:{of_mask.relative_to(self.source.dataset).as_posix()}")
         sidecar = {name: value for name, value in fields.items() if name not in _OF_THE_SOURCE and not _points(value)}
         if self.of_source.get("DatasetType", "raw") == "raw":  # what was done to a derivative is not known here
             sidecar.setdefault("SkullStripped", False)
         record = result.record
         sidecar |= {
             "Description": _MEANING[kind] + result.summary(),
-            "Sources": [uri],
+            "Sources": sources,
             "SpatialReference": uri,
             "NSN2N": {name: record[name] for name in ("version", "settings", "measured", "structure")},
         }

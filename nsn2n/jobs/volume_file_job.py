@@ -158,9 +158,10 @@ def denoise_volume_file(
             maps = {file.name: _map(kind, stack, result) for kind, file in new.maps.items()}
             beside: dict[str, bytes] = {}
             if new.bids is not None:
-                new.bids.write_description(mode_of_all([source]))
+                bids = BidsOutput.of(source, Path(output))  # others may have begun the dataset in the meantime
+                bids.write_description(mode_of_all([source]))
                 for kind in new.images:
-                    beside |= new.bids.described(kind, fields, result)
+                    beside |= bids.described(kind, fields, result, options.mask)
             write_volume(target, result.volume, volume, maps=maps, beside=beside, mode=mode_of_all([source]))
     except OSError as error:
         raise VolumeError(

@@ -18,7 +18,7 @@ from nsn2n.errors import SettingsError, VolumeError
 
 pytest.importorskip("nsn2n.transforms", reason="MONAI is not installed: nsn2n[monai]", exc_type=ImportError)
 
-from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
+from monai.data import DataLoader, Dataset, MetaTensor, PersistentDataset, decollate_batch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Spacingd
 
 from nsn2n.transforms import Denoise, Denoised
@@ -64,6 +64,16 @@ def test_later_transforms_and_batches_take_it(file):
     images = decollate_batch(batch["image"])
     assert [image.shape for image in images] == [(1, 10, 12, 5)] * 2
     assert [image.meta["nsn2n"]["version"] for image in images] == [nsn2n.__version__] * 2
+
+
+def test_results_are_kept_on_disk(file, tmp_path, monkeypatch):
+    pipeline = _loading(Denoised("image", config=BRIEF, device="cpu"))
+    first = PersistentDataset([{"image": str(file)}], pipeline, cache_dir=tmp_path / "cache")[0]["image"]
+    monkeypatch.setattr("nsn2n.transforms.denoise_stack", None)
+
+    again = PersistentDataset([{"image": str(file)}], pipeline, cache_dir=tmp_path / "cache")[0]["image"]
+
+    assert torch.equal(again, first)
 
 
 def test_each_channel_is_denoised_alone():

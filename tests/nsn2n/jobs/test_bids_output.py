@@ -241,3 +241,30 @@ def test_gradients_that_were_not_fetched_are_not_left_out(raw):
     with pytest.raises(VolumeError, match=r"gradients of the input must be readable; got No such file .*dwi\.bvec"):
         denoise_volume_file(raw / DWI, raw / "derivatives" / "nsn2n", JobOptions(bids=True), denoise=run)
     assert not (raw / "derivatives").exists()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_mask_of_the_dataset_is_one_of_the_sources(raw, tmp_path, inside):
+    name = "sub-01/ses-a/anat/sub-01_ses-a_desc-brain_mask.nii"
+    mask = raw / name if inside else tmp_path / "mask.nii"
+    nib.save(nib.Nifti1Image(np.ones((20, 22, 5), np.uint8), nib.load(raw / T1W).affine), mask)
+
+    options = JobOptions(bids=True, mask=mask)
+    target = denoise_volume_file(raw / T1W, raw / "derivatives" / "nsn2n", options, denoise=run)
+
+    said = _json(target.with_name(target.name.replace(".nii.gz", ".json")))
+    assert said["Sources"] == [f"bids:source:{T1W}", *([f"bids:source:{name}"] if inside else [])]
+
+
+def test_a_dataset_that_another_began_meanwhile_stays_as_it_is(raw):
+    file = raw / "derivatives" / "x" / "dataset_description.json"
+
+    def run_beside_another(stack, **more):
+        _write(file, {"GeneratedBy": [{"Name": "fMRIPrep"}]})
+        return run(stack, **more)
+
+    with pytest.raises(VolumeError, match="names fMRIPrep"):
+        denoise_volume_file(raw / T1W, file.parent, JobOptions(bids=True), denoise=run_beside_another)
+
+    assert _json(file) == {"GeneratedBy": [{"Name": "fMRIPrep"}]}
+    assert not list(file.parent.rglob("*.nii.gz"))
