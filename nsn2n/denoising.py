@@ -35,7 +35,7 @@ from nsn2n.stages import PipelineState
 from nsn2n.stages.clock import Clock, Cost
 from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_slices, moved_to_volume
 
-__all__ = ["denoise", "denoise_stack"]
+__all__ = ["denoise", "denoise_stack", "resolve_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def denoise(
                 raise VolumeError("an image says itself what it is; got spacing_mm too. Leave that out.")
             said["spacing_mm"] = image.spacing_mm
         stack = SliceStack.of(volume if image is None else image.values, **said)
-    settings = _resolve_settings(preset, seed, strength, config)
+    settings = resolve_settings(preset, seed, strength, config)
     result = denoise_stack(stack, settings, device=device, progress=progress)
     return result if image is None else replace(result, image=image.like(result.volume))
 
@@ -282,9 +282,16 @@ def _gathered(result: DenoiseResult, layout: Layout) -> DenoiseResult:
     )
 
 
-def _resolve_settings(
+def resolve_settings(
     preset: str, seed: int | None, strength: float | None, config: Mapping[str, Any] | None
 ) -> Settings:
+    """Return the settings that the arguments of :func:`denoise` stand for.
+
+    Raises
+    ------
+    SettingsError
+        If one is unknown or out of bounds.
+    """
     settings = preset_settings(preset)
     if config:
         settings = Settings.from_mapping(config, base=None if "preset" in config else settings)

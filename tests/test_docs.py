@@ -89,6 +89,10 @@ def folder(tmp_path_factory):
     write_synthetic_series(volume, folder / "study" / "1", series_description="thin", seed="r")
     write_synthetic_series(volume[:1], folder / "study", series_number=2, overrides=localizer, seed="r")
     nib.save(nib.Nifti1Image(generator.normal(9, 2, (16, 16, 3)).astype(np.float32), np.eye(4)), folder / "t1.nii.gz")
+    scan = folder / "bids" / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    scan.parent.mkdir(parents=True)
+    shutil.copy(folder / "t1.nii.gz", scan)
+    (folder / "bids" / "dataset_description.json").write_text('{"Name": "Example", "BIDSVersion": "1.11.1"}')
     (settings,) = _blocks("yaml")
     (folder / "settings.yaml").write_text(settings)
     (folder / "brief-app.yaml").write_text("nsn2n: {config: {fit: {steps: 3}}}\n")
@@ -165,6 +169,9 @@ def test_command(folder, command):
     elif "--dry-run" in command:
         assert _number(folder) == before
         assert "as series " in result.stdout
+    elif "--bids" in command:
+        target = folder / "bids" / "derivatives" / ("fast" if "fast" in command else "nsn2n")
+        assert len(list((target / "sub-01" / "anat").iterdir())) == (4 if "--noise-map" in command else 2)
     elif "t1.nii.gz" in command:
         assert nib.load(folder / "t1-denoised.nii.gz").shape == (16, 16, 3)
         assert ("200 steps" in result.stderr) == ("--config" in command)

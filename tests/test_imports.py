@@ -31,7 +31,7 @@ LAYERS = (
     ("nsn2n.operators",),
     ("nsn2n.node", "nsn2n.batch"),
     ("nsn2n.jobs",),
-    ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.__init__"),
+    ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.transforms", "nsn2n.__init__"),
     ("nsn2n.denoising",),
     ("nsn2n.pipeline", "nsn2n.result", "nsn2n.images"),
     ("nsn2n.earlier_fits",),
@@ -57,6 +57,9 @@ FORBIDDEN = {
     "nsn2n.node": FILES,
     "nsn2n.synthetic": FILES,
 }
+
+# `import monai` imports the SDK and Holoscan, where they are installed: what is for MONAI alone cannot do without.
+FOR_MONAI = {"nsn2n.transforms"}
 
 
 def _modules() -> dict[str, Path]:
@@ -157,7 +160,8 @@ for module in {modules!r}:
 
 @pytest.mark.parametrize("blocked", [METHOD, FILES], ids=["the method", "files and jobs"])
 def test_lower_layers_work_without_the_libraries_of_the_upper_ones(blocked):
-    modules = [module.removesuffix(".__init__") for module in MODULES if FORBIDDEN.get(_part(module)) == blocked]
+    lower = [module for module in MODULES if FORBIDDEN.get(_part(module)) == blocked and module not in FOR_MONAI]
+    modules = [module.removesuffix(".__init__") for module in lower]
     assert len(modules) > 20
 
     result = _import_with_blocked(modules, blocked)

@@ -19,8 +19,8 @@ from nsn2n.dicom.write.numbering import numbers_in
 from nsn2n.errors import NSN2NError
 from nsn2n.files.volume_files import read_mask, read_volume
 from nsn2n.jobs.dicom_job import choose_series, series_numbers_by_study
-from nsn2n.jobs.nifti_job import map_names, new_file
 from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.volume_file_job import new_files
 from nsn2n.runtime.logs import visible
 from nsn2n.runtime.paths import require_writable_folder
 from nsn2n.settings import Settings
@@ -82,17 +82,17 @@ def plan_file(source: Path, target: Path, options: JobOptions) -> int:
     NSN2NError
         If the file cannot be read as a volume, or the new one cannot be written.
     """
-    written = new_file(source, target, options)
+    new = new_files(source, target, options)
     volume = read_volume(source)
     stack = volume.stack
     if options.mask is not None:
         read_mask(options.mask, volume)
-    require_writable_folder(written.parent)
+    require_writable_folder(new.volume.parent)
     _, height, width = stack.shape_dhw
     volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""
     size = f"  {volumes}{stack.parts[0]} x {height} x {width} voxels (slices, rows, columns)"
-    beside = [f"  and {written.with_name(name)}" for name in map_names(written, options).values()]
-    _print(str(source), size, f"  to {written}", *beside)
+    beside = [f"  and {file}" for file in new.all if file != new.volume and (new.bids or file in new.maps.values())]
+    _print(str(source), size, f"  to {new.volume}", *beside)
     _print_settings(options.settings())
     return 0
 

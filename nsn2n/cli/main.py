@@ -79,7 +79,7 @@ def _common(
 def denoise(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="IN", help="Folder with DICOM files, or a file: NIfTI, MGH, NRRD or MetaImage."),
+        typer.Argument(metavar="IN", help="Folder with DICOM files, or a volume file: NIfTI, MGH, NRRD or MetaImage."),
     ] = None,
     target: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="Folder for the new series; for a file a new file or a folder.")
@@ -91,7 +91,7 @@ def denoise(
     traceback: Traceback = False,
     **given: Any,
 ) -> None:
-    """Denoise the CT, MR and PET series of a folder, or one file of NIfTI, MGH, NRRD or MetaImage.
+    """Denoise the CT, MR and PET series of a folder, or one volume file (NIfTI, MGH, NRRD, MetaImage).
 
     Prints the path of each new series or file. Exits with 0 if all went well, 3 if some series failed, 1 if all
     did or there was nothing to do.
@@ -108,7 +108,7 @@ def denoise(
 
                 raise typer.Exit(plan_folder(source, target, options))
             raise typer.Exit(_denoise_folder(source, target, options, quiet))
-        refuse_options_of_other_inputs(given, "NIfTI", f"the {format_of(source) or 'NIfTI'} file {source.name}")
+        refuse_options_of_other_inputs(given, "volume files", f"the {format_of(source) or 'volume'} file {source.name}")
         if dry_run:
             from nsn2n.cli.dry_run import plan_file
 
@@ -290,10 +290,10 @@ def _denoise_folder(source: Path, target: Path, options: JobOptions, quiet: bool
 
 def _denoise_file(source: Path, target: Path, options: JobOptions, quiet: bool) -> None:
     from nsn2n.cli.progress import show_progress
-    from nsn2n.jobs.nifti_job import denoise_nifti
+    from nsn2n.jobs.volume_file_job import denoise_volume_file
 
     with show_progress(quiet=quiet) as progress:
-        new_file = denoise_nifti(
+        new_file = denoise_volume_file(
             source,
             target,
             options,

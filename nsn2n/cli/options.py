@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from nsn2n.errors import SettingsError
+from nsn2n.files import FORMATS
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.config_loading import Option, option_of, read_yaml
 
@@ -132,7 +133,7 @@ def refuse_options_of_other_inputs(given: Mapping[str, Any], kind: str, named: s
     ----------
     given : mapping
         As :func:`given_options` takes it.
-    kind : {"DICOM", "NIfTI"}
+    kind : {"DICOM", "volume files"}
         Of the input.
     named : str
         The input, for the message.
@@ -149,7 +150,7 @@ def refuse_options_of_other_inputs(given: Mapping[str, Any], kind: str, named: s
             wrong.append((f"--no-{option.flag.removeprefix('--')}" if off else option.flag, option.inputs[0]))
     if wrong:
         one = len(wrong) == 1
-        others = {"DICOM": "DICOM series", "NIfTI": "NIfTI files"}[wrong[0][1]]
+        others = {"DICOM": "DICOM series", "volume files": f"volume files ({', '.join(FORMATS)})"}[wrong[0][1]]
         raise SettingsError(
             f"{', '.join(flag for flag, _ in wrong)} {'is' if one else 'are'} for {others}; got {named}. "
             f"Leave {'it' if one else 'them'} out."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -79,25 +79,23 @@ class _Promise:
         return self.offset + self.voxels * self.item_bytes
 
 
-def checked_nifti_name(path: Path) -> Path:
-    """Return a path whose name is that of a NIfTI file.
+def checked_nifti_name(path: Path, accepted: Sequence[str] = NIFTI_SUFFIXES) -> Path:
+    """Return a path whose name is that of a NIfTI file, or ends as is accepted where it was asked for.
 
     Raises
     ------
     VolumeError
         If it is none, saying how files of other kinds become one.
     """
-    name = path.name.lower()
-    if path.name.endswith(NIFTI_SUFFIXES):
+    name, endings = path.name.lower(), f"{', '.join(accepted[:-1])} or {accepted[-1]}"
+    if path.name.endswith(tuple(accepted)):
         return path
     for suffix in sorted(_OTHER_FORMATS, key=len, reverse=True):
         if name.endswith(suffix):
             what, todo = _OTHER_FORMATS[suffix]
             advice = todo.format(name=path.name, stem=path.name[: -len(suffix)])
-            raise VolumeError(f"The input must be a single .nii or .nii.gz file; {path} is {what}. {advice}")
-    raise VolumeError(
-        f"The name of a NIfTI file must end in {' or '.join(NIFTI_SUFFIXES)}; got {path}. Rename or convert it."
-    )
+            raise VolumeError(f"The input must be a single {endings} file; {path} is {what}. {advice}")
+    raise VolumeError(f"The name of the file must end in {endings}; got {path}. Rename or convert it.")
 
 
 def check_nifti(path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
-from nsn2n.files import format_of
+from nsn2n.files import FILE_SUFFIXES, format_of
 from nsn2n.files.file_volume import FileVolume, complete_files
 
 __all__ = ["read_mask", "read_volume", "write_volume"]
@@ -40,8 +40,9 @@ def read_volume(path: Path) -> FileVolume:
 
         return read_itk(path)
     from nsn2n.files.nifti import read_nifti
+    from nsn2n.files.nifti_checks import checked_nifti_name
 
-    return read_nifti(path)
+    return read_nifti(checked_nifti_name(path, FILE_SUFFIXES))
 
 
 def read_mask(path: Path, like: FileVolume) -> BoolArray:
@@ -84,6 +85,7 @@ def write_volume(
     like: FileVolume,
     *,
     maps: Mapping[str, Float32Array] | None = None,
+    beside: Mapping[str, bytes] | None = None,
     mode: int = 0o666,
 ) -> None:
     """Write a file like the one that was read, with other values, and maps of the same shape beside it.
@@ -100,6 +102,8 @@ def write_volume(
         What :func:`read_volume` returned.
     maps : mapping, optional
         Arrays of that shape by the names of their files, which hold float32.
+    beside : mapping, optional
+        The content of other files by their names, such as those that describe the images.
     mode : int
         The permissions that the files get, as far as the umask leaves them.
 
@@ -113,3 +117,5 @@ def write_volume(
         like.save(folder / path.name, stored)
         for name, values in (maps or {}).items():
             like.save_map(folder / name, like.numbers.placed(values))
+        for name, content in (beside or {}).items():
+            (folder / name).write_bytes(content)

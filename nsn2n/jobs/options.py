@@ -31,6 +31,7 @@ __all__ = ["GROUPS", "JobOptions"]
 INPUT, METHOD, OUTPUT, REPORT = GROUPS = ("Input", "Method", "Output", "Report")
 
 _DICOM = ("DICOM",)
+_FILES = ("volume files",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +66,21 @@ class JobOptions:
     )
     modality: Modality | None = option(
         None,
-        "What a NIfTI file holds; MR: magnitudes. DICOM files say it themselves.",
+        "What a volume file holds; MR: magnitudes. DICOM files say it themselves.",
         choices=tuple(Modality),
         group=INPUT,
         flag="--modality",
         in_app_yaml=False,
-        inputs=("NIfTI",),
+        inputs=_FILES,
     )
     mask: Path | None = option(
         None,
-        "File of the same grid; where it is 0, voxels take no part and come back as they are.",
+        "Volume file of the same grid; where it is 0, voxels take no part and come back as they are.",
         group=INPUT,
         flag="--mask",
         metavar="FILE",
         in_app_yaml=False,
-        inputs=("NIfTI",),
+        inputs=_FILES,
     )
     strict: bool = option(False, "Begin no series after one has failed.", group=INPUT, flag="--strict", inputs=_DICOM)
 
@@ -160,7 +161,7 @@ class JobOptions:
         group=OUTPUT,
         flag="--residual",
         in_app_yaml=False,
-        inputs=("NIfTI",),
+        inputs=_FILES,
     )
     noise_map: bool = option(
         False,
@@ -168,7 +169,16 @@ class JobOptions:
         group=OUTPUT,
         flag="--noise-map",
         in_app_yaml=False,
-        inputs=("NIfTI",),
+        inputs=_FILES,
+    )
+    bids: bool = option(
+        False,
+        "Name and describe the new files as BIDS derivatives; IN is an image of a BIDS dataset, OUT a folder such as "
+        "derivatives/nsn2n.",
+        group=OUTPUT,
+        flag="--bids",
+        in_app_yaml=False,
+        inputs=_FILES,
     )
     force: bool = option(
         False,

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from nsn2n._version import __version__
 from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM
 from nsn2n.errors import NSN2NError
 from nsn2n.modality import policy_of
+from nsn2n.report.checks import check_rows, places_to_check, reason
 from nsn2n.report.collect import REMOVED_SD, ReportData
 from nsn2n.report.pictures import COLORS, Curve, colored, gray, line_chart
 from nsn2n.report.viewer import viewer_html
 from nsn2n.stack.parts import places_of
-from nsn2n.structure_check import limits_of
 
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
@@ -175,7 +174,8 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["median"] = np.median
-    limits = data.record["settings"]["structure"]
+    structure = data.record["structure"]
+    checks = check_rows(structure, data.record["settings"]["structure"])
     unit = policy_of(data.modality).unit
     row_mm, column_mm = pixel_spacing_mm(data) or (1.0, 1.0)
     shows = record["pictures_left_out"] is None
@@ -184,14 +184,16 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
         record=record,
         window=data.window,
         unit=unit,
-        spacing="; ".join(dict.fromkeys(map(_spacing_text, data.spacings_mm))),
+        what=_what(data, record),
         parts=[(place.start + 1, place.stop, _spacing_text(spacing)) for place, spacing in places],
         removed_sd=REMOVED_SD,
-        slices=_slices(data) if shows else [],
+        slices=_first_to_look_at(data, structure["findings"]) if shows else [],
         aspect=data.shape_dhw[2] * column_mm / (data.shape_dhw[1] * row_mm),
         maps=_maps(data) if shows else [],
         charts=_charts(data, unit),
-        checks=_checks(data.record["structure"], limits),
+        checks=checks,
+        reason=reason(structure["verdict"], checks),
+        look_at=places_to_check(structure["findings"]),
         contrasts_sd=CONTRASTS_SD,
         kept=_kept_by_size(data.record) if data.record["contrast_kept"] else [],
         colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),
@@ -205,12 +207,26 @@ def pixel_spacing_mm(data: ReportData) -> tuple[float, float] | None:
     return None if known is None else known[1:]
 
 
+def _what(data: ReportData, record: Mapping[str, Any]) -> str:
+    """Name the volume: modality, number of the new series, size, spacing."""
+    name = "Volume" if data.modality is None else f"{data.modality.value} volume"
+    number = record["derived"].get("SeriesNumber")
+    spacing = "; ".join(dict.fromkeys(map(_spacing_text, data.spacings_mm)))
+    return (
+        f"{name}{'' if number is None else f' (new series {number})'}: {' x '.join(map(str, data.shape_dhw))} voxels "
+        f"(slices, rows, columns) of {spacing}"
+    )
+
+
 def _spacing_text(spacing: Spacing | None) -> str:
     return "unknown spacing" if spacing is None else f"{' x '.join(f'{step:.4g}' for step in spacing)} mm"
 
 
-def _slices(data: ReportData) -> list[dict[str, Any]]:
+def _first_to_look_at(data: ReportData, findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the slices that are shown; first the one with the worst place, or else the one in the middle."""
     low, high = data.window
+    first = findings[0]["index_zyx"][0] if findings else data.shape_dhw[0] // 2
+    nearest = min(data.slices, key=lambda shown: abs(shown.index - first))
     return [
         {
             "number": shown.index + 1,
@@ -218,7 +234,7 @@ def _slices(data: ReportData) -> list[dict[str, Any]]:
             "after": gray(shown.after, low, high),
             "removed": gray(shown.removed_sd, -REMOVED_SD, REMOVED_SD),
         }
-        for shown in data.slices
+        for shown in (nearest, *(shown for shown in data.slices if shown is not nearest))
     ]
 
 
@@ -302,48 +318,6 @@ def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
         )
         for diameter in DIAMETERS_MM
     ]
-
-
-CHECKS = {
-    "detail": ("Faint detail", "part of it that a simulated copy of a part of the volume lost, whose truth is known"),
-    "contrast": ("Faint discs", "part of their contrast that discs lost which can be seen in the source"),
-    "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
-    "excess": ("Small structures", "largest local mean of the removed part, in sd of such a mean of noise"),
-    "coherence": ("Coherence", "all local means together, over those of noise; above 1: more than noise"),
-}
-UNKNOWN = {
-    "detail": "none that is surely no noise",
-    "contrast": "no room for discs",
-    "edges": "too few edges to judge",
-}
-"""What is said of a share that could not be measured."""
-
-
-def _checks(structure: Mapping[str, Any], limits: Mapping[str, float]) -> list[dict[str, str]]:
-    rows = []
-    for name, (title, meaning) in CHECKS.items():
-        value = structure[name]
-        review, fail = limits_of(name, limits, detail=structure["detail"])
-        known = value is not None and math.isfinite(value)
-        verdict = "none" if not known else "fail" if value > fail else "review" if value > review else "pass"
-        rows.append(
-            {
-                "title": title,
-                "meaning": meaning,
-                "value": _check_value(name, value) if known else UNKNOWN[name],
-                "limits": ", ".join(
-                    f"{than} above {_check_value(name, limit)}"
-                    for than, limit in (("review", review), ("fail", fail))
-                    if math.isfinite(limit)
-                ),
-                "verdict": verdict,
-            }
-        )
-    return rows
-
-
-def _check_value(name: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if name in UNKNOWN else f"{value:.1f} sd" if name == "excess" else f"{value:.2f}"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ class Option:
     """What stands for the value in the help."""
     in_app_yaml: bool = True
     """Whether it is a key of ``app.yaml``."""
-    inputs: tuple[str, ...] = ("DICOM", "NIfTI")
+    inputs: tuple[str, ...] = ("DICOM", "volume files")
     """Kinds of input for which it means something."""
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["slices_first"]
+__all__ = ["slices_along", "slices_first"]
 
 
 def slices_first(spacing: Sequence[float]) -> tuple[int, int, int]:
@@ -23,7 +23,11 @@ def slices_first(spacing: Sequence[float]) -> tuple[int, int, int]:
         Of each voxel axis, the fastest one in the file first.
     """
     widest = np.asarray(spacing) >= max(spacing) * 0.999
-    d = int(np.flatnonzero(widest)[-1])
+    return slices_along(int(np.flatnonzero(widest)[-1]))
+
+
+def slices_along(d: int) -> tuple[int, int, int]:
+    """Return the voxel axes that are slices, rows and columns, where axis `d` (0, 1 or 2) counts the slices."""
     # Rows before columns: the first voxel axis is the fastest one in the file.
     h, w = (axis for axis in (2, 1, 0) if axis != d)
     return d, h, w

@@ -165,7 +165,7 @@ def _until(condition):
     [
         (("--shard", "3/2"), "a shard must be one from 1/N to N/N"),
         (("--shard", "1/1", "--num-cpus", 4096), "--num-cpus must be what this machine has at most; got 4096"),
-        (("--shard", "1/1", "--modality", "CT"), "--modality is for NIfTI files"),
+        (("--shard", "1/1", "--modality", "CT"), "--modality is for volume files"),
         (("--shard", "1/1", "--series", "1.2.3"), "no series 1.2.3 in"),
         (("--status",), "--status needs a ledger"),
     ],

@@ -97,6 +97,26 @@ def test_a_nifti_file(nsn2n, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_derivatives_of_bids(nsn2n, tmp_path, brief_config):
+    source, out = tmp_path / "raw" / "sub-01" / "anat" / "sub-01_T1w.nii", tmp_path / "raw" / "derivatives" / "nsn2n"
+    source.parent.mkdir(parents=True)
+    values = np.random.default_rng(2).normal(200, 20, (20, 24, 5)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([1, 1, 2, 1])), source)
+    (tmp_path / "raw" / "dataset_description.json").write_text('{"Name": "Raw", "BIDSVersion": "1.8.0"}')
+    arguments = ["denoise", source, out, "--bids", "--noise-map", "--config", brief_config]
+    plan = nsn2n(*arguments, "--dry-run")
+    assert plan.code == 0, plan.stderr
+    assert not out.exists()
+
+    run = nsn2n(*arguments)
+
+    assert run.code == 0, run.stderr
+    assert run.stdout == f"{out}/sub-01/anat/sub-01_desc-denoised_T1w.nii\n"
+    written = sorted(str(file) for file in out.rglob("*") if file.is_file())
+    assert sorted(re.findall(r"^  (?:to|and) (.*)$", plan.stdout, re.MULTILINE)) == written
+    assert len(written) == 5
+
+
 def test_pytorch_is_not_loaded(nsn2n, study, tmp_path, monkeypatch):
     import builtins
 
@@ -134,4 +154,4 @@ def test_a_file_of_another_format_is_told_what_to_do(nsn2n, tmp_path, name):
     done = nsn2n("denoise", tmp_path / name, tmp_path / "out", "--dry-run")
     assert (done.code, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "must be a single .nii or .nii.gz file" in done.stderr
+    assert "must be a single .nii, .nii.gz, .mgz, .mgh, .nrrd, .mha or .mhd file" in done.stderr

@@ -283,7 +283,8 @@ def test_a_nifti_file_of_magnitudes_loses_the_mean_of_their_noise(nsn2n, tmp_pat
 def test_the_modality_of_dicom_files_is_their_own(nsn2n, tmp_path):
     result = nsn2n("denoise", tmp_path, tmp_path / "out", "--modality", "MR")
     assert result.code == 1
-    assert result.stderr == f"error: --modality is for NIfTI files; got the folder {tmp_path}. Leave it out.\n"
+    files = "volume files (NIfTI, MGH, NRRD, MetaImage)"
+    assert result.stderr == f"error: --modality is for {files}; got the folder {tmp_path}. Leave it out.\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -321,11 +322,21 @@ def test_all_options_for_dicom_series_are_named_at_once(nsn2n, nifti, tmp_path):
     assert "--strict, --compress are for DICOM series" in result.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_bids_with_a_file_that_is_not_of_a_dataset(nsn2n, nifti, tmp_path, more):
+    result = nsn2n("denoise", nifti, tmp_path / "out", "--bids", *more)
+
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: with --bids the input must have a name as BIDS has them")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_each_option_goes_with_a_nifti_file_or_is_refused():
     """A new option must be one of either."""
     taken = {
         "--preset", "--seed", "--strength", "--budget", "--device", "--config", "--modality", "--force", "--dry-run",
-        "--quiet", "--traceback", "--input", "--output", "--mask", "--residual", "--noise-map",
+        "--quiet", "--traceback", "--input", "--output", "--mask", "--residual", "--noise-map", "--bids",
     }  # fmt: skip
     options = get_command(app).commands["denoise"].params
     names = {name for option in options for name in (*option.opts, *option.secondary_opts) if name.startswith("--")}
@@ -431,7 +442,7 @@ def harmful_config(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+@pytest.mark.parametrize("kind", ["DICOM", "volume files"])
 def test_removed_anatomy_is_not_written_unless_forced(nsn2n, good_study, nifti, tmp_path, harmful_config, kind):
     source = good_study if kind == "DICOM" else nifti
     refused = nsn2n("denoise", source, tmp_path / "out", "--config", harmful_config)

@@ -123,6 +123,7 @@ SAID = {
     "series_number_offset": (["--series-number-offset", 7], 7),
     "research_mark": (["--research-mark"], True),
     "compression": (["--compress", "jpeg-ls"], "jpeg-ls"),
+    "bids": (["--bids"], True),
     "force": (["--force"], True),
     "residual": (["--residual"], True),
     "noise_map": (["--noise-map"], True),
@@ -194,7 +195,7 @@ def test_a_file_that_holds_no_settings_is_refused_in_one_line(tmp_path, content,
 # --- options for other inputs -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+@pytest.mark.parametrize("kind", ["DICOM", "volume files"])
 @pytest.mark.parametrize("name", SAID)
 def test_an_option_is_refused_with_inputs_that_it_is_not_for(say, name, kind):
     arguments, _ = SAID[name]
@@ -203,7 +204,8 @@ def test_an_option_is_refused_with_inputs_that_it_is_not_for(say, name, kind):
     if kind in TABLE[name].inputs:
         refuse_options_of_other_inputs(given, kind, "the input")
         return
-    others = {"DICOM": "NIfTI files", "NIfTI": "DICOM series"}[kind]
+    files = r"volume files \(NIfTI, MGH, NRRD, MetaImage\)"
+    others = {"DICOM": files, "volume files": "DICOM series"}[kind]
     with pytest.raises(SettingsError, match=f"^{arguments[0]} is for {others}; got the input\\. Leave it out\\.$"):
         refuse_options_of_other_inputs(given, kind, "the input")
 
@@ -213,10 +215,10 @@ def test_what_is_as_by_default_was_still_asked_for(say):
 
     message = "^--series-number-offset, --compress, --report are for DICOM series; got t1.nii. Leave them out.$"
     with pytest.raises(SettingsError, match=message):
-        refuse_options_of_other_inputs(given, "NIfTI", "t1.nii")
+        refuse_options_of_other_inputs(given, "volume files", "t1.nii")
     refuse_options_of_other_inputs(given, "DICOM", "the folder")
 
 
-@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+@pytest.mark.parametrize("kind", ["DICOM", "volume files"])
 def test_nothing_is_refused_where_nothing_was_said(say, kind):
     refuse_options_of_other_inputs(say()["given"], kind, "the input")

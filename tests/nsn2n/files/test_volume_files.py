@@ -34,7 +34,7 @@ def test_each_name_has_its_reader(tmp_path):
         (tmp_path / name).write_bytes(b"anything")
         with pytest.raises(VolumeError, match=rf"{reader}\b.*Check or replace the file"):
             read_volume(tmp_path / name)
-    with pytest.raises(VolumeError, match=r"must end in \.nii or"):
+    with pytest.raises(VolumeError, match=r"must end in \.nii, \.nii\.gz, \.mgz, "):
         read_volume(tmp_path / "a.txt")
 
 

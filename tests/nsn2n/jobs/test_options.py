@@ -43,7 +43,7 @@ def test_every_field_says_what_it_is():
         assert told.help.endswith("."), name
         assert told.group in GROUPS, name
         assert told.flag or told.in_app_yaml, name
-        assert set(told.inputs) <= {"DICOM", "NIfTI"}, name
+        assert set(told.inputs) <= {"DICOM", "volume files"}, name
         assert told.inputs, name
 
 

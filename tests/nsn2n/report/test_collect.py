@@ -82,7 +82,7 @@ def test_report_of_parts_says_what_is_shown(parts):
 
     jsonschema.validate(record, report_schema())
     assert "Same tissue in slices 6 and 7: " in page
-    assert "Slices without neighbor, of which nothing is known, are drawn as 0: 1." in page
+    assert "Slices without a neighbor, whose noise is unknown, are drawn as 0: 1." in page
 
 
 def test_long_losses_are_thinned(stack, result):

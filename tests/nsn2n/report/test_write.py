@@ -15,12 +15,14 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pypdf
 import pytest
 from PIL import Image
 
 from nsn2n.errors import NSN2NError
 from nsn2n.report import report_schema, write_report
 from nsn2n.report.write import report_html, report_json
+from tests.browser import CHROMIUM, Page
 
 SOURCE = {"Modality": "CT", "SeriesInstanceUID": "2.25.1"}
 DERIVED = {"SeriesInstanceUID": "2.25.2", "SeriesNumber": 1001}
@@ -131,8 +133,34 @@ def test_folder_that_cannot_be_written(data, tmp_path):
         write_report(tmp_path / "file" / "report", data)
 
 
+def test_the_top_says_what_matters(data):
+    """What was denoised, the verdict and its reason, where to look, what would survive, one picture; all else folds."""
+    findings = [{"index_zyx": [z, 44, 55], "excess": 9.25, "size_px": 1.0} for z in (4, 3, 2, 1)]
+    structure = {**data.record["structure"], "verdict": "fail", "excess": 9.25, "findings": findings}
+    for shown, said, opened in (
+        (data, ["What was removed looks like noise", "No single place stands out. Compare", "Slice 4 before"], 0),
+        (
+            replace(data, record={**data.record, "structure": structure}),
+            ["may hold anatomy: small structures 9.2 sd", "slice 5, row 44, column 55", "1 more", "Slice 5 before"],
+            1,
+        ),
+    ):
+        text = re.sub(r"data:[^\"]*", "", report_html(shown, report_json(shown, derived=DERIVED)))
+        top, *folded = text.split("<details")
+
+        for words in ("CT volume (new series 1001): 7 x 96 x 128 voxels", "preset fast", "10 mm", *said):
+            assert words in top, words
+        assert top.count("<img ") == 3
+        assert len(folded) == text.count("<summary>") == 6
+        assert sum(part.startswith(" open") for part in folded) == opened
+        assert "match.rule" in folded[-1]
+
+
 @pytest.mark.parametrize(("name", "size"), [("desktop", (1200, 4000)), ("phone", (400, 3900))])
 def test_a_browser_shows_it(page, name, size):
+    text = page.read_text(encoding="utf-8")
+    page = page.with_name("unfolded.html")
+    page.write_text(text.replace("<details", "<details open"), encoding="utf-8")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no browser is installed (Debian package chromium): THE REPORT WAS NOT LOOKED AT")
@@ -156,7 +184,7 @@ def test_a_browser_shows_it(page, name, size):
     assert dark > 2000
 
 
-def test_print_has_pages(page, tmp_path):
+def test_print_has_all_that_is_folded(page, tmp_path):
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no browser is installed (Debian package chromium): THE REPORT WAS NOT PRINTED")
@@ -169,6 +197,27 @@ def test_print_has_pages(page, tmp_path):
     content = target.read_bytes()
     assert content.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 6
+    # What is folded on the screen is on paper.
+    text = "\n".join(sheet.extract_text() for sheet in pypdf.PdfReader(target).pages)
+    for words in ("Coherence", "Bright and dark discs", "Same tissue", "Noise power spectrum", "2.25.1", "match.rule"):
+        assert words in text, words
+    assert len(re.findall(r"slice \d, removed", text)) == 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed (Debian package chromium)")
+def test_on_the_screen_details_are_folded_until_they_are_opened(page, tmp_path):
+    shown = (
+        "document.querySelector('.charts').checkVisibility({contentVisibilityAuto: true}) && document.body.scrollHeight"
+    )
+    with Page(tmp_path / "profile", page.as_uri(), (400, 800)) as browser:
+        browser.wait_for("document.readyState === 'complete'")
+        folded = browser.value("document.body.scrollHeight")
+        assert not browser.value("document.querySelector('.charts').checkVisibility()")
+        assert browser.value("document.documentElement.scrollWidth") <= 400  # nothing to scroll sideways on a phone
+        browser.value("document.querySelectorAll('summary').forEach(one => one.click())")
+        assert browser.wait_for(shown) > 1.5 * folded
+        assert browser.value("document.documentElement.scrollWidth") <= 400
+        assert not browser.told
 
 
 def test_a_file_that_is_cut_short_never_has_its_name(data, tmp_path, monkeypatch):

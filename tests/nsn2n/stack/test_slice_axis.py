@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nsn2n.stack.slice_axis import slices_first
+from nsn2n.stack.slice_axis import slices_along, slices_first
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,7 @@ from nsn2n.stack.slice_axis import slices_first
 )
 def test_slices_lie_along_the_widest_spacing(spacing, axes):
     assert slices_first(spacing) == axes
+
+
+def test_rows_come_before_columns():
+    assert [slices_along(axis) for axis in range(3)] == [(0, 2, 1), (1, 2, 0), (2, 1, 0)]

@@ -13,8 +13,8 @@ from nsn2n import denoise
 from nsn2n.errors import NSN2NError, SettingsError, VolumeError
 from nsn2n.files.nifti import read_nifti
 from nsn2n.files.volume_files import read_volume
-from nsn2n.jobs.nifti_job import denoise_nifti, new_file
 from nsn2n.jobs.options import JobOptions
+from nsn2n.jobs.volume_file_job import denoise_volume_file, new_files
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
 run = partial(denoise, config=BRIEF, device="cpu")
@@ -35,12 +35,12 @@ def source(tmp_path):
 )
 def test_names_of_nifti_files(source, tmp_path, name, expected):
     """Any other name is that of a folder."""
-    target = new_file(source, tmp_path / "new" / name)
+    target = new_files(source, tmp_path / "new" / name).volume
     assert (target.name != source.name) is expected
 
 
 def test_the_file_holds_what_the_method_gives(source, tmp_path):
-    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", denoise=run)
+    target = denoise_volume_file(source, tmp_path / "new" / "out.nii.gz", denoise=run)
 
     assert target == tmp_path / "new" / "out.nii.gz"
     # Slices first: the second voxel axis; then rows before columns: the last before the first.
@@ -53,7 +53,9 @@ def test_the_file_holds_what_the_method_gives(source, tmp_path):
 def test_progress_reaches_the_end(source, tmp_path):
     seen = []
 
-    denoise_nifti(source, tmp_path / "out", denoise=run, progress=lambda fraction, seconds_left: seen.append(fraction))
+    denoise_volume_file(
+        source, tmp_path / "out", denoise=run, progress=lambda fraction, seconds_left: seen.append(fraction)
+    )
 
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
@@ -68,7 +70,7 @@ def test_progress_reaches_the_end(source, tmp_path):
 )
 def test_a_failure_leaves_no_folder(source, tmp_path, denoiser, error, message):
     with pytest.raises(error, match=message):
-        denoise_nifti(source, tmp_path / "new" / "out.nii", denoise=denoiser)
+        denoise_volume_file(source, tmp_path / "new" / "out.nii", denoise=denoiser)
 
     assert [path.name for path in tmp_path.iterdir()] == ["t1.nii"]
 
@@ -77,7 +79,7 @@ def test_output_below_a_file(source, tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(NSN2NError, match="is a file"):
-        denoise_nifti(source, tmp_path / "file" / "out.nii", denoise=run)
+        denoise_volume_file(source, tmp_path / "file" / "out.nii", denoise=run)
 
 
 def test_the_input_by_another_name(source, tmp_path):
@@ -85,7 +87,7 @@ def test_the_input_by_another_name(source, tmp_path):
     before = source.read_bytes()
 
     with pytest.raises(VolumeError, match="the input itself"):
-        denoise_nifti(source, tmp_path / "link.nii", denoise=run)
+        denoise_volume_file(source, tmp_path / "link.nii", denoise=run)
 
     assert source.read_bytes() == before
 
@@ -96,7 +98,7 @@ def test_each_volume_over_time_is_denoised_apart(tmp_path, caplog):
     nib.save(nib.Nifti1Image(volumes, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "bold.nii.gz")
 
     apart = partial(denoise, config={**BRIEF, "fit": {**BRIEF["fit"], "reuse": False}}, device="cpu")
-    target = denoise_nifti(tmp_path / "bold.nii.gz", tmp_path / "out", denoise=apart)
+    target = denoise_volume_file(tmp_path / "bold.nii.gz", tmp_path / "out", denoise=apart)
 
     found = nib.load(target).get_fdata(dtype=np.float32)
     for index in range(3):
@@ -111,7 +113,7 @@ def test_values_far_from_zero_are_denoised_as_they_are_near_it(tmp_path, dtype):
     results = []
     for name, far in (("near", 10_000), ("far", 1_500_000_000)):
         nib.save(nib.Nifti1Image((near + far).astype(dtype), np.diag([1.0, 1.0, 2.0, 1.0])), tmp_path / f"{name}.nii")
-        target = denoise_nifti(tmp_path / f"{name}.nii", tmp_path / "out", denoise=run)
+        target = denoise_volume_file(tmp_path / f"{name}.nii", tmp_path / "out", denoise=run)
         results.append(np.asarray(nib.load(target).dataobj).astype(np.float64) - far)
 
     assert results[0].std() < 0.8 * near.std()
@@ -122,7 +124,7 @@ def test_values_far_from_zero_are_denoised_as_they_are_near_it(tmp_path, dtype):
 def test_the_new_file_is_as_closed_as_its_source(source, tmp_path, umask, mode):
     source.chmod(mode)
 
-    target = denoise_nifti(source, tmp_path / "out", denoise=run)
+    target = denoise_volume_file(source, tmp_path / "out", denoise=run)
 
     assert stat.S_IMODE(target.stat().st_mode) == mode
 
@@ -134,7 +136,7 @@ def test_other_formats_hold_what_nifti_would(source, tmp_path, name):
     stack = read_nifti(source).stack
     written = _converted(source, tmp_path / name)
 
-    target = denoise_nifti(written, tmp_path / "out", denoise=run)
+    target = denoise_volume_file(written, tmp_path / "out", denoise=run)
 
     assert target == tmp_path / "out" / name
     expected = run(stack.values, spacing_mm=(4.0, 1.5, 1.0)).volume
@@ -158,19 +160,19 @@ def _converted(source, path):
 @pytest.mark.parametrize("name", ["out.mgz", "out.mha"])
 def test_the_output_is_of_the_format_of_the_input(source, tmp_path, name):
     with pytest.raises(VolumeError, match=r"must be of the format of the input, NIfTI \(\.nii or \.nii\.gz\)"):
-        denoise_nifti(source, tmp_path / name, denoise=run)
+        denoise_volume_file(source, tmp_path / name, denoise=run)
 
 
 def test_voxels_beside_a_header_are_not_overwritten(tmp_path):
     (tmp_path / "out.raw").write_bytes(b"precious")
     with pytest.raises(VolumeError, match=r"out\.raw is there already"):
-        new_file(tmp_path / "t1.mhd", tmp_path / "out.mhd")
+        new_files(tmp_path / "t1.mhd", tmp_path / "out.mhd")
 
 
 def test_residual_and_noise_are_files_of_the_same_format(source, tmp_path):
     options = JobOptions(residual=True, noise_map=True)
 
-    target = denoise_nifti(source, tmp_path / "new" / "out.nii.gz", options, denoise=run)
+    target = denoise_volume_file(source, tmp_path / "new" / "out.nii.gz", options, denoise=run)
 
     names = ["out.nii.gz", "out_noise-sd.nii.gz", "out_residual.nii.gz"]
     assert sorted(path.name for path in target.parent.iterdir()) == names
@@ -186,7 +188,7 @@ def test_residual_and_noise_are_files_of_the_same_format(source, tmp_path):
 def test_a_residual_that_is_there_is_not_overwritten(source, tmp_path):
     (tmp_path / "out_residual.nii").write_bytes(b"precious")
     with pytest.raises(VolumeError, match=r"out_residual\.nii is there already"):
-        denoise_nifti(source, tmp_path / "out.nii", JobOptions(residual=True), denoise=run)
+        denoise_volume_file(source, tmp_path / "out.nii", JobOptions(residual=True), denoise=run)
     assert not (tmp_path / "out.nii").exists()
 
 
@@ -200,7 +202,7 @@ def test_voxels_outside_of_the_mask_take_no_part(source, tmp_path):
     for name, outside in (("a", data), ("b", np.where(mask == 1, data, 5000))):
         nib.save(nib.Nifti1Image(outside.astype(np.float32), image.affine), tmp_path / f"{name}.nii")
         options = JobOptions(mask=tmp_path / "mask.nii.gz")
-        target = denoise_nifti(tmp_path / f"{name}.nii", tmp_path / "out", options, denoise=run)
+        target = denoise_volume_file(tmp_path / f"{name}.nii", tmp_path / "out", options, denoise=run)
         targets.append(nib.load(target).get_fdata(dtype=np.float32))
         np.testing.assert_array_equal(targets[-1][mask == 0], outside[mask == 0])
     inside = (mask == 1) & np.isfinite(data)
@@ -219,5 +221,5 @@ def test_voxels_outside_of_the_mask_take_no_part(source, tmp_path):
 def test_a_mask_that_does_not_fit_is_refused(source, tmp_path, shape, affine, value, match):
     nib.save(nib.Nifti1Image(np.full(shape, value, np.uint8), affine), tmp_path / "mask.nii")
     with pytest.raises(VolumeError, match=match):
-        denoise_nifti(source, tmp_path / "out", JobOptions(mask=tmp_path / "mask.nii"), denoise=run)
+        denoise_volume_file(source, tmp_path / "out", JobOptions(mask=tmp_path / "mask.nii"), denoise=run)
     assert not (tmp_path / "out").exists()

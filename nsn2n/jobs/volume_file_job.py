@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One file of NIfTI, MGH, NRRD or MetaImage: read, denoise, write."""
+"""One volume file (NIfTI, MGH, NRRD, MetaImage): read, denoise, write."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from nsn2n._aliases import Float32Array, Progress
 from nsn2n.errors import VolumeError
 from nsn2n.files import FILE_SUFFIXES, FORMATS, format_of, suffix_of
 from nsn2n.files.volume_files import read_mask, read_volume, write_volume
+from nsn2n.jobs.bids_output import BidsOutput
 from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.modes import mode_of_all
@@ -26,15 +27,55 @@ if TYPE_CHECKING:
     from nsn2n.result import DenoiseResult
     from nsn2n.stack.slice_stack import SliceStack
 
-__all__ = ["denoise_nifti", "new_file"]
+__all__ = ["NewFiles", "denoise_volume_file", "new_files"]
 
 logger = logging.getLogger(__name__)
 
 
-def new_file(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> Path:
-    """Say which file is to be written; parameters and errors as of `denoise_nifti`."""
-    source, target = Path(input_file), Path(output)
+@dataclass(frozen=True)
+class NewFiles:
+    """The files that a run is to write."""
+
+    volume: Path
+    maps: Mapping[str, Path]
+    """Beside it: ``residual``, ``noise-sd``."""
+    bids: BidsOutput | None
+    """What describes them, where that was asked for."""
+
+    @property
+    def images(self) -> Mapping[str, Path]:
+        """Volume and maps; the kind of the volume is empty."""
+        return {"": self.volume, **self.maps}
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file, with those that may be written for the voxels of a header."""
+        described: list[Path] = []
+        if self.bids is not None:
+            described += [file for kind in self.images for file in self.bids.beside(kind)] + self.bids.new_description
+        images = [file for header in self.images.values() for file in (header, *_voxel_files(header))]
+        return list(dict.fromkeys(images + described))
+
+
+def new_files(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> NewFiles:
+    """Say which files are to be written; parameters and errors as of `denoise_volume_file`."""
+    source, target, options = Path(input_file), Path(output), options or JobOptions()
     require_possible_path(target)
+    kinds = [kind for kind, asked in (("residual", options.residual), ("noise-sd", options.noise_map)) if asked]
+    if options.bids:
+        bids = BidsOutput.of(source, target)
+        new = NewFiles(bids.file(), {kind: bids.file(kind) for kind in kinds}, bids)
+    else:
+        new = _beside_each_other(source, target, kinds)
+    for file in new.all:
+        if file.exists():
+            what = "the input itself" if source.exists() and file.samefile(source) else "there already"
+            raise VolumeError(f"the output must be a new file; {file} is {what}. Choose another name or folder.")
+    return new
+
+
+def _beside_each_other(source: Path, target: Path, kinds: list[str]) -> NewFiles:
+    """Name the new volume as the output says, and its maps after it."""
     if target.is_dir() or not str(target).endswith(FILE_SUFFIXES):
         target = target / source.name
         require_possible_path(target)
@@ -44,20 +85,9 @@ def new_file(input_file: Path | str, output: Path | str, options: JobOptions | N
             f"the output must be of the format of the input, {kind} ({' or '.join(FORMATS[kind])}); got {target}. "
             "Choose another name, and convert the new file."
         )
-    maps = [target.with_name(name) for name in map_names(target, options or JobOptions()).values()]
-    for file in (file for header in (target, *maps) for file in (header, *_voxel_files(header))):
-        if file.exists():
-            what = "the input itself" if source.exists() and file.samefile(source) else "there already"
-            raise VolumeError(f"the output must be a new file; {file} is {what}. Choose another name or folder.")
-    return target
-
-
-def map_names(target: Path, options: JobOptions) -> dict[str, str]:
-    """Name the files that are written beside a new one: of the residual, and of the noise."""
     suffix = suffix_of(target)
     stem = target.name.removesuffix(suffix)
-    wanted = {"residual": options.residual, "noise-sd": options.noise_map}
-    return {kind: f"{stem}_{kind}{suffix}" for kind, asked in wanted.items() if asked}
+    return NewFiles(target, {kind: target.with_name(f"{stem}_{kind}{suffix}") for kind in kinds}, None)
 
 
 def _voxel_files(target: Path) -> tuple[Path, ...]:
@@ -67,7 +97,7 @@ def _voxel_files(target: Path) -> tuple[Path, ...]:
     return tuple(target.with_suffix(suffix) for suffix in (".raw", ".zraw"))
 
 
-def denoise_nifti(
+def denoise_volume_file(
     input_file: Path | str,
     output: Path | str,
     options: JobOptions | None = None,
@@ -83,7 +113,7 @@ def denoise_nifti(
         Of a format of `nsn2n.files.FORMATS`.
     output : path
         A file name of the same format, or a folder, made if absent, that gets a file of the
-        same name as the input.
+        same name as the input; with the option ``bids`` the folder of a dataset of derivatives.
     options : JobOptions, optional
         Those that are for files.
     denoise : callable, optional
@@ -105,7 +135,9 @@ def denoise_nifti(
         If the output cannot be written to.
     """
     options = options or JobOptions()
-    source, target = Path(input_file), new_file(input_file, output, options)
+    source, new = Path(input_file), new_files(input_file, output, options)
+    target = new.volume
+    fields = {} if new.bids is None else new.bids.source.metadata()
     volume = read_volume(source)
     require_writable_folder(target.parent)
     stack = replace(volume.stack, modality=options.modality)
@@ -123,9 +155,14 @@ def denoise_nifti(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with memory_errors(source.name):
-            named = map_names(target, options)
-            maps = {name: _map(kind, stack, result) for kind, name in named.items()}
-            write_volume(target, result.volume, volume, maps=maps, mode=mode_of_all([source]))
+            maps = {file.name: _map(kind, stack, result) for kind, file in new.maps.items()}
+            beside: dict[str, bytes] = {}
+            if new.bids is not None:
+                bids = BidsOutput.of(source, Path(output))  # others may have begun the dataset in the meantime
+                bids.write_description(mode_of_all([source]))
+                for kind in new.images:
+                    beside |= bids.described(kind, fields, result, options.mask)
+            write_volume(target, result.volume, volume, maps=maps, beside=beside, mode=mode_of_all([source]))
     except OSError as error:
         raise VolumeError(
             f"{target} must be writable; got {error.strerror or type(error).__name__}. "
