@@ -9,7 +9,7 @@ as much as leaves what is asked for of both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -62,12 +62,26 @@ def _noise_factor(state: PipelineState) -> float:
 
 
 def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:
-    """Return the largest factor up to one at which no more is lost; the loss is about linear in its logarithm."""
+    """Return the largest factor up to one at which no more is lost.
+
+    The loss is about linear in the factor's logarithm: a line through two measured losses shows where to measure the
+    third, and a line through the nearest two of these shows the factor.
+    """
     at_largest = lost(largest)
     if at_largest <= most:
         return largest
-    slope = (at_largest - lost(largest / _STEP)) / math.log(_STEP)
-    wanted = largest * math.exp((most - at_largest) / slope) if slope > 0 else _LEAST_FACTOR
+    measured = [(largest, at_largest), (largest / _STEP, lost(largest / _STEP))]
+    first = _on_line(measured, most, largest)
+    measured.append((first, lost(first)))
+    return _on_line(sorted(measured, key=lambda point: abs(point[1] - most))[:2], most, largest)
+
+
+def _on_line(two: Sequence[tuple[float, float]], most: float, largest: float) -> float:
+    """Return the factor at which a line through two factors and their losses reaches a loss, within bounds."""
+    (factor, at_factor), (other, at_other) = two
+    between = math.log(factor / other)
+    slope = (at_factor - at_other) / between if between else 0.0
+    wanted = factor * math.exp((most - at_factor) / slope) if slope > 0 else _LEAST_FACTOR
     return min(max(wanted, _LEAST_FACTOR), largest)
 
 

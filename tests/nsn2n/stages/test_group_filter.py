@@ -76,7 +76,7 @@ def test_where_what_is_faint_may_be_noise_only_a_part_of_it_may_go(make_state, r
     assert np.std(free.denoised - flat) < np.std(careful.denoised - flat) < 0.7 * 5
 
 
-@pytest.mark.parametrize("most", [0.05, 0.12])
+@pytest.mark.parametrize("most", [0.08, 0.12])
 def test_faint_discs_lose_no_more_than_asked(make_state, run_stage, most):
     volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
     settings = Settings(groups=GroupSettings(unsure_lost=1.0, contrast_lost=most))
@@ -89,5 +89,5 @@ def test_faint_discs_lose_no_more_than_asked(make_state, run_stage, most):
     factor = after.measured.noise_factor
     assert 0.02 < factor < free.measured.noise_factor == 1
     assert _contrast_lost(before, 1.0) > most
-    assert _contrast_lost(before, factor) == pytest.approx(most, abs=0.06)
+    assert _contrast_lost(before, factor) == pytest.approx(most, abs=0.02)
     assert np.std(free.denoised) < np.std(after.denoised) < 4
