@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-import tempfile  # with the names that it looks for while it is imported
+import tempfile  # noqa: F401 - with the names that it looks for while it is imported
 
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None  # importing it raises ImportError
