@@ -140,8 +140,9 @@ def test_wheel_states_version_and_license(wheel):
 
     assert stated
     assert f"\nVersion: {stated[1]}\n" in metadata
-    assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
+    assert "\nLicense-Expression: Apache-2.0 AND BSD-2-Clause\n" in metadata
+    for file in ("LICENSE", "nsn2n/report/vendor/LICENSE.niivue.txt"):
+        assert any(name.endswith(f".dist-info/licenses/{file}") for name in archive.namelist())
 
 
 def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
@@ -179,6 +180,8 @@ def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
 def test_dist_holds_the_wheel_the_sources_and_the_bill(dist, wheel):
     name = wheel.name.split("-py3")[0]
     assert {path.name for path in dist.iterdir()} == {wheel.name, f"{name}.tar.gz", f"{name}.cdx.json"}
+    # The index would take them: metadata are valid, and the README can be shown.
+    run([sys.executable, "-m", "twine", "check", "--strict", *map(str, dist.glob("*.[wt]*"))], cwd=dist)
     # That wheel is built from the source distribution: so it lacks nothing.
     assert sorted(zipfile.ZipFile(dist / wheel.name).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
 
@@ -189,6 +192,7 @@ def test_bill_of_the_wheel_is_of_what_is_installed(dist, project):
     bill = json.loads(file.read_text())
 
     root = bill["metadata"]["component"]
+    assert root["licenses"] == [{"expression": project["license"]}]
     (built,) = dist.glob("*.whl")
     assert root["purl"] == f"pkg:pypi/nsn2n@{root['version']}"
     assert root["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(built.read_bytes()).hexdigest()}]
