@@ -8,21 +8,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(command: Sequence[str], cwd: Path, *, timeout_s: float = 300, **environment: str) -> str:
-    """Run a command without what this Python was told by its environment; give what it printed.
+def run(
+    command: Sequence[str], cwd: Path, *, timeout_s: float = 300, without: Sequence[str] = (), **environment: str
+) -> str:
+    """Run a command without what this Python was told by its environment, and some more; give what it printed.
 
     Raises
     ------
     AssertionError
         If it fails.
     """
-    inherited: Mapping[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON") and name not in without
+    }
     result = subprocess.run(
         command,
         cwd=cwd,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -25,14 +24,12 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     wanted = folder / "wanted.txt"
     wanted.write_text("packaging\n")
     asked = [program, "pip", "compile", "--no-config", "--no-deps", "--refresh", "--quiet", str(wanted)]
-    once = {**os.environ, "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
     try:
-        subprocess.run(asked, env=once, cwd=folder, capture_output=True, timeout=60, check=True)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        run(asked, folder, timeout_s=60, without=OF_THE_MACHINE, UV_HTTP_TIMEOUT="10", UV_HTTP_RETRIES="0")
+    except (AssertionError, subprocess.TimeoutExpired):
         pytest.skip("the package index does not answer")
 
     def command(*arguments: object, cwd: Path = folder) -> str:
-        without = {name: "" for name in OF_THE_MACHINE if name in os.environ}
-        return run([program, *map(str, arguments), "--no-config"], cwd=cwd, timeout_s=500, **without)
+        return run([program, *map(str, arguments), "--no-config"], cwd, timeout_s=500, without=OF_THE_MACHINE)
 
     return command
