@@ -83,7 +83,7 @@ ARG BASE_IMAGE
 ARG BASE_DIGEST
 LABEL org.opencontainers.image.title="nsn2n" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND BSD-2-Clause" \
       org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       org.nvidia.holoscan="4.2.0" \

@@ -108,6 +108,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nsn2n/_version.py)
 dist: setup ## dist: wheel and source distribution, and the bill of materials of the wheel (CycloneDX)
 	rm -rf dist
 	$(PY) -m build --no-isolation --outdir dist
+	$(PY) -m twine check --strict dist/*
 	$(PY) -m map.sbom wheel dist/nsn2n-$(VERSION).cdx.json --version $(VERSION) --wheel dist/nsn2n-$(VERSION)-py3-none-any.whl
 
 # The image installs what these name, and nothing else. Each is resolved by a Python of its version.

@@ -8,8 +8,10 @@ import sys
 
 # By its installed name: as a script, this folder is not a package.
 from nsn2n.app import main
-from nsn2n.app.signals import stop_on_signals
 
 if __name__ == "__main__":
-    stop_on_signals()
+    if sys.platform == "linux":
+        from nsn2n.app.signals import stop_on_signals
+
+        stop_on_signals()
     sys.exit(main())

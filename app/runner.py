@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from nsn2n.app.arguments import Arguments, check_folders, parse_arguments
 from nsn2n.errors import NSN2NError
 from nsn2n.jobs.outcomes import ALL_FAILED
 from nsn2n.runtime.logs import configure_logging
+from nsn2n.runtime.platforms import require_linux
 
 __all__ = ["main"]
 
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Arguments) -> int:
+    require_linux("the application")
     check_folders(arguments)
     # Imported here: with pydicom it takes a second that --help should not.
     from nsn2n.app.settings import find_settings_file, load_settings
@@ -76,6 +77,8 @@ def _prepare_holoscan(log_level: str | None) -> None:
     """
     asked = log_level if log_level in ("DEBUG", "INFO") else None
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", asked or "CRITICAL")
+    import resource  # not on Windows, where help and refusals come too
+
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     allowed = hard == resource.RLIM_INFINITY or hard >= STACK_BYTES
     if soft != resource.RLIM_INFINITY and soft < STACK_BYTES and allowed:

@@ -187,7 +187,7 @@ def main() -> int:
         name="nsn2n",
         version=arguments.version,
         bom_ref="nsn2n",
-        licenses=[LicenseFactory().make_from_string("Apache-2.0")],
+        licenses=[LicenseFactory().make_from_string("Apache-2.0 AND BSD-2-Clause")],
     )
     if arguments.subject == "image":
         root.type = ComponentType.CONTAINER

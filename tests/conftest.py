@@ -31,12 +31,15 @@ NOBODY = 65534
 LONG_FILES = (
     "test_faults.py",
     "benchmarks/test_goals.py",
+    "install/test_versions.py",
     "nsn2n/batch/test_on_ray.py",
+    "install/test_resolution.py",
     "nsn2n/test_denoising.py",
     "test_readme.py",
     "benchmarks/test_run.py",
     "benchmarks/test_commands.py",
     "test_archive.py",
+    "install/test_other_systems.py",
     "test_packaging.py",
     "test_privacy.py",
 )

@@ -7,10 +7,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -20,6 +18,8 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.wheel import build_wheel, run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,29 +92,8 @@ def test_every_import_is_a_declared_dependency(project):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build a wheel from a copy, so that nothing is left in the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    for name in ("nsn2n", "operators", "app", "models"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for pattern in ("*.toml", "*.txt", "LICENSE", "README*"):
-        for path in ROOT.glob(pattern):
-            shutil.copy(path, source)
-    _run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-build-isolation",
-            "--no-deps",
-            "--no-index",
-            str(source),
-        ],
-        cwd=folder,
-    )
-    (built,) = folder.glob("nsn2n-*.whl")
-    return built
+    """Its sources lie beside it, in the folder ``source``."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -123,25 +102,18 @@ def dist(wheel):
     source = wheel.parent / "source"
     shutil.copytree(ROOT / "map", source / "map", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Makefile", source)
-    recipe = _run(["make", "--dry-run", "--always-make", "dist"], cwd=source)
+    recipe = run(["make", "--dry-run", "--always-make", "dist"], cwd=source)
     commands = [line for line in recipe.splitlines() if re.search(r"-m (build|map\.sbom) ", line)]
     assert len(commands) == 2
     build, bill = ([*command.split()] for command in commands)
     for command in (build, bill):
-        _run([sys.executable, *command[1:]], cwd=source)
+        run([sys.executable, *command[1:]], cwd=source)
     # Twice, in another process: the same bytes.
     file = source / bill[bill.index("wheel") + 1]
     first = file.read_bytes()
-    _run([sys.executable, *bill[1:]], cwd=source)
+    run([sys.executable, *bill[1:]], cwd=source)
     assert file.read_bytes() == first
     return source / "dist"
-
-
-def _run(command: list[str], cwd: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, f"{command}:\n{result.stdout}\n{result.stderr}"
-    return result.stdout
 
 
 def test_wheel_holds_every_file_of_the_packages(wheel):
@@ -168,24 +140,25 @@ def test_wheel_states_version_and_license(wheel):
 
     assert stated
     assert f"\nVersion: {stated[1]}\n" in metadata
-    assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
+    assert "\nLicense-Expression: Apache-2.0 AND BSD-2-Clause\n" in metadata
+    for file in ("LICENSE", "nsn2n/report/vendor/LICENSE.niivue.txt"):
+        assert any(name.endswith(f".dist-info/licenses/{file}") for name in archive.namelist())
 
 
 def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
     """A new environment gets the wheel; the dependencies are borrowed from this one, nsn2n itself is not."""
     environment = tmp_path / "environment"
-    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], cwd=tmp_path)
+    run([sys.executable, "-m", "venv", "--without-pip", str(environment)], cwd=tmp_path)
     python = str(environment / "bin" / "python")
     install = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
-    _run([sys.executable, "-m", "pip", "--python", python, *install], cwd=tmp_path)
+    run([sys.executable, "-m", "pip", "--python", python, *install], cwd=tmp_path)
     paths = {"base": str(environment), "platbase": str(environment)}
     site_packages = Path(sysconfig.get_path("purelib", vars=paths))
     # A .pth file adds the folder, but not the .pth files in it: an editable nsn2n there stays unseen.
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site_packages / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
 
-    places = _run(
+    places = run(
         [
             python,
             "-c",
@@ -201,12 +174,14 @@ def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
     for path in (ROOT / "models" / "nsn2n").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert (site_packages / "nsn2n" / "bundle" / path.relative_to(ROOT / "models" / "nsn2n")).is_file()
-    assert "demo" in _run([str(environment / "bin" / "nsn2n"), "--help"], cwd=tmp_path)
+    assert "demo" in run([str(environment / "bin" / "nsn2n"), "--help"], cwd=tmp_path)
 
 
 def test_dist_holds_the_wheel_the_sources_and_the_bill(dist, wheel):
     name = wheel.name.split("-py3")[0]
     assert {path.name for path in dist.iterdir()} == {wheel.name, f"{name}.tar.gz", f"{name}.cdx.json"}
+    # The index would take them: metadata are valid, and the README can be shown.
+    run([sys.executable, "-m", "twine", "check", "--strict", *map(str, dist.glob("*.[wt]*"))], cwd=dist)
     # That wheel is built from the source distribution: so it lacks nothing.
     assert sorted(zipfile.ZipFile(dist / wheel.name).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
 
@@ -217,6 +192,7 @@ def test_bill_of_the_wheel_is_of_what_is_installed(dist, project):
     bill = json.loads(file.read_text())
 
     root = bill["metadata"]["component"]
+    assert root["licenses"] == [{"expression": project["license"]}]
     (built,) = dist.glob("*.whl")
     assert root["purl"] == f"pkg:pypi/nsn2n@{root['version']}"
     assert root["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(built.read_bytes()).hexdigest()}]

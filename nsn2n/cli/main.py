@@ -29,6 +29,7 @@ from nsn2n.jobs.outcomes import ALL_FAILED, conclude
 from nsn2n.modality import names_of_all
 from nsn2n.runtime.logs import configure_logging, safe_traceback
 from nsn2n.runtime.paths import require_possible_path
+from nsn2n.runtime.platforms import require_linux
 
 __all__ = ["main"]
 
@@ -158,6 +159,7 @@ def batch(
     """
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
+        require_linux("nsn2n batch")
         from nsn2n.cli.batch import BatchOptions, print_status, run_batch
 
         if status:
@@ -218,6 +220,7 @@ def node(traceback: Traceback = False, **given: Any) -> None:
     """
     configure_logging("INFO")
     with _reported(traceback):
+        require_linux("nsn2n node")
         run_node(given)
 
 
@@ -246,6 +249,7 @@ def demo(
     """Denoise a synthetic low-dose CT series with the application, and compare with the known truth."""
     configure_logging("INFO")
     with _reported(traceback):
+        require_linux("nsn2n demo, which runs the application,")
         from nsn2n.cli.demo import run_demo
 
         typer.echo(str(run_demo(output, seed=seed)))

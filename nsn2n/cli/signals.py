@@ -5,7 +5,7 @@
 Python raises what a handler raises wherever the program happens to be. That may be below a bare ``except``, as there
 is one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class; so the signal is remembered, and
 :func:`raise_if_stopped` raises once more. It may also be in a destructor, which raises nothing; there Python says what
-it dropped, and a timer raises again a moment later.
+it dropped, and a timer raises again a moment later. Windows has neither that timer nor SIGHUP.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 _WORDS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "stopped by SIGTERM",
-    signal.SIGHUP: "stopped by SIGHUP",
 }
+if hasattr(signal, "SIGHUP"):
+    _WORDS[signal.SIGHUP] = "stopped by SIGHUP"
+
+_HAS_TIMER = hasattr(signal, "setitimer")
 
 _SOON_S = 0.001
 
@@ -44,15 +47,16 @@ def heeded_signals() -> Iterator[None]:
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, _stop)
-    timer = signal.signal(signal.SIGALRM, lambda number, frame: raise_if_stopped())
+    timer = signal.signal(signal.SIGALRM, lambda number, frame: raise_if_stopped()) if _HAS_TIMER else None
     unraisable = sys.unraisablehook
     sys.unraisablehook = _raise_soon
     try:
         yield
     finally:
         sys.unraisablehook = unraisable
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, timer)
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, timer)
         for number in heeded:
             signal.signal(number, before[number])
         if _received:
@@ -70,7 +74,8 @@ def raise_if_stopped() -> None:
 def _raise_soon(dropped: sys.UnraisableHookArgs) -> None:
     """Raise again, once the destructor that dropped the exception has ended."""
     if _received and dropped.exc_type is SystemExit:
-        signal.setitimer(signal.ITIMER_REAL, _SOON_S)
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, _SOON_S)
     else:
         sys.__unraisablehook__(dropped)
 

@@ -32,6 +32,8 @@ CGROUP = Path("/sys/fs/cgroup")
 def usable_cpus(cgroup: Path = CGROUP) -> int:
     """Return the processors of the affinity mask, or the CPU quota of the control group if that is less.
 
+    Linux has both; elsewhere all processors of the machine count.
+
     More threads than the quota grants wait for each other at every step of a fit, which then takes many times as long.
 
     Parameters
@@ -44,7 +46,8 @@ def usable_cpus(cgroup: Path = CGROUP) -> int:
     int
         At least 1.
     """
-    affinity = len(os.sched_getaffinity(0))
+    known = hasattr(os, "sched_getaffinity")
+    affinity = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     quota = _quota(cgroup)
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,13 @@ from pathlib import Path
 
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime.cpus import usable_cpus
+
+try:
+    import resource
+except ImportError:  # Windows
+    _HAS_LIMITS = False
+else:
+    _HAS_LIMITS = True
 
 __all__ = ["available_bytes", "memory_errors", "memory_shortage", "parts_at_once", "process_bytes"]
 
@@ -122,7 +128,7 @@ def parts_at_once() -> int:
 
 
 def available_bytes() -> int | None:
-    """Return the memory that this process can still have without swapping, on Linux.
+    """Return the memory that this process can still have without swapping; known on Linux alone.
 
     Returns
     -------
@@ -169,6 +175,8 @@ def _of_control_group(folder: Path, limit_name: str, usage_name: str, prefix: st
 
 
 def _of_address_space() -> int | None:
+    if not _HAS_LIMITS:
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = _text(PROC / "self" / "statm").split()[:1]
     if limit == resource.RLIM_INFINITY or not pages:

@@ -3,12 +3,12 @@
 """Folders whose content is not complete yet: hidden, known to the process, and removed unless renamed.
 
 The process holds a lock on each of its folders, which the system takes back however the process ends. So a later one
-tells those that nobody works on any more, and removes them, also across containers that share a volume.
+tells those that nobody works on any more, and removes them, also across containers that share a volume. Windows opens
+no folders, and so locks none: there what a killed run left stays, as on a file system without locks.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -19,6 +19,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nsn2n.errors import NSN2NError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 __all__ = ["PREFIX", "hidden_folder", "remove_abandoned", "unfinished_folders"]
 
@@ -60,15 +67,14 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
             hidden = parent.absolute() / f"{PREFIX}{label()}{uuid.uuid4().hex}"
             _unfinished.add(hidden)
             hidden.mkdir(mode=0o700)
-            descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = _opened(hidden)
             _lock(descriptor)  # nobody takes it for abandoned
         yield hidden
     finally:
         if hidden in _unfinished:
             shutil.rmtree(hidden, ignore_errors=True)
             _unfinished.discard(hidden)
-        if descriptor is not None:
-            os.close(descriptor)
+        _close(descriptor)
 
 
 def unfinished_folders() -> tuple[Path, ...]:
@@ -93,19 +99,19 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def _remove_if_abandoned(hidden: Path) -> None:
-    descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = _opened(hidden)
     try:
         if _lock(descriptor):
             shutil.rmtree(hidden)
             logger.info("removed %s, which a run that was stopped had left", hidden)
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes that ask for it out of a folder. They wait, so for moments only."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _opened(folder, follow=True)
     try:
         end = time.monotonic() + WAIT_S
         while _lock(descriptor) is False:
@@ -117,11 +123,25 @@ def _locked(folder: Path) -> Iterator[None]:
             time.sleep(_POLL_S)
         yield
     finally:
+        _close(descriptor)
+
+
+def _opened(folder: Path, *, follow: bool = False) -> int | None:
+    """Open a folder, a link to one only if asked for; None where the system opens none."""
+    if not _HAS_LOCKS:
+        return None
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
+def _lock(descriptor: int | None) -> bool | None:
     """Lock an open folder; False if another process has it, None if the file system knows no locks."""
+    if descriptor is None:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

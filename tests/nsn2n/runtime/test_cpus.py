@@ -30,6 +30,15 @@ def test_quota_of_a_control_group_version_2(tmp_path, content, cpus):
     assert usable_cpus(tmp_path) == cpus
 
 
+def test_all_processors_count_where_a_process_has_no_affinity(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert usable_cpus(tmp_path) == 3
+
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cpus(tmp_path) == 1
+
+
 @pytest.mark.parametrize(("quota", "cpus"), [("-1", AFFINITY), ("100000", 1)])
 def test_quota_of_a_control_group_version_1(tmp_path, quota, cpus):
     (tmp_path / "cpu").mkdir()
