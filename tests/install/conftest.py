@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +18,33 @@ OF_THE_MACHINE = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_FIND_LINKS", "UV_INDEX", "
 
 
 @pytest.fixture(scope="session")
-def uv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Run ``uv`` with arguments, without this machine's settings of it, and give what it prints."""
+def uv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Run ``uv`` with arguments, without this machine's settings, and return what it prints.
+
+    Its cache, some 11 GB after all tests, is removed at the end.
+    """
     program = pytest.importorskip("uv", reason="uv is not installed: nsn2n[test]").find_uv_bin()
     folder = tmp_path_factory.mktemp("uv")
+    cache = folder / "cache"
     wanted = folder / "wanted.txt"
     wanted.write_text("packaging\n")
     asked = [program, "pip", "compile", "--no-config", "--no-deps", "--refresh", "--quiet", str(wanted)]
     try:
-        run(asked, folder, timeout_s=60, without=OF_THE_MACHINE, UV_HTTP_TIMEOUT="10", UV_HTTP_RETRIES="0")
+        run(
+            asked,
+            folder,
+            timeout_s=60,
+            without=OF_THE_MACHINE,
+            UV_CACHE_DIR=str(cache),
+            UV_HTTP_TIMEOUT="10",
+            UV_HTTP_RETRIES="0",
+        )
     except (AssertionError, subprocess.TimeoutExpired):
         pytest.skip("the package index does not answer")
 
     def command(*arguments: object, cwd: Path = folder) -> str:
-        return run([program, *map(str, arguments), "--no-config"], cwd, timeout_s=500, without=OF_THE_MACHINE)
+        line = [program, *map(str, arguments), "--no-config"]
+        return run(line, cwd, timeout_s=500, without=OF_THE_MACHINE, UV_CACHE_DIR=str(cache))
 
-    return command
+    yield command
+    shutil.rmtree(cache, ignore_errors=True)
