@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The notebooks of the documentation run from top to bottom, and are committed with their outputs and no traces of a machine."""
+"""The notebooks of the documentation run, and are committed with their outputs and without traces of a machine."""
 
 from __future__ import annotations
 
