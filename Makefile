@@ -18,7 +18,7 @@ SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-batch bench-peers
-.PHONY: dist lock map map-official clean
+.PHONY: dist lock map map-official notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ types: setup ## mypy, strict, on all packages
 
 options: setup ## docs/options.md, from the fields of options and settings
 	$(PY) -m nsn2n.jobs.options_table > docs/options.md
+
+# Without times of execution, so that running them again changes no more than the outputs.
+notebooks: setup ## run docs/notebooks and keep their outputs
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
 
 # The banner of its theme about versions to come is no matter of this project's.
 docs: setup ## the documentation site, in build/site

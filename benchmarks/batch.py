@@ -167,11 +167,11 @@ def simulate(measured: np.ndarray, series: int, count: int, seed: int) -> Table:
     states = Counter(row.state for row in rows)
     table = Table("", "", title=f"{series} simulated series on {count} workers, seed {seed}", show_header=False)
     table.add_row("done, failed", f"{states['done']}, {states['failed']}")
-    table.add_row("taken again after a death", f"{sum(row.tries > 1 for row in rows)}")
-    table.add_row("hours until the end", f"{workers.now_s / 3600:.2f}")
-    table.add_row("hours at the least", f"{workers.busy_s / count / 3600:.2f}")
+    table.add_row("retried after a worker died", f"{sum(row.tries > 1 for row in rows)}")
+    table.add_row("duration, hours", f"{workers.now_s / 3600:.2f}")
+    table.add_row("shortest possible duration, hours", f"{workers.busy_s / count / 3600:.2f}")
     table.add_row("workers busy", f"{100 * workers.busy_s / count / workers.now_s:.1f} %")
-    table.add_row("scheduling and ledger, ms for a series", f"{1000 * own / series:.1f}")
+    table.add_row("scheduling and ledger, ms per series", f"{1000 * own / series:.1f}")
     return table
 
 

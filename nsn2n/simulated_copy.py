@@ -7,7 +7,8 @@ spectrum is put on it anew. Sent through the same stages, with the networks as t
 remove from anatomy like this: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
 Two filters make that truth, and their mean is taken. A filter finds all the detail that it kept itself in the first
-place: on a truth of its own making it seems to lose less than it does, and on CT one of the two is applied to the volume.
+place: on a truth of its own making it seems to lose less than it does, and on CT one of the two is applied to the
+volume.
 """
 
 from __future__ import annotations

@@ -273,6 +273,11 @@ def site(tmp_path_factory):
 def test_the_site_holds_every_page(site):
     for page in (ROOT / "docs").glob("*.md"):
         assert (site / ("index.html" if page.stem == "index" else f"{page.stem}/index.html")).is_file(), page
+    for notebook in (ROOT / "docs" / "notebooks").glob("*.ipynb"):
+        page = (site / "notebooks" / notebook.stem / "index.html").read_text("utf-8")
+        assert page.count('alt="png"') == 2, notebook
+        assert f'href="../{notebook.name}"' in page
+        assert all((site / "notebooks" / figure).is_file() for figure in re.findall(r'src="\.\./([^"]+\.png)"', page))
     api = (site / "api" / "index.html").read_text("utf-8")
     assert "Denoise a volume by a network" in api
     assert "noise_sd" in api

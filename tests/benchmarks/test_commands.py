@@ -45,7 +45,7 @@ SHOWN = {
     "python benchmarks/anatomy.py": "│ gaussian │",
     "python benchmarks/faint_discs.py": "│ fast ",
     "python benchmarks/at_once.py": "│ yes ",
-    "python benchmarks/batch.py": "│ taken again after a death ",
+    "python benchmarks/batch.py": "│ retried after a worker died ",
     "python benchmarks/cores.py": "│ yes ",
     "python benchmarks/many_volumes.py": "│ the same ",
     "python benchmarks/stopping.py": "│ ct-lowdose-full │",
