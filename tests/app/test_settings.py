@@ -41,7 +41,7 @@ def test_file_of_the_project_names_every_setting_with_its_default():
 
 
 def test_keys_are_the_options_but_for_what_dicom_files_say_themselves():
-    of_files = {"modality", "mask", "residual", "noise_map"}  # they are for files of other formats
+    of_files = {"modality", "mask", "residual", "noise_map", "bids"}  # they are for files of other formats
     assert set(JobOptions.__dataclass_fields__) - set(app_yaml_keys()) == of_files
 
 
