@@ -274,7 +274,7 @@ def test_the_site_holds_every_page(site):
     for page in (ROOT / "docs").glob("*.md"):
         assert (site / ("index.html" if page.stem == "index" else f"{page.stem}/index.html")).is_file(), page
     api = (site / "api" / "index.html").read_text("utf-8")
-    assert "Denoise a volume by a network" in api
+    assert "Denoise a volume with a network" in api
     assert "noise_sd" in api
 
 

@@ -222,7 +222,7 @@ def test_output_folder_gone_in_the_middle(start, next_run_works, study, tmp_path
     code, stdout, stderr = _finish(process)
 
     assert (code, stdout) == (1, "")
-    assert "the output folder must be writable and have room; got No such file or directory" in stderr
+    assert "the output folder must be writable and have free space; got No such file or directory" in stderr
     assert not output.exists()
     next_run_works(study, output, [1001])
 
@@ -237,7 +237,7 @@ def test_file_size_limit(start, next_run_works, short_study, tmp_path):
     code, stdout, stderr = _finish(start(short_study, tmp_path / "out", before=limit))
 
     assert (code, stdout) == (1, "")
-    assert "must be writable and have room; got File too large" in stderr
+    assert "must be writable and have free space; got File too large" in stderr
     assert list((tmp_path / "out").iterdir()) == []
     next_run_works(short_study, tmp_path / "out", [1001])
 
@@ -260,7 +260,7 @@ def test_full_disk(start, study, small_disk):
     code, stdout, stderr = _finish(start(study, small_disk / "out"))
 
     assert (code, stdout) == (1, "")
-    assert "must be writable and have room; got No space left on device" in stderr
+    assert "must be writable and have free space; got No space left on device" in stderr
     assert list((small_disk / "out").iterdir()) == []
 
 

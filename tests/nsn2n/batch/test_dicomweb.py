@@ -105,9 +105,9 @@ def test_token_is_sent_and_the_query_as_it_stands(serve, monkeypatch):
     [
         ((404, "text/plain", b"Doe^Jane"), "status 404"),
         ((503, "text/plain", b""), "RetryError"),
-        ((200, "text/html", b"<html>Doe^Jane"), "no DICOM JSON"),
+        ((200, "text/html", b"<html>Doe^Jane"), "invalid DICOM JSON"),
         (_json([_dataset("1.2.3")]), "an entry without SeriesInstanceUID"),
-        (_json({"Doe^Jane": 1}), "no DICOM JSON"),
+        (_json({"Doe^Jane": 1}), "invalid DICOM JSON"),
     ],
 )
 def test_wrong_answer_is_one_line_without_what_was_asked(serve, answer, got):

@@ -144,7 +144,7 @@ def test_interrupt_cancels_what_is_in_work(batch, write_trial, tmp_path, environ
     assert not list(out.glob("2.25.*/.nsn2n-*"))
     rows = read_ledgers(out)
     assert {row.state for row in rows} == {"waiting"}
-    assert {row.error for row in rows if row.tries} == {"the run ended before this series did; it is taken again"}
+    assert {row.error for row in rows if row.tries} == {"the run ended before this series did; it is retried"}
 
 
 def _long_fit(tmp_path):

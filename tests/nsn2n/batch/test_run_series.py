@@ -110,7 +110,7 @@ def test_other_version_is_refused(make_tasks):
 
     outcome = run_series(dataclasses.replace(task, version="0.0.9"))
 
-    assert "one version of nsn2n" in outcome.error
+    assert "the same version of nsn2n" in outcome.error
     assert "0.0.9" in outcome.error
 
 

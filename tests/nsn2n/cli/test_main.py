@@ -137,7 +137,7 @@ def test_gaps_are_refused_where_that_is_asked_for(nsn2n, tmp_path, brief_config)
         refused = nsn2n(*options, "--refuse-gaps", *more)
         assert refused.code == 1
         assert "missing slices (1 missing" in refused.stderr + refused.stdout
-        assert "Without refuse_gaps its even runs are denoised apart." in refused.stderr + refused.stdout
+        assert "Without refuse_gaps its even runs are denoised separately." in refused.stderr + refused.stdout
         assert not output.exists()
 
     taken = nsn2n(*options)
@@ -254,7 +254,7 @@ def test_denoise_a_nifti_file(nsn2n, nifti, tmp_path, brief_config, target, expe
     assert not np.array_equal(after.get_fdata(), before.get_fdata())
 
 
-@pytest.mark.parametrize(("target", "what"), [("t1.nii.gz", "the input itself"), ("there.nii", "there already")])
+@pytest.mark.parametrize(("target", "what"), [("t1.nii.gz", "the input itself"), ("there.nii", "an existing file")])
 def test_a_nifti_file_is_never_overwritten(nsn2n, nifti, tmp_path, target, what):
     (tmp_path / "there.nii").write_bytes(b"precious")
     before = {path: path.read_bytes() for path in tmp_path.glob("*.nii*")}

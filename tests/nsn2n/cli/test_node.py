@@ -61,7 +61,7 @@ def test_what_orthanc_does_not_let_in_ends(nsn2n, tmp_path):
         server.stop()
 
     assert result.code == 1
-    assert result.stderr.splitlines()[-1].startswith(f"error: Orthanc at {server.url} must let the node in")
+    assert result.stderr.splitlines()[-1].startswith(f"error: Orthanc at {server.url} must grant the node access")
     assert "guess" not in result.stderr
 
 

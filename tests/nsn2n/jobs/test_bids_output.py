@@ -171,8 +171,8 @@ def test_a_description_that_is_there_stays_as_it_is(raw):
         ({"GeneratedBy": [{"Name": "fMRIPrep"}]}, r"GeneratedBy of .* names fMRIPrep\. Choose another folder"),
         ({"Name": "raw"}, "names no program"),
         ({"GeneratedBy": "nsn2n"}, "names no program"),
-        ({"GeneratedBy": [{"Name": "nsn2n"}], "DatasetLinks": {"source": "../other"}}, "has none to it"),
-        ({"GeneratedBy": [{"Name": "nsn2n"}]}, "has none to it"),
+        ({"GeneratedBy": [{"Name": "nsn2n"}], "DatasetLinks": {"source": "../other"}}, "has no link to it"),
+        ({"GeneratedBy": [{"Name": "nsn2n"}]}, "has no link to it"),
         ("{", "must be a file of JSON"),
         ("[]", "must hold a JSON object; it holds a list"),
     ],
@@ -202,7 +202,7 @@ def test_a_derivative_that_is_there_is_not_overwritten(raw):
     out = raw / "derivatives" / "nsn2n"
     sidecar = out / "sub-01/ses-a/anat/sub-01_ses-a_desc-denoised_T1w.json"
     _write(sidecar, "{}")
-    with pytest.raises(VolumeError, match=r"must be a new file; .*json is there already"):
+    with pytest.raises(VolumeError, match=r"must be a new file; .*json is an existing file"):
         denoise_volume_file(raw / T1W, out, JobOptions(bids=True), denoise=run)
     assert not (out / "dataset_description.json").exists()
 
@@ -218,7 +218,7 @@ def test_gradients_of_another_run_stay(raw):
     out = raw / "derivatives" / "nsn2n"
     _write(out / DWI.replace(".nii", ".bval"), "0 1000\n")
     _write(out / DWI.replace(".nii", ".bvec"), "1 0\n0 0\n0 0\n")
-    with pytest.raises(VolumeError, match=r"must be a new file; .*dwi\.bvec is there already"):
+    with pytest.raises(VolumeError, match=r"must be a new file; .*dwi\.bvec is an existing file"):
         denoise_volume_file(raw / DWI, out, JobOptions(bids=True), denoise=run)
     assert not list(out.rglob("*.nii"))
 

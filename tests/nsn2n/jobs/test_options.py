@@ -30,7 +30,7 @@ TABLE = {entry.name: option_of(entry) for entry in fields(JobOptions)}
 
 
 def test_a_viewer_lies_beside_a_report():
-    with pytest.raises(SettingsError, match="viewer needs the report"):
+    with pytest.raises(SettingsError, match="viewer must be combined with the report"):
         JobOptions(viewer=True, report=False)
 
 

@@ -56,7 +56,7 @@ def test_what_comes_beside_a_complete_series_may_fail(caplog, error):
 
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "The denoised series is complete, PM0001.dcm beside it was not written." in record.getMessage()
+    assert "The denoised series is complete; PM0001.dcm was not written." in record.getMessage()
     assert "Secretname" not in record.getMessage()
 
 

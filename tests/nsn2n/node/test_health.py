@@ -50,7 +50,7 @@ def test_healthz_says_what_is_wrong():
     assert (early.status_code, early.text) == (503, "the worker has not reached Orthanc yet\n")
     assert (well.status_code, well.text) == (200, "ok\n")
     assert silent.status_code == 503
-    assert "has said nothing for 901 s" in silent.text
+    assert "has not reported for 901 s" in silent.text
     assert other.status_code == 404
 
 

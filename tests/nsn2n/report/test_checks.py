@@ -29,7 +29,7 @@ def test_what_was_not_measured_has_no_verdict():
     rows = check_rows({**CLEAN, "edges": None, "contrast": None}, LIMITS)
 
     assert [(row["value"], row["verdict"]) for row in rows[1:3]] == [
-        ("no room for discs", "none"),
+        ("no space for discs", "none"),
         ("too few edges to judge", "none"),
     ]
 

@@ -107,7 +107,7 @@ def test_findings_and_verdict_are_shown(data):
 
     assert 'class="badge big fail"' in text
     assert "too few edges to judge" in text
-    assert "none that is surely no noise" in text
+    assert "none distinguishable from noise" in text
     assert "31.0 %" in text
     assert "44, 55" in text
     assert "-9.2" in text
@@ -119,7 +119,7 @@ def test_noise_that_slices_share_is_told(data):
     shared = replace(data, record={**data.record, "measured": measured})
 
     assert "correlation 0.23, which the fit takes into account" in report_html(shared, report_json(shared))
-    assert "more noise than differences show" not in report_html(data, report_json(data))
+    assert "the noise is higher than the differences show" not in report_html(data, report_json(data))
 
 
 def test_texts_are_escaped(data):

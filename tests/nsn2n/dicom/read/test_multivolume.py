@@ -167,7 +167,9 @@ def test_echo_times_that_drift_from_slice_to_slice_are_refused(make_series, volu
 
 def test_slices_side_by_side_are_refused(make_series, volumes_dhw):
     aside = overrides_of({"ImagePositionPatient": lambda volume, z: [100 * volume, 0, z]})
-    assert "they are up to 200 mm side by side" in refused(make_series(volumes_dhw, modality="MR", overrides=aside))
+    assert "they are up to 200 mm apart in their plane" in refused(
+        make_series(volumes_dhw, modality="MR", overrides=aside)
+    )
 
 
 def test_one_position_only_is_refused(make_series, volumes_dhw):

@@ -229,7 +229,7 @@ REFUSED = {
     ),
     "other spacing": (
         assign("PixelSpacing", [1, 1.1]),
-        r"\(0028,0030\) must .* \(1 x 1\.1 mm beside 1 x 1 mm\)",
+        r"\(0028,0030\) must .* \(1 x 1\.1 mm and 1 x 1 mm\)",
     ),
     "Rows": (
         lambda d: (assign("Rows", 3)(d), assign("PixelData", d.PixelData[:48])(d)),
@@ -382,7 +382,7 @@ def test_cut_file_is_refused(make_series, length):
 
 
 def test_one_slice_and_no_slice_are_refused(make_series, noise_dhw):
-    with pytest.raises(DicomError, match=r"a single slice \(1 slice\).*At least 2 slices are needed"):
+    with pytest.raises(DicomError, match=r"a single slice \(1 slice\).*Choose a series of at least 2 slices"):
         read_series(make_series(noise_dhw[:1]))
     with pytest.raises(DicomError, match="must have files; got none"):
         read_series([])

@@ -106,7 +106,7 @@ def test_slices_that_stand_alone_are_counted(make_series, volume_dhw):
     (warning,) = read_series(
         make_series(volume_dhw, overrides={"ImagePositionPatient": lambda index: [0, 0, places[index]]})
     ).warnings
-    assert warning.endswith("; slices that stand alone and stay as they are: 2")
+    assert warning.endswith("; single slices that are not changed: 2")
 
 
 def test_many_gaps_make_one_line(make_series, noise_dhw):

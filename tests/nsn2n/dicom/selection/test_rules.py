@@ -228,7 +228,7 @@ def test_series_belongs_to_the_first_rule_that_takes_it(study):
             '{"selections": [{"name": "a", "conditions": {"ImageOrientationPatient": "Oblique"}}]}',
             "must be one of",
         ),
-        ('{"selections":' + "[" * 100_000, "more levels than can be read"),
+        ('{"selections":' + "[" * 100_000, "too many nested levels"),
         ('{"selections": [' + "[" * 40 + "]" * 41 + "}", "got more than 32 levels"),
         (
             '{"selections": [{"name": "a", "conditions": {"SeriesNumber": ' + "3" * 6000 + "}}]}",
