@@ -286,7 +286,7 @@ def test_output_that_is_read_only(nsn2n_in_process, short_study, tmp_path, bound
         code, stderr = nsn2n_in_process(short_study, output)
 
     assert code == 1
-    assert "the output must be a folder that can be written to" in stderr
+    assert "the output must be a writable folder" in stderr
     assert list(output.iterdir()) == []
 
 
@@ -303,7 +303,7 @@ def test_memory_that_runs_out(start, tmp_path):
 
     code, stdout, stderr = _finish(process)
     assert (code, stdout) == (1, ""), before + stderr
-    assert "there must be memory enough for a whole volume; it ran out" in stderr
+    assert "there must be enough memory for a whole volume; it ran out" in stderr
     assert not list((tmp_path / "out").glob("*"))
 
 

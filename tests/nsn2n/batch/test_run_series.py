@@ -150,7 +150,7 @@ def test_full_disk_or_closed_folder_is_one_line(make_tasks, tmp_path, bound_by_p
         outcome = run_series(task)
     (tmp_path / "out").chmod(0o755)
 
-    assert "must be a folder that can be written to" in outcome.error
+    assert "must be a writable folder" in outcome.error
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -142,7 +142,7 @@ def test_gaps_are_refused_where_that_is_asked_for(nsn2n, tmp_path, brief_config)
 
     taken = nsn2n(*options)
     assert taken.code == 0
-    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised apart" in taken.stderr
+    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised separately" in taken.stderr
     assert len(taken.stdout.splitlines()) == 1
 
 
@@ -496,7 +496,7 @@ def test_a_name_too_long_is_refused_at_once(nsn2n, good_study, nifti, tmp_path, 
 
     assert (result.code, result.stdout) == (1, "")
     (line,) = [line for line in result.stderr.splitlines() if "INFO" not in line]
-    assert "a path must not be longer than the file system takes; " in line
+    assert "a path must not be longer than the file system allows; " in line
     assert "Choose a shorter one." in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["brain.nii.gz", "study"]
 
@@ -505,4 +505,4 @@ def test_info_of_a_name_too_long(nsn2n):
     result = nsn2n("info", LONG)
 
     assert result.code == 1
-    assert "a path must not be longer than the file system takes; " in result.stderr
+    assert "a path must not be longer than the file system allows; " in result.stderr

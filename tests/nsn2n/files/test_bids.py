@@ -40,7 +40,7 @@ def test_names_of_derivatives(dataset, path, derivative):
      "ses-1_sub-01_T1w.nii", "sub-01_run-1_run-2_T1w.nii", "sub-_T1w.nii", "sub-01_desc-a.b_T1w.nii"],
 )  # fmt: skip
 def test_names_that_are_not_of_bids_are_refused(dataset, name):
-    with pytest.raises(VolumeError, match="with --bids the input must have a name as BIDS has them") as caught:
+    with pytest.raises(VolumeError, match="with --bids the input must have a BIDS name") as caught:
         BidsFile.of(dataset / "sub-01" / "anat" / name)
     assert "\n" not in str(caught.value)
 

@@ -173,7 +173,7 @@ def test_a_description_that_is_there_stays_as_it_is(raw):
         ({"GeneratedBy": "nsn2n"}, "names no program"),
         ({"GeneratedBy": [{"Name": "nsn2n"}], "DatasetLinks": {"source": "../other"}}, "has no link to it"),
         ({"GeneratedBy": [{"Name": "nsn2n"}]}, "has no link to it"),
-        ("{", "must be a file of JSON"),
+        ("{", "must be a readable JSON file"),
         ("[]", "must hold a JSON object; it holds a list"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_derivative_that_is_there_is_not_overwritten(raw):
 
 def test_a_sidecar_that_is_no_json_is_said_before_anything_is_written(raw):
     _write(raw / T1W.replace(".nii.gz", ".json"), '{"EchoTime": NaN}')
-    with pytest.raises(VolumeError, match=r"T1w\.json must be a file of JSON that can be read; got ValueError"):
+    with pytest.raises(VolumeError, match=r"T1w\.json must be a readable JSON file that can be read; got ValueError"):
         denoise_volume_file(raw / T1W, raw / "derivatives" / "nsn2n", JobOptions(bids=True), denoise=run)
     assert not (raw / "derivatives").exists()
 

@@ -357,7 +357,7 @@ def test_a_lack_of_memory_fails_one_series(make_series, volume_dhw, tmp_path):
 
     failed, written = denoise_folder(tmp_path / "in", tmp_path / "out", denoise=denoise_small)
 
-    assert "memory enough" in str(failed.error)
+    assert "enough memory" in str(failed.error)
     assert written.written is not None
 
 

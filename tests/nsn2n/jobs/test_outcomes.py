@@ -69,7 +69,7 @@ def test_a_lack_of_memory_is_an_error_of_the_series():
     ((label, error),) = seen
     assert label == "CT series 2"
     assert isinstance(error, NSN2NError)
-    assert "memory enough for a whole volume" in str(error)
+    assert "enough memory for a whole volume" in str(error)
 
 
 # --- JobOutcomes --------------------------------------------------------------------------------------------

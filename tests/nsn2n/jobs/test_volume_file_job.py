@@ -214,7 +214,7 @@ def test_voxels_outside_of_the_mask_take_no_part(source, tmp_path):
     ("shape", "affine", "value", "match"),
     [
         ((20, 5, 23), np.diag([1.0, 4.0, 1.5, 1.0]), 1, "must have the shape of the input"),
-        ((20, 5, 24), np.diag([-1.0, 4.0, 1.5, 1.0]), 1, "must lie where the input does"),
+        ((20, 5, 24), np.diag([-1.0, 4.0, 1.5, 1.0]), 1, "must be on the voxel grid of the input"),
         ((20, 5, 24), np.diag([1.0, 4.0, 1.5, 1.0]), 0, "must hold values other than 0"),
     ],
 )

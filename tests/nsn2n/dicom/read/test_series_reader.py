@@ -321,7 +321,7 @@ def test_a_series_without_frame_of_reference_is_taken_with_a_warning(
     files = make_series(modality=modality, overrides={"FrameOfReferenceUID": uid, "StudyTime": ""})
     series = read_series(files)
     (warning,) = series.warnings
-    assert warning.startswith("FrameOfReferenceUID (0020,0052) is in no slice: ")
+    assert warning.startswith("FrameOfReferenceUID (0020,0052) is missing in all slices: ")
     assert warning in caplog.text
     written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
