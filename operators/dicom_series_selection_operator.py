@@ -111,13 +111,13 @@ class DICOMSeriesSelectionOperator(Operator):
             self.stop_execution()  # what was emitted still reaches its receivers
 
     def stop(self) -> None:
-        """Say so if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
+        """Log if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
         if self._pending:
             logger.error("the graph ended before %d of the selected series were sent", len(self._pending))
 
 
 def study_selected_series(selected: SelectedRecord, selection: Selection) -> StudySelectedSeries:
-    """Give a chosen series the form in which the SDK's operators hand it on.
+    """Convert a chosen series to the form in which the SDK's operators pass it on.
 
     Parameters
     ----------
