@@ -275,7 +275,7 @@ def test_disk_that_is_full_after_the_series(start, short_study, tmp_path, small_
 
     assert code == 0
     assert len(stdout.splitlines()) == 1
-    assert "warning: the report must have a folder that can be written to; got No space left on device" in stderr
+    assert "warning: the folder of the report must be writable; got No space left on device" in stderr
     assert _series(output, short_study) == [1001]
 
 

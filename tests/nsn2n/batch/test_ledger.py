@@ -125,7 +125,7 @@ def test_other_options_are_refused(file):
         pass
 
     with (
-        pytest.raises(SettingsError, match=r"denoised alike; got seed 2, and .* was created with 1"),
+        pytest.raises(SettingsError, match=r"the same options; got seed 2, and .* was created with 1"),
         Ledger.opened(file, {**OPTIONS, "seed": 2}),
     ):
         pass

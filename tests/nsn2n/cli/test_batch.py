@@ -185,7 +185,7 @@ def test_other_options_in_the_same_folder_are_refused(nsn2n, trial, tmp_path, br
     result = nsn2n("batch", trial, tmp_path / "out", "--shard", "1/1", "--config", brief_config)
 
     assert result.code == 1
-    assert "must be denoised alike; got strength None" in result.stderr
+    assert "must have the same options; got strength None" in result.stderr
 
 
 def test_help_and_import_stay_free_of_ray():

@@ -327,7 +327,7 @@ def test_bids_with_a_file_that_is_not_of_a_dataset(nsn2n, nifti, tmp_path, more)
     result = nsn2n("denoise", nifti, tmp_path / "out", "--bids", *more)
 
     assert (result.code, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: with --bids the input must have a name as BIDS has them")
+    assert result.stderr.startswith("error: with --bids the input must have a BIDS name")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

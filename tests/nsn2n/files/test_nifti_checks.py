@@ -130,7 +130,7 @@ def test_some_kilobytes_that_would_fill_the_memory(tmp_path, monkeypatch):
 
 
 def test_a_compressed_file_that_holds_less_than_it_promises(tmp_path):
-    refused(bomb(tmp_path / "a.nii.gz", (1000, 1000, 60), 60 * MIB), "promises 120000544 bytes; there are 62915104")
+    refused(bomb(tmp_path / "a.nii.gz", (1000, 1000, 60), 60 * MIB), "declares 120000544 bytes; there are 62915104")
 
 
 def test_what_is_behind_the_voxels_is_not_inflated_to_its_end(tmp_path):
@@ -154,7 +154,7 @@ def test_a_wrong_checksum_is_found(tmp_path):
 def test_a_compressed_file_by_the_name_of_another(tmp_path):
     path = tmp_path / "a.nii"
     path.write_bytes(gzip.compress(plain(tmp_path / "b.nii").read_bytes()))
-    refused(path, r"it is, by gzip\. Rename it to a\.nii\.gz")
+    refused(path, r"it is gzip-compressed\. Rename it to a\.nii\.gz")
 
 
 def test_half_of_a_pair_by_its_header(tmp_path):

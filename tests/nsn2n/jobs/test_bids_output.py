@@ -209,7 +209,7 @@ def test_a_derivative_that_is_there_is_not_overwritten(raw):
 
 def test_a_sidecar_that_is_no_json_is_said_before_anything_is_written(raw):
     _write(raw / T1W.replace(".nii.gz", ".json"), '{"EchoTime": NaN}')
-    with pytest.raises(VolumeError, match=r"T1w\.json must be a readable JSON file that can be read; got ValueError"):
+    with pytest.raises(VolumeError, match=r"T1w\.json must be a readable JSON file; got ValueError"):
         denoise_volume_file(raw / T1W, raw / "derivatives" / "nsn2n", JobOptions(bids=True), denoise=run)
     assert not (raw / "derivatives").exists()
 

@@ -127,7 +127,7 @@ def test_a_server_that_is_no_orthanc():
 
 def test_nobody_answers():
     with pytest.raises(
-        OrthancUnavailableError, match=r"Orthanc must respond at .*; got ConnectionError. Is it running"
+        OrthancUnavailableError, match=r"Orthanc must respond at .*; got ConnectionError. Check that it is running"
     ):
         OrthancClient(f"http://127.0.0.1:{free_port()}").check_access()
 

@@ -129,7 +129,7 @@ def test_texts_are_escaped(data):
 
 def test_folder_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NSN2NError, match="report must have a folder that can be written to; got Not a directory"):
+    with pytest.raises(NSN2NError, match="folder of the report must be writable; got Not a directory"):
         write_report(tmp_path / "file" / "report", data)
 
 
@@ -141,7 +141,7 @@ def test_the_top_says_what_matters(data):
         (data, ["What was removed looks like noise", "No single place stands out. Compare", "Slice 4 before"], 0),
         (
             replace(data, record={**data.record, "structure": structure}),
-            ["may hold anatomy: small structures 9.2 sd", "slice 5, row 44, column 55", "1 more", "Slice 5 before"],
+            ["may contain anatomy: small structures 9.2 sd", "slice 5, row 44, column 55", "1 more", "Slice 5 before"],
             1,
         ),
     ):

@@ -145,7 +145,7 @@ def test_a_slice_too_many_is_refused(make_series, volumes_dhw, edit_file):
 
 def test_volumes_that_nothing_tells_apart_are_refused(make_series, volumes_dhw):
     alike = overrides_of({"InstanceNumber": lambda _volume, z: z + 1})
-    assert "some attribute must tell their volumes apart, no attribute does" in refused(
+    assert "some attribute must distinguish the volumes, no attribute does" in refused(
         make_series(volumes_dhw, modality="MR", overrides=alike)
     )
 
