@@ -139,7 +139,7 @@ def test_image_that_is_not_one_file_is_refused(serve, tmp_path, body):
 def test_series_that_is_gone_is_refused(serve, tmp_path):
     with (
         serve(lambda path: (204, "text/plain", b"")) as (root, _),
-        pytest.raises(DicomError, match=r"has none of 1\.3"),
+        pytest.raises(DicomError, match=r"no longer has any of 1\.3"),
     ):
         fetch_series(RemoteSeries(root, "1.2", "1.3"), tmp_path)
 

@@ -125,7 +125,7 @@ def test_other_options_are_refused(file):
         pass
 
     with (
-        pytest.raises(SettingsError, match=r"the same options; got seed 2, and .* was created with 1"),
+        pytest.raises(SettingsError, match=r"the same options; got seed 2, but .* was created with 1"),
         Ledger.opened(file, {**OPTIONS, "seed": 2}),
     ):
         pass
@@ -139,7 +139,7 @@ def test_what_is_no_ledger_is_refused(file, content):
     file.write_bytes(content)
 
     with (
-        pytest.raises(NSN2NError, match=r"must be a readable and writable SQLite file .*ledger\.sqlite"),
+        pytest.raises(NSN2NError, match=r"must be a readable and writable SQLite file; .*ledger\.sqlite"),
         Ledger.opened(file, OPTIONS),
     ):
         pass

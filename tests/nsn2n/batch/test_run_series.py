@@ -188,5 +188,5 @@ def test_damaged_outcome_is_none(make_tasks, content):
     (task.folder / OUTCOME_FILE).write_text(content)
 
     assert finished_before(task) is None
-    assert f"{task.folder} has no outcome.json that can be read" in run_series(task).error
+    assert f"{task.folder} has no readable outcome.json" in run_series(task).error
     assert (task.folder / OUTCOME_FILE).read_text() == content
