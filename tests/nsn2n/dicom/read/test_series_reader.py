@@ -233,7 +233,7 @@ REFUSED = {
     ),
     "Rows": (
         lambda d: (assign("Rows", 3)(d), assign("PixelData", d.PixelData[:48])(d)),
-        r"Rows .*; got 3 beside 6",
+        r"Rows .*; got 3 here, 6",
     ),
     "HighBit": (assign("HighBit", 15), r"HighBit \(0028,0102\) must be BitsStored - 1 = 11; got 15"),
     "BitsStored": (assign("BitsStored", 4), r"BitsStored \(0028,0101\) must be in 8\.\.16; got 4"),
@@ -258,7 +258,7 @@ REFUSED = {
     ),
     "no frame of reference in one slice": (
         delete("FrameOfReferenceUID"),
-        r"FrameOfReferenceUID \(0020,0052\) must be the same in all slices of a series; got none beside 2\.25\.",
+        r"FrameOfReferenceUID \(0020,0052\) must be the same in all slices of a series; got none here, 2\.25\.",
     ),
     "other frame of reference": (
         assign("FrameOfReferenceUID", "1.2.3"),
