@@ -52,7 +52,7 @@ def test_what_is_not_there(orthanc):
 def test_a_file_that_is_no_dicom_is_refused(orthanc, tmp_path):
     (tmp_path / "file").write_bytes(b"no DICOM")
 
-    with pytest.raises(OrthancRefusalError, match="must answer POST /instances; got 400, Bad file format"):
+    with pytest.raises(OrthancRefusalError, match="must respond to POST /instances; got 400, Bad file format"):
         orthanc.client().upload(tmp_path / "file")
 
 
