@@ -71,7 +71,7 @@ def test_series_are_what_denoise_makes_of_them_and_are_done_once(nsn2n, trial, t
     written = {file: file.stat().st_mtime_ns for file in out.rglob("*.dcm")}
     again = nsn2n(*arguments)
     assert again.code == 3
-    assert "2 done earlier, 1 failed before, 0 to do" in again.stderr
+    assert "2 done earlier, 1 failed earlier, 0 to do" in again.stderr
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.dcm")} == written
     assert [row.tries for row in read_ledgers(out)] == [1, 1, 1]
 
