@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The MONAI Deploy application: operators connected to a pipeline.
 
-Holoscan, MONAI and PyTorch are imported when the pipeline is built, so that help and refusals come at once.
+Holoscan, MONAI and PyTorch are imported when the pipeline is built, so that help and errors appear immediately.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ __all__ = ["NSN2NApp"]
 
 
 class NSN2NApp(Application):
-    """Denoises every selected series of a folder; a series that fails does not stop the others, unless that is set."""
+    """Denoises every selected series of a folder; a series that fails does not stop the others, unless configured."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class NSN2NApp(Application):
         job_options: JobOptions | None = None,
         **kwargs: Any,
     ) -> None:
-        """Store what the graph is made from.
+        """Store what the graph is built from.
 
         Parameters
         ----------
         arguments : Arguments, optional
-            Folders; by default those that command line and environment name.
+            Folders; by default those given by command line and environment.
         job_options : JobOptions, optional
             (``options`` is Holoscan's own word for the command line.)
         """
@@ -97,7 +97,7 @@ class NSN2NApp(Application):
             self.add_flow(self.writer_operator, reporter, written)
 
     def conclude(self) -> int:
-        """Log the outcome of a finished run and give the exit code; see `nsn2n.jobs.outcomes.conclude`."""
+        """Log the outcome of a finished run and return the exit code; see `nsn2n.jobs.outcomes.conclude`."""
         selection = self.selection_operator.selection
         selected = len(selection.selected) if selection else 0
         written, untried = len(self.writer_operator.written), self.selection_operator.untried

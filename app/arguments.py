@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command line and environment of the application, as every MONAI Deploy application has them.
 
-The SDK's own parser and context are not used: they make the output folder before anything is checked, replace
+The SDK's own parser and context are not used: they create the output folder before anything is checked, replace
 the logging configuration, look for weights among the models, and take seconds to import.
 """
 
@@ -29,14 +29,14 @@ class Arguments:
     input_folder: Path
     output_folder: Path
     model_folder: Path | None
-    """Holds one folder for each model; None if none was named and the default is not there."""
+    """Holds one folder for each model; None if none was named and the default does not exist."""
     workdir: Path | None
-    """Part of every application's interface; nothing is put there."""
+    """Part of every application's interface; nothing is written there."""
     log_level: str | None
 
 
 def parse_arguments(argv: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> Arguments:
-    """Parse the command line; what it does not name comes from the environment.
+    """Parse the command line; what it does not contain comes from the environment.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None, environment: Mapping[str,
     Raises
     ------
     SystemExit
-        After ``--help`` and ``--version``, and with status 2 if the command line is not understood.
+        After ``--help`` and ``--version``, and with status 2 if the command line is invalid.
     """
     environment = os.environ if environment is None else environment
     options = _parser().parse_args(argv)
@@ -66,14 +66,15 @@ def parse_arguments(argv: Sequence[str] | None = None, environment: Mapping[str,
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python app", description="Denoise the CT and MR series of a folder, each on itself."
+        prog="python app",
+        description="Denoise the CT, MR and PET series of a folder, each by a network fitted to it alone.",
     )
     parser.add_argument("--version", action="version", version=f"nsn2n {__version__}")
     for names, what in {
         ("-i", "--input"): "folder with DICOM files (HOLOSCAN_INPUT_PATH, or input)",
         ("-o", "--output"): "folder for the new series (HOLOSCAN_OUTPUT_PATH, or output)",
         ("-m", "--model"): "folder with models (HOLOSCAN_MODEL_PATH, or models)",
-        ("-w", "--workdir"): "folder for other files (HOLOSCAN_WORKDIR); none are made",
+        ("-w", "--workdir"): "folder for other files (HOLOSCAN_WORKDIR); not used",
     }.items():
         parser.add_argument(*names, metavar="DIR", help=what)
     parser.add_argument("-l", "--log-level", type=str.upper, choices=LOG_LEVELS, help="default: INFO")
@@ -81,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def check_folders(arguments: Arguments) -> None:
-    """Refuse what would fail later, perhaps after long computation; nothing is created.
+    """Refuse what would fail later, possibly after long computation; nothing is created.
 
     Raises
     ------
     NSN2NError
-        If the input is no folder, a named model folder is none, or the output cannot be written.
+        If the input or a named model folder is not a folder, or the output cannot be written.
     """
     if not arguments.input_folder.is_dir():
         raise NSN2NError(
@@ -101,9 +102,9 @@ def check_folders(arguments: Arguments) -> None:
     output = arguments.output_folder.absolute()
     existing = next(path for path in (output, *output.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        state = "cannot be written to" if existing.is_dir() else "is not a folder"
+        state = "is not writable" if existing.is_dir() else "is not a folder"
         raise NSN2NError(
-            f"the output must be a folder that can be written to; {existing} {state}."
+            f"the output must be a writable folder; {existing} {state}."
             " Name another one with -o or HOLOSCAN_OUTPUT_PATH."
         )
 

@@ -22,7 +22,7 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 STACK_BYTES = 32 * 2**20
-"""What Holoscan asks for; it warns if the limit is lower."""
+"""Required by Holoscan, which warns if the limit is lower."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,14 +70,14 @@ def _run(arguments: Arguments) -> int:
 
 
 def _prepare_holoscan(log_level: str | None) -> None:
-    """Set what Holoscan looks at while it is imported and started.
+    """Set what Holoscan reads while it is imported and started.
 
-    Whatever ends its graph also arrives here, as an exception or as a series without outcome. So unless asked
-    for details it is silent; its own report of an error has ten lines.
+    Whatever ends its graph also arrives here, as an exception or as a series without outcome. So it is silent
+    unless details are requested; its own report of an error has ten lines.
     """
     asked = log_level if log_level in ("DEBUG", "INFO") else None
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", asked or "CRITICAL")
-    import resource  # not on Windows, where help and refusals come too
+    import resource  # not on Windows, where help and errors must work too
 
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     allowed = hard == resource.RLIM_INFINITY or hard >= STACK_BYTES

@@ -16,7 +16,7 @@ from nsn2n.runtime.config_loading import known_key, option_of, read_yaml
 __all__ = ["app_yaml_keys", "find_settings_file", "load_settings", "selection_rules_file"]
 
 CONFIG_VARIABLE = "HOLOSCAN_CONFIG_PATH"
-"""Names the application's configuration in a package; Holoscan reads it too."""
+"""Path of the application's configuration in a package; Holoscan reads it too."""
 
 SECTIONS = ("application", "resources", "nsn2n")
 """The first two are for the packager."""
@@ -25,24 +25,24 @@ RULES_IN_MODEL = Path("nsn2n", "configs", "selection_rules.json")
 
 
 def app_yaml_keys() -> tuple[str, ...]:
-    """Return the keys of section ``nsn2n``: the options that are for the application."""
+    """Return the keys of section ``nsn2n``: the options that apply to the application."""
     told = {entry.name: option_of(entry) for entry in fields(JobOptions)}
     return tuple(name for name, option in told.items() if option is not None and option.in_app_yaml)
 
 
 def find_settings_file(environment: Mapping[str, str] | None = None) -> Path | None:
-    """Say which ``app.yaml`` holds: that of ``HOLOSCAN_CONFIG_PATH``, else the one beside the folder ``app``.
+    """Return the ``app.yaml`` to use: that of ``HOLOSCAN_CONFIG_PATH``, else the one next to the folder ``app``.
 
     Raises
     ------
     SettingsError
-        If the environment names a file that is not there; Holoscan would not start either.
+        If the environment names a file that does not exist; Holoscan would not start either.
     """
     named = (os.environ if environment is None else environment).get(CONFIG_VARIABLE)
     if named:
         if not Path(named).is_file():
             raise SettingsError(
-                f"{CONFIG_VARIABLE} must name the configuration file; {named} is none. Correct or unset it."
+                f"{CONFIG_VARIABLE} must name the configuration file; {named} is not a file. Correct or unset it."
             )
         return Path(named)
     beside = Path(__file__).resolve().parents[1] / "app.yaml"
@@ -73,7 +73,7 @@ def load_settings(file: Path | None) -> JobOptions:
 
 
 def selection_rules_file(options: JobOptions, model_folder: Path | None) -> Path | None:
-    """Say which file holds the rules: that of the settings, else of the model; None: the packaged one."""
+    """Return the file with the rules: that of the settings, else of the model; None: the packaged one."""
     if options.selection_rules is not None:
         return options.selection_rules
     in_model = model_folder / RULES_IN_MODEL if model_folder else None

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ends the process when it is told to, at once and without a trace in the output folder."""
+"""Ends the process on a signal, immediately and without leftovers in the output folder."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def stop_on_signals() -> None:
     """Stop on SIGTERM, SIGINT and SIGHUP, with exit code 128 plus the number of the signal.
 
     Call it once, in the main thread, before any library starts threads: they inherit that these signals are
-    blocked, so a thread of its own receives them. Python's handlers would run in the main thread, which is in
-    Holoscan's scheduler until the graph ends, and the first process of a container has no default ones. A signal
-    that is ignored stays so, as ``nohup`` wants it.
+    blocked, so a dedicated thread receives them. Python's handlers would run in the main thread, which is in
+    Holoscan's scheduler until the graph ends, and the first process of a container has no default ones. An ignored
+    signal stays ignored, as ``nohup`` requires.
     """
     heeded = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heeded)
@@ -43,7 +43,7 @@ def _wait(heeded: set[signal.Signals]) -> None:
     received = signal.sigwait(heeded)
     logger.error("stopped by %s; unfinished series are removed", signal.Signals(received).name)
     sys.stderr.flush()
-    # A new program ends all threads before anything is removed, so none of them can write once more.
+    # exec ends all threads before anything is removed, so none of them can write again.
     code = str(128 + received)
     folders = [str(folder) for folder in unfinished_folders()]
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", CLEAN_UP, code, *folders])

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""First process of the container: the commands of a MONAI Application Package, and else the application.
+"""First process of the container: the commands of a MONAI Application Package, otherwise the application.
 
-Imports nothing but the standard library. The application takes the place of this process, so that the signals
-of the engine arrive at it and its exit code is that of the container.
+Imports nothing but the standard library. The application replaces this process, so that the signals
+of the engine reach it and its exit code is that of the container.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ commands
                     {EXPORT_ROOT}/config  app.json, pkg.json and app.yaml
                     {EXPORT_ROOT}/models  the models
                     {EXPORT_ROOT}/docs    documents and licenses
-                  or all to {EXPORT_ROOT}, if that alone is mounted
+                  or all to {EXPORT_ROOT}, if only that is mounted
   env             print the environment
-  help            print this
+  help            print this help
 
 The application reads {{input}} and writes to {{output}}; mount a folder on each.
 """
@@ -101,7 +101,7 @@ def extract() -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file into a folder, or the files of a folder; owner and mode are those of whoever copies."""
+    """Copy a file into a folder, or the files of a folder; owner and mode are those of the current user."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     root = source if source.is_dir() else source.parent
     for file in files:
@@ -112,7 +112,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Become the application, as app.json starts it."""
+    """Replace this process by the application, as started by app.json."""
     manifest = json.loads(_path("APP_MANIFEST_PATH").read_text(encoding="utf-8"))
     command = [*json.loads(manifest["command"]), *arguments]
     sys.stdout.flush()
@@ -120,7 +120,7 @@ def run(arguments: list[str]) -> int:
 
 
 def run_for_mercure() -> int:
-    """Become the command that processes a task of mercure, which starts the container without arguments."""
+    """Replace this process by the command for a task of mercure, which starts the container without arguments."""
     sys.stdout.flush()
     os.execvp("python3", ["python3", "-m", "nsn2n", "mercure"])
 

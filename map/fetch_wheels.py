@@ -4,7 +4,7 @@
 
     python fetch_wheels.py wheels/cpu --python-version 3.11
 
-Which ones, and what is in them, says a lock of the folder `lock`: pip refuses every other file. Further options go to
+Their versions and hashes are in a lock of the folder `lock`: pip refuses every other file. Further options go to
 pip: another index, for example.
 """
 
@@ -30,12 +30,12 @@ CPU_BUILDS_OF_TORCH = "https://download.pytorch.org/whl/cpu"
 
 
 def pip_download(folder: Path, python_version: str, what: list[str]) -> int:
-    """Download for the Python of the image, which may differ from the one at hand.
+    """Download for the Python of the image, which may differ from the running one.
 
     Parameters
     ----------
     folder : path
-        Also a source: what is there is taken.
+        Also a source: existing files are used.
     python_version : str
         Such as 3.11.
     what : list of str
@@ -52,9 +52,9 @@ def pip_download(folder: Path, python_version: str, what: list[str]) -> int:
 
 
 def download_torch(folder: Path, python_version: str, gpu: bool, what: list[str]) -> int:
-    """Download PyTorch alone, so that the index of its CPU builds is asked for nothing else.
+    """Download PyTorch alone, so that the index of its CPU builds is used for nothing else.
 
-    That index is asked where the ordinary one has none.
+    That index is used if the default one has none.
     """
     code = pip_download(folder, python_version, what)
     if code and not gpu:
@@ -63,7 +63,7 @@ def download_torch(folder: Path, python_version: str, gpu: bool, what: list[str]
 
 
 def fetch(folder: Path, python_version: str, gpu: bool, lock: Path, options: list[str]) -> int:
-    """Download what a lock names, PyTorch first, and the tools of the build.
+    """Download the packages of a lock, PyTorch first, and the build tools.
 
     Raises
     ------
@@ -103,7 +103,8 @@ def main() -> int:
     code = fetch(partial, arguments.python_version, arguments.gpu, lock, options)
     if code:
         print(
-            "error: the wheels could not be fetched; pip says why above. See WHEELS in the Makefile.", file=sys.stderr
+            "error: the wheels could not be fetched; see pip's messages above. See WHEELS in the Makefile.",
+            file=sys.stderr,
         )
         return code
     shutil.rmtree(arguments.folder, ignore_errors=True)

@@ -4,8 +4,8 @@
 
     python licenses.py /third-party
 
-One folder for each distribution with its license files, and licenses.csv with all names, versions and licenses. What
-the base image brings has its own under /usr/share/doc.
+One folder for each distribution with its license files, and licenses.csv with all names, versions and licenses. The
+licenses of the base image are under /usr/share/doc.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CODE = {".py", ".pyc", ".pyi", ".h", ".so"}
 
 
 def is_license(file: PurePath) -> bool:
-    """Say whether a file of a distribution is a license or notice: by its name, or its folder of PEP 639."""
+    """Return whether a file of a distribution is a license or notice: by its name, or its folder of PEP 639."""
     if file.suffix in CODE:
         return False
     return bool(LICENSE_NAME.match(file.name)) or ("licenses" in file.parts[1:-1] and ".dist-info" in file.parts[0])
@@ -36,7 +36,7 @@ def stated_license(distribution: Distribution) -> str:
     metadata = distribution.metadata
     for key in ("License-Expression", "License"):
         value = str(metadata.get(key) or "").strip()
-        # Some give the whole text here.
+        # Some packages give the whole text here.
         if value and value.upper() != "UNKNOWN" and "\n" not in value:
             return value
     classifiers = [str(line) for line in metadata.get_all("Classifier") or []]
@@ -44,7 +44,7 @@ def stated_license(distribution: Distribution) -> str:
 
 
 def home(distribution: Distribution) -> str:
-    """Return the address of the project, where the text is if its package leaves it out."""
+    """Return the address of the project, which has the text if its package lacks it."""
     urls = [str(line).split(",", 1)[-1].strip() for line in distribution.metadata.get_all("Project-URL") or []]
     return str(distribution.metadata.get("Home-page") or "") or next(iter(urls), "")
 
@@ -56,7 +56,7 @@ def collect(installed: Iterable[Distribution], target: Path) -> list[dict[str, s
     ----------
     installed : iterable of Distribution
     target : path
-        Made if absent.
+        Created if absent.
 
     Returns
     -------
@@ -85,8 +85,8 @@ def collect(installed: Iterable[Distribution], target: Path) -> list[dict[str, s
             stated = "none: a list of requirements only"
         if not stated:
             raise ValueError(
-                f"every distribution must state its license or bring it; {distribution.name} {distribution.version}"
-                " does neither. Find it out before it is shipped."
+                f"every distribution must state or contain its license; {distribution.name} {distribution.version}"
+                " does neither. Determine it before release."
             )
         rows.append(
             {

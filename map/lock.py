@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a lock: the exact version and the hash of every package that requirements.txt brings into the image.
+"""Writes a lock: the exact version and the hash of every package that requirements.txt installs in the image.
 
     python -m map.lock map/lock/cpu-3.11.txt --python-version 3.11
 
-An interpreter of that version is needed: pip answers the conditions of packages for the one that it runs in. Further
-options go to pip; `--no-index --find-links FOLDER` makes the lock of wheels that one has. `make lock` renews all.
+An interpreter of that version is needed: pip evaluates environment markers for the one that it runs in. Further
+options go to pip; `--no-index --find-links FOLDER` locks local wheels. `make lock` renews all locks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def resolve(python: str, what: list[str]) -> list[str]:
-    """Let pip choose versions, as for an empty environment.
+    """Have pip resolve versions, as for an empty environment.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def resolve(python: str, what: list[str]) -> list[str]:
     Raises
     ------
     subprocess.CalledProcessError
-        If pip fails; it says why on stderr.
+        If pip fails; the reason is on stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
@@ -54,7 +54,8 @@ def resolve(python: str, what: list[str]) -> list[str]:
     for one in chosen:
         name = re.sub(r"[-_.]+", "-", one["metadata"]["name"]).lower()
         version, sha256 = one["metadata"]["version"], one["download_info"]["archive_info"]["hashes"]["sha256"]
-        # The CUDA build of PyTorch has the bare version; with two signs pip would prefer a CPU build of that version.
+        # The CUDA build of PyTorch has the bare version; with two equal signs pip would prefer a CPU build of that
+        # version.
         equal = "===" if name == "torch" and "+" not in version else "=="
         lines.append(f"{name}{equal}{version} --hash=sha256:{sha256}")
     return sorted(lines)
@@ -66,7 +67,7 @@ def lock_image(python: str, python_version: str, gpu: bool, options: list[str]) 
     Raises
     ------
     subprocess.CalledProcessError
-        If pip finds no versions that go together.
+        If pip finds no compatible versions.
     """
     requirements = ROOT / "requirements.txt"
     torch = next(line for line in requirements.read_text().splitlines() if line.startswith("torch=="))
@@ -88,7 +89,7 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--python-version", required=True, help="of the image, such as 3.11")
     parser.add_argument("--gpu", action="store_true", help="with the CUDA build of PyTorch")
-    parser.add_argument("--requirement", help="lock this file in place of requirements.txt, without PyTorch and pip")
+    parser.add_argument("--requirement", help="lock this file instead of requirements.txt, without PyTorch and pip")
     arguments, options = parser.parse_known_args()
     name = f"python{arguments.python_version}"
     python = shutil.which(name) or name
@@ -99,8 +100,8 @@ def main() -> int:
             lines = lock_image(python, arguments.python_version, arguments.gpu, options)
     except (OSError, subprocess.CalledProcessError):
         print(
-            f"error: a lock needs {name} on PATH, and an index or folder with all packages; pip says above what is"
-            f" missing. {arguments.file} stays as it was.",
+            f"error: a lock needs {name} on PATH, and an index or folder with all packages; pip's messages above show "
+            f"what is missing. {arguments.file} was not changed.",
             file=sys.stderr,
         )
         return 1

@@ -22,7 +22,7 @@ WORKDIR = "/var/holoscan"
 APPLICATION_ROOT = "/opt/holoscan/app"
 MODEL_ROOT = "/opt/holoscan/models"
 
-# Relative to the working directory, as the packager has them.
+# Relative to the working directory, as in the packager.
 INPUT_PATH = "input/"
 OUTPUT_PATH = "output/"
 NO_TIMEOUT_S = 0
@@ -38,13 +38,13 @@ ENVIRONMENT: Mapping[str, str] = {
     "HOLOSCAN_PKG_MANIFEST_PATH": "/etc/holoscan/pkg.json",
     "HOLOSCAN_DOCS_PATH": "/opt/holoscan/docs",
     "HOLOSCAN_LOGS_PATH": f"{WORKDIR}/logs",
-    # The specification asks for it; the packager sets it in the image only.
+    # The specification requires it; the packager sets it in the image only.
     "HOLOSCAN_TIMEOUT": str(NO_TIMEOUT_S),
 }
 
 
 def app_manifest(config: Mapping[str, Any], sdk_version: str) -> dict[str, Any]:
-    """Make the content of app.json.
+    """Return the content of app.json.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def app_manifest(config: Mapping[str, Any], sdk_version: str) -> dict[str, Any]:
 
 
 def package_manifest(config: Mapping[str, Any], models: Iterable[str]) -> dict[str, Any]:
-    """Make the content of pkg.json.
+    """Return the content of pkg.json.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def package_manifest(config: Mapping[str, Any], models: Iterable[str]) -> dict[s
         "models": {name: f"{MODEL_ROOT}/{name}" for name in sorted(models)},
         "resources": dict(config["resources"]),
         "version": config["application"]["version"],
-        # The packager's word for x86-64 with or without a GPU of its own.
+        # The packager's term for x86-64 with or without a discrete GPU.
         "platformConfig": "dgpu",
     }
 
@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="app.yaml")
     parser.add_argument("models", type=Path, help="folder with one folder for each model")
     parser.add_argument("target", type=Path, help="existing folder for the two files")
-    parser.add_argument("--gpu", type=int, help="number of GPUs in place of that of app.yaml")
-    parser.add_argument("--gpu-memory", help="in place of that of app.yaml")
+    parser.add_argument("--gpu", type=int, help="number of GPUs, instead of that of app.yaml")
+    parser.add_argument("--gpu-memory", help="GPU memory, instead of that of app.yaml")
     options = parser.parse_args()
     config = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     for key, value in {"gpu": options.gpu, "gpuMemory": options.gpu_memory}.items():

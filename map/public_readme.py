@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the relative links of the README into absolute ones: a package index shows it away from the repository.
+"""Turns the relative links of the README into absolute ones: a package index shows it outside the repository.
 
     python -m map.public_readme README.md https://host/owner/nsn2n v0.1.0
 
-The address is that of the repository which publishes, so none stands in the sources; publish.yml knows it.
+The address is that of the publishing repository, so it is not in the sources; publish.yml provides it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def absolute_links(text: str, repository: str, revision: str) -> str:
 
 
 def main() -> None:
-    """Write the file anew."""
+    """Rewrite the file."""
     parser = argparse.ArgumentParser(description="Make the relative links of a README absolute.")
     parser.add_argument("file", type=Path)
     parser.add_argument("repository")

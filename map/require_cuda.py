@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stops the build of the GPU image if its PyTorch can use no GPU, as where an index prefers the CPU build."""
+"""Stops the build of the GPU image if its PyTorch cannot use a GPU, as when an index prefers the CPU build."""
 
 from __future__ import annotations
 

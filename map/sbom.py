@@ -6,8 +6,8 @@
     python -m map.sbom wheel nsn2n-0.1.0.cdx.json --version 0.1.0 --wheel nsn2n-0.1.0-py3-none-any.whl
 
 That of the image lists all that is installed in it: Python packages, with the hashes of their wheels, the interpreter
-and Debian's packages. That of a wheel lists what the requirements bring, as it is installed where the wheel was made.
-Neither has a time or a number of its own: the same packages give the same bytes.
+and Debian's packages. That of a wheel lists what its requirements install, as present where the wheel was built.
+Neither has a timestamp or a serial number: the same packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def normal_name(name: str) -> str:
-    """Return the name under which the package index knows a distribution (PEP 503)."""
+    """Return the normalized name of a distribution in the package index (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -48,7 +48,7 @@ def requirements_of(distribution: Distribution, extras: Iterable[str] = ()) -> l
 
 
 def brought(requirements: Iterable[Requirement], installed: Mapping[str, Distribution]) -> dict[str, set[str]]:
-    """Return the names of the installed distributions that requirements bring, and which extras of each."""
+    """Return the names of the installed distributions that requirements pull in, and the extras of each."""
     found: dict[str, set[str]] = {}
     waiting = list(requirements)
     while waiting:
@@ -101,7 +101,7 @@ def system_components() -> list[Component]:
 
 
 def vendored_components() -> list[Component]:
-    """Describe what of others lies in the package itself: `nsn2n/report/vendor`."""
+    """Describe third-party code in the package itself: `nsn2n/report/vendor`."""
     purl = PackageURL("npm", "@niivue", "niivue", "0.69.0")
     (file,) = (ROOT / "nsn2n" / "report" / "vendor").glob("niivue-0.69.0*.js")
     return [
@@ -132,12 +132,12 @@ def bill(
     hashes: Mapping[str, str],
     system: Iterable[Component] = (),
 ) -> str:
-    """Make the document.
+    """Return the document.
 
     Parameters
     ----------
     root : Component
-        What the bill is of.
+        The subject of the bill.
     requirements : list of Requirement
         What it requires itself.
     packages : mapping
@@ -145,7 +145,7 @@ def bill(
     hashes : mapping
         SHA-256 of their wheels by their names, as far as known.
     system : iterable of Component
-        What is in it besides.
+        Other components in it.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--version", required=True, help="of nsn2n")
     parser.add_argument("--packages", help="folder of the installed Python packages of the image")
-    parser.add_argument("--lock", type=Path, help="what they were installed from")
+    parser.add_argument("--lock", type=Path, help="lock from which they were installed")
     parser.add_argument("--wheel", type=Path)
     arguments = parser.parse_args()
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()

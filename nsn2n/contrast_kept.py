@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the contrast of faint discs is kept (:mod:`nsn2n.probes`), over the parts of a volume and for its record.
+"""Contrast retention of faint discs (:mod:`nsn2n.probes`), over the parts of a volume and for its record.
 
-The sizes and contrasts are those at which readers of low-contrast phantoms begin to miss discs.
+The sizes and contrasts are those at which readers of low-contrast phantoms start to miss discs.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ __all__ = ["BLOCK_PX", "CONTRASTS_SD", "DIAMETERS_MM", "ContrastKept", "KeptCell
 DIAMETERS_MM = (3.0, 5.0, 10.0)
 CONTRASTS_SD = (0.5, 1.0, 2.0)
 BLOCK_PX = 16
-"""Edge of the squares whose means the record holds of a map; the map is smooth."""
+"""Edge of the squares whose means represent a map in the record; the map is smooth."""
 _FEWEST_JUDGED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCell:
-    """What is left of discs of one size and contrast."""
+    """Contrast retention of discs of one size and contrast."""
 
     diameter_mm: float
     contrast_sd: float
     """In noise sd of the source."""
     kept: float
-    """Mean contrast after denoising over that before: 1 if all is kept, 0 if nothing is."""
+    """Mean contrast after denoising relative to that before: 1 if all is retained, 0 if none is."""
     discs: int
     """How many were measured."""
     visible: bool
-    """Such a disc can be seen in the source, so that its loss counts."""
+    """Such a disc is visible in the source, so that its loss counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastKept:
-    """What is left of faint discs in a volume."""
+    """Contrast retention of faint discs in a volume."""
 
     cells: tuple[KeptCell, ...]
     maps: tuple[tuple[int, Float32Array], ...]
-    """Of each part: the slice in whose place it was measured, and what a disc of 5 mm and 1 noise sd keeps at each
-    pixel, shape (H, W), from the discs around it; NaN where there was none. Nothing of a part with few discs."""
+    """For each part: the slice in which it was measured, and the retention of a disc of 5 mm and 1 noise sd at each
+    pixel, shape (H, W), from the discs around it; NaN where there was none. Parts with few discs are omitted."""
 
     @property
     def lost(self) -> float | None:
-        """Part of their contrast that discs lost which can be seen in the source; None where there was room for few."""
+        """Fraction of contrast lost by discs that are visible in the source; None if there was space for too few."""
         judged = [cell for cell in self.cells if cell.visible]
         if sum(cell.discs for cell in judged) < _FEWEST_JUDGED:
             return None
@@ -60,7 +60,7 @@ class ContrastKept:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Plain values that JSON can hold; of each map the means of squares, None where there is no value."""
+        """Plain values that JSON can hold; for each map the means of squares, None where there is no value."""
         return {
             "discs": [asdict(cell) for cell in self.cells],
             "maps": [
@@ -69,13 +69,13 @@ class ContrastKept:
         }
 
     def blended(self, strength: float) -> ContrastKept:
-        """Return what is kept where only a part of the change is applied."""
+        """Return the retention if only a fraction of the change is applied."""
         cells = [replace(cell, kept=1 - strength + strength * cell.kept) for cell in self.cells]
         maps = [(index, np.float32(1 - strength) + np.float32(strength) * map_hw) for index, map_hw in self.maps]
         return ContrastKept(tuple(cells), tuple(maps))
 
     def moved_to_slices(self, layout: Layout) -> ContrastKept:
-        """Return what was measured on the canvases of a sheared stack, said of its slices."""
+        """Return what was measured on the canvases of a sheared stack, in coordinates of its slices."""
         maps = []
         for index, map_hw in self.maps:
             canvases = np.broadcast_to(map_hw, layout.shape_dhw)
@@ -83,7 +83,7 @@ class ContrastKept:
         return replace(self, maps=tuple(maps))
 
     def moved_to_volume(self, box: Box) -> ContrastKept:
-        """Return what was measured in a box of a volume, said of the volume."""
+        """Return what was measured in a box of a volume, in coordinates of the volume."""
         maps = []
         for index, map_hw in self.maps:
             whole_hw = np.full(box.shape_dhw[1:], np.nan, np.float32)
@@ -93,7 +93,7 @@ class ContrastKept:
 
     @staticmethod
     def joined(of_parts: Sequence[tuple[int, ContrastKept | None]]) -> ContrastKept | None:
-        """Return what is kept in all parts of a volume: of each cell the least, and all maps.
+        """Return the retention over all parts of a volume: the smallest of each cell, and all maps.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class ContrastKept:
 
 
 def _block_means(map_hw: Float32Array) -> list[list[float | None]]:
-    """Means over squares of the pixels that have a value; None where none has."""
+    """Return means over squares of the pixels that have a value; None where none has."""
     height, width = map_hw.shape
     padding = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
     squares = np.pad(map_hw, padding, constant_values=np.nan).reshape(-1, BLOCK_PX, -(-width // BLOCK_PX), BLOCK_PX)

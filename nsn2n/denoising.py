@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``denoise``: one volume in, one denoised volume out.
 
-The method (:mod:`nsn2n.pipeline`) knows one stack of neighbors that lie upon each other. Parts, which are denoised
-apart, and slices that a tilted gantry displaced are dealt with here.
+The method (:mod:`nsn2n.pipeline`) handles one stack of aligned neighbors. Parts, which are denoised separately, and
+slices displaced by a tilted gantry are handled here.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ logger = logging.getLogger(__name__)
 _Run = Callable[[Float32Array, BoolArray | None], DenoiseResult]
 
 _SLICES_PER_FIT = 20.0
-"""A fit takes about as long as to apply it to so many slices; for the progress bar."""
+"""A fit takes about as long as applying it to this many slices; for the progress bar."""
 
 _FAR_MM = 4.0
-"""Slice spacing beyond which the gain falls (Cho and Yoo, arXiv 2606.23200)."""
+"""Slice spacing beyond which the benefit decreases (Cho and Yoo, arXiv 2606.23200)."""
 
 
 def denoise(
@@ -63,40 +63,40 @@ def denoise(
     parts: Sequence[int] | None = None,
     shear_px: Shear | Sequence[Shear] | None = None,
 ) -> DenoiseResult:
-    """Denoise a volume by a network that is fitted to this volume alone (NS-N2N).
+    """Denoise a volume with a network fitted to this volume alone (NS-N2N).
 
     Parameters
     ----------
     volume : array_like, shape (D, H, W), real numbers; SliceStack; or an image of nibabel or SimpleITK
-        D parallel slices, at least 2, of any unit. Voxels that are not finite come back as they are. Values are taken,
-        and come back, as float32: those so far from zero that it would round their noise away are refused; subtract an
-        offset from them before. A stack says itself what ``spacing_mm``, ``modality``, ``exclude``, ``parts`` and
-        ``shear_px`` say of an array. An image says its spacing; its slices lie along the axis with the largest one,
-        and the result has an image of the same kind, with its geometry and header (``result.image``).
+        D parallel slices, at least 2, in any unit. Voxels that are not finite are returned unchanged. Values are
+        converted to float32: those so far from zero that this would round their noise away are refused; subtract an
+        offset first. A stack already contains what ``spacing_mm``, ``modality``, ``exclude``, ``parts`` and
+        ``shear_px`` specify for an array. An image contains its spacing; its slices are along the axis with the largest
+        one, and the result has an image of the same kind, with its geometry and header (``result.image``).
     spacing_mm : tuple of 3 floats, optional
-        (slice, row, column) spacing in mm; a large slice spacing is remarked on. One for all parts, or one for each.
+        (slice, row, column) spacing in mm; a large slice spacing is logged. One for all parts, or one for each.
     modality : {"CT", "MR", "PT"}, optional
-        Kept in the record; its policy (:mod:`nsn2n.modality`) decides where the settings say ``auto``. MR values are
-        taken as magnitudes, of whose noise the mean is subtracted (``rician`` in the settings).
+        Stored in the record; its policy (:mod:`nsn2n.modality`) decides settings that are ``auto``. MR values are
+        treated as magnitudes, and the mean of their noise is subtracted (``rician`` in the settings).
     preset : {"default", "smooth", "fast", "paper"}
-        Where the settings start from.
+        The settings to start from.
     seed : int, optional
         0 or more; by default the settings', which is 0.
     strength : float, optional
-        How much of the noise to remove, 0 (none) to 1; by default the settings', which is 1.
+        Fraction of the noise to remove, 0 (none) to 1; by default the settings', which is 1.
     device : {"auto", "cpu", "cuda"}
     config : mapping, optional
-        Settings that differ from the preset's, as :meth:`Settings.from_mapping` takes them.
+        Settings that differ from the preset's, as for :meth:`Settings.from_mapping`.
     progress : callable, optional
         Called with (fraction done, seconds left).
     exclude : array_like, shape (D, H, W), bool, optional
-        Voxels that hold no measurement, such as padding: they come back as they are and teach nothing.
+        Voxels that hold no measurement, such as padding: they are returned unchanged and not used in the fit.
     parts : sequence of int, optional
-        Slices of each part, in order, where the volume is not one stack of neighbors: each part is denoised apart,
-        and one of a single slice stays as it is.
+        Slices of each part, in order, if the volume is not one stack of neighbors: each part is denoised separately,
+        and a part of a single slice is not changed.
     shear_px : tuple of 2 floats, optional
-        (rows, columns) by which each slice lies displaced in its plane against the one before, as a tilted gantry
-        leaves it; slices are moved onto each other by whole pixels while they are denoised. One for all parts, or one
+        (rows, columns) by which each slice is displaced in its plane relative to the one before, as by a tilted gantry;
+        slices are aligned by whole pixels while they are denoised. One for all parts, or one
         for each.
 
     Returns
@@ -106,14 +106,15 @@ def denoise(
     Raises
     ------
     VolumeError
-        If the volume cannot be denoised (see :class:`nsn2n.SliceStack`), or a stack comes with what it says itself.
+        If the volume cannot be denoised (see :class:`nsn2n.SliceStack`), or a stack is combined with arguments that it
+        already contains.
     SettingsError
         If a setting, the preset or the device is unknown or out of bounds.
 
     Notes
     -----
-    Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs in what
-    :mod:`nsn2n.settings` says field by field.
+    Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs as
+    described field by field in :mod:`nsn2n.settings`.
     """
     image = volume_of_image(volume)
     said: dict[str, Any] = {
@@ -122,12 +123,16 @@ def denoise(
     if isinstance(volume, SliceStack):
         twice = [name for name, value in said.items() if value is not None]
         if twice:
-            raise VolumeError(f"a SliceStack says itself what it is; got {', '.join(twice)} too. Leave that out.")
+            raise VolumeError(
+                f"a SliceStack must be passed without what it contains; got {', '.join(twice)} too. Leave that out."
+            )
         stack = volume
     else:
         if image is not None:
             if spacing_mm is not None:
-                raise VolumeError("an image says itself what it is; got spacing_mm too. Leave that out.")
+                raise VolumeError(
+                    "an image must be passed without spacing_mm, which it contains; got both. Leave spacing_mm out."
+                )
             said["spacing_mm"] = image.spacing_mm
         stack = SliceStack.of(volume if image is None else image.values, **said)
     settings = resolve_settings(preset, seed, strength, config)
@@ -138,7 +143,7 @@ def denoise(
 def denoise_stack(
     stack: SliceStack, settings: Settings, *, device: str = "auto", progress: Progress | None = None
 ) -> DenoiseResult:
-    """Denoise a stack with settings; otherwise as :func:`denoise`."""
+    """Denoise a stack with settings; otherwise like :func:`denoise`."""
     compute = choose_compute(device)
     of_neighbors = (spacing for count, spacing in zip(stack.parts, stack.spacings_mm, strict=True) if count > 1)
     for spacing in dict.fromkeys(of_neighbors):
@@ -153,7 +158,7 @@ def denoise_stack(
 
 
 def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, progress: Progress | None) -> DenoiseResult:
-    """Denoise each part of a stack apart, and join what comes of them."""
+    """Denoise each part of a stack separately, and join the results."""
     denoised = stack.values.copy()
     noise_sd = np.zeros_like(denoised)
     shears_px = [(0.0, 0.0)] * len(stack.parts)
@@ -176,11 +181,11 @@ def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, prog
         shears_px[index] = result.shears_px[0]
         structures.append((place.start, result.structure))
         contrasts.append((place.start, result.contrast))
-        # Only figures are kept of each result: its arrays would double the memory.
+        # Only measurements are kept of each result: its arrays would double the memory.
         results.append((slices, replace(result, volume=denoised[place], noise_sd=noise_sd[place])))
     alone = sum(count == 1 for count in stack.parts)
     if alone:
-        logger.warning("%d of %d slices have no neighbor to learn from: they stay as they are", alone, len(denoised))
+        logger.warning("%d of %d slices have no neighbor to train on: they are not changed", alone, len(denoised))
     if progress is not None:
         progress(1.0, 0.0)
     measured = tuple((slices, result.measured) for slices, result in results)
@@ -206,7 +211,7 @@ def _run(
     earlier: EarlierFits | None = None,
     name: str = "",
 ) -> _Run:
-    """Return what takes values of a stack of one part, and their mask, through the method."""
+    """Return a function that applies the method to the values of a stack of one part, and their mask."""
 
     def denoised(values: Float32Array, mask: BoolArray | None) -> DenoiseResult:
         state = run_pipeline(
@@ -226,7 +231,7 @@ def _run(
 
 
 def _denoise_part(stack: SliceStack, run: _Run) -> DenoiseResult:
-    """Denoise a stack of one part; slices that lie displaced are moved onto each other for it."""
+    """Denoise a stack of one part; displaced slices are aligned for it."""
     mask = without_background(stack.values, stack.mask)
     layout = layout_of(stack.shape_dhw, stack.shears_px[0])
     if layout is None:
@@ -238,7 +243,7 @@ def _denoise_part(stack: SliceStack, run: _Run) -> DenoiseResult:
 
 
 def _denoise_box(values: Float32Array, mask: BoolArray | None, run: _Run) -> DenoiseResult:
-    """Denoise the box in which there are measurements; what is around it comes back as it is."""
+    """Denoise the bounding box of the measurements; everything outside is returned unchanged."""
     box = None if mask is None else box_around(mask)
     if mask is None or box is None or box.is_whole:
         return run(values, mask)
@@ -269,7 +274,7 @@ def _result(state: PipelineState, settings: Settings) -> DenoiseResult:
 
 def _gathered(result: DenoiseResult, layout: Layout) -> DenoiseResult:
     """Return the result of the slices from that of their canvases."""
-    # What lies beside the slices is matched with nothing: the fraction is that of the slices, not of their canvases.
+    # The margins of the canvases match nothing: the fraction refers to the slices, not to their canvases.
     matched = min(result.measured.matched_fraction * layout.area, 1.0)
     return replace(
         result,
@@ -285,7 +290,7 @@ def _gathered(result: DenoiseResult, layout: Layout) -> DenoiseResult:
 def resolve_settings(
     preset: str, seed: int | None, strength: float | None, config: Mapping[str, Any] | None
 ) -> Settings:
-    """Return the settings that the arguments of :func:`denoise` stand for.
+    """Return the settings specified by the arguments of :func:`denoise`.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fits of the parts of a volume that were denoised before, and which of them serves a part that comes later.
+"""Fits of earlier parts of a volume, and the choice of one to reuse for a later part.
 
-Time points, echoes and directions of diffusion show the same anatomy under the same noise. What a fit learned of one is
-right for the others as long as structure stands out of the noise as much there.
+Time points, echoes and directions of diffusion show the same anatomy under the same noise. A fit to one is
+valid for the others as long as their contrast-to-noise ratio is similar.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ __all__ = ["EarlierFits", "levels_of"]
 Levels = tuple[float, ...]
 
 _LARGEST_RATIO = 1.1
-"""Of noise, and of what stands out of it, between two parts that share a fit. What is lost without a fit of one's own
-is measured by ``benchmarks/many_volumes.py``."""
+"""Largest ratio of noise, and of contrast, between two parts that share a fit. The loss without a separate fit is
+measured by ``benchmarks/many_volumes.py``."""
 
 _CELL_PX = 4
 """Edge of the squares whose means are compared, two by two."""
 _PERCENTILES = (50, 75, 90)
-"""Of the places in the plane: half of them and more may lie in air, and some on its border."""
+"""Percentiles of the places in the plane: half of them and more may be in air, and some at its border."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A fit, and the part that it was made for."""
+    """A fit, and the part to which it was fitted."""
 
     name: str
     levels: Levels
     matched_fraction: float
     again: Callable[[PipelineState], PipelineState]
-    """Denoises another volume by its networks."""
+    """Denoises another volume with its networks."""
 
 
 class EarlierFits:
@@ -51,7 +51,7 @@ class EarlierFits:
         self._fits: list[_Fit] = []
 
     def put_into(self, state: PipelineState) -> PipelineState | None:
-        """Return the state of a part with the fit of the part that is most like it; None where none is like it.
+        """Return the state of a part with the fit of the most similar part; None if none is similar.
 
         Parameters
         ----------

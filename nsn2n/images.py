@@ -30,7 +30,7 @@ class ImageVolume:
     """Shape (D, H, W)."""
     spacing_mm: Spacing
     like: Callable[[Float32Array], Any]
-    """Makes an image of the same kind, geometry and header, as float32, of a volume of that shape."""
+    """Creates an image of the same kind, geometry and header, as float32, from a volume of that shape."""
 
 
 def volume_of_image(image: object) -> ImageVolume | None:

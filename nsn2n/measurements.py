@@ -72,23 +72,23 @@ class Measurements:
     slice_correlation: float = _measured(0.0, _mean)
     """Of the noise of neighboring slices, 0 to 0.9."""
     partner_distance: int = _measured(1, _largest)
-    """Slices from a slice to the one that it learns from."""
+    """Slices from a slice to its training target."""
     matched_fraction: float = _measured(0.0, _mean)
-    """Part of the voxels that taught."""
+    """Fraction of the voxels used for training."""
     rician_bias_taken: bool = _measured(False, _all)
     """Whether the mean of Rician noise was subtracted, in every part that was denoised."""
     rms_change: float = _measured(0.0, _root_mean_square)
-    """Root mean square of what was changed, in the unit of the volume."""
+    """Root mean square of the change, in the unit of the volume."""
     noise_factor: float | None = _measured(None, _mean_of_known)
-    """Of the filter of groups, as it was found; None where it was not sought."""
+    """Noise factor of the group filter, as determined; None if it was not."""
     detail_lost: float | None = _measured(None, _largest_known)
-    """Part of the faint detail that a simulated copy of a part of the volume lost; None where it has none that is
-    surely no noise."""
+    """Fraction of faint detail lost on a simulated copy of a part of the volume; None if it has none that is clearly
+    distinguishable from noise."""
     noise_left: float | None = _measured(None, _mean_of_known)
-    """Part of the noise that is left, as a ratio of standard deviations: of that copy, carried over to all tissue."""
+    """Residual noise as a ratio of standard deviations: that of the copy, extrapolated to all tissue."""
     start: str = _measured("none", _first)
-    """``bundle`` where the fit starts from the weights of the model bundle; ``part 1`` where that of the first part of
-    the volume serves, without a fit."""
+    """``bundle`` if the fit starts from the weights of the model bundle; ``part 1`` if the fit of the first part of
+    the volume is reused."""
     steps: int = _measured(0, _largest)
     """Optimizer steps of the first fit."""
     refit_steps: int = _measured(0, _largest)
@@ -101,9 +101,9 @@ class Measurements:
     """Threads that shared slices on the CPU; the values are the same with any number."""
     seconds: float = _measured(0.0, _total)
     parts: int | None = _measured(None, _first)
-    """Of a volume in parts: how many."""
+    """Number of parts of a volume in parts."""
     slices_alone: int | None = _measured(None, _first)
-    """Of a volume in parts: how many are a single slice, which has no neighbor to learn from."""
+    """Number of parts that are a single slice, which has no neighbor to train on."""
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values that JSON can hold, without those that do not apply."""
@@ -119,7 +119,7 @@ def merged(of_parts: Sequence[tuple[int, Measurements]], **of_all: Any) -> Measu
     of_parts : sequence of (int, Measurements)
         Slices of each part, and what was measured on it.
     **of_all
-        Fields that are known of the whole.
+        Fields that are known for the whole volume.
     """
     slices = [count for count, _ in of_parts]
     joined = {

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The modalities, and all that differs between them: one row of a table each.
+"""The modalities, and everything that differs between them: one row of a table each.
 
 A new modality is a member of :class:`Modality`, a row of the table below, and a rule that selects its series
 (``models/nsn2n/configs/selection_rules.json``).
@@ -31,34 +31,34 @@ class Modality(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalityPolicy:
-    """What is done for a modality where settings say ``auto``, and what its values and files are."""
+    """How settings that are ``auto`` are decided for a modality, and properties of its values and files."""
 
     guided_mean: bool = True
-    """Take the nonlocal mean that the fit guides (`AverageSettings.when`). In CT it takes faint detail too."""
+    """Apply non-local means guided by the fit (`AverageSettings.when`). In CT this also removes faint detail."""
     group_filter: bool = False
-    """Filter groups of similar blocks over whole slices (`GroupSettings.when`), in place of that mean."""
+    """Filter groups of similar blocks over whole slices (`GroupSettings.when`), instead of that mean."""
     cube_filter: bool = False
-    """Filter groups of similar cubes after that mean (`CubeSettings.when`), where slices are alike."""
+    """Filter groups of similar cubes after that mean (`CubeSettings.when`), if slices are similar."""
     coarse_mean: bool = False
     """Average the guided mean again in wider steps (`AverageSettings.coarse`). Filtered back projection leaves little
-    noise of low frequency, so that what is coarse stands out and is recovered; blobs of noise in PET and in smoothed MR
-    look like lesions, which would lose contrast."""
+    noise of low frequency, so that coarse structure stands out and is recovered; blobs of noise in PET and in smoothed
+    MR look like lesions, which would lose contrast."""
     edge_filter: bool = False
-    """Filter groups of similar blocks at edges (`EdgeSettings.when`). MR gains little by it."""
+    """Filter groups of similar blocks at edges (`EdgeSettings.when`). MR benefits little from it."""
     multislice_fit: bool = False
-    """Fit a second network that sees several slices (`RefitSettings.when`). CT loses by it."""
+    """Fit a second network with several input slices (`RefitSettings.when`). CT gets worse."""
     rician_mean: bool = False
-    """Values are magnitudes, of whose noise the mean is subtracted (`Settings.rician`)."""
+    """Values are magnitudes, and the mean of their noise is subtracted (`Settings.rician`)."""
 
     air: float | None = None
-    """Value of air, where no lesion lies; None: not known."""
+    """Value of air, where there are no lesions; None: not known."""
 
     name: str = ""
-    """For people."""
+    """Display name."""
     unit: str = "signal"
-    """Of the values, for people."""
+    """Display unit of the values."""
     ucum_unit: tuple[str, str] | None = None
-    """UCUM code and meaning of that unit, where the modality alone tells it."""
+    """UCUM code and meaning of that unit, if the modality alone determines it."""
     window: tuple[float, float] | None = None
     """Values shown as black and white in the report; None: percentiles of the values."""
 
@@ -71,7 +71,7 @@ class ModalityPolicy:
     rescale_may_be_absent: bool = False
     """Stored values without RescaleSlope and RescaleIntercept are the values."""
     rescale_of_each_slice: bool = False
-    """Each slice has a RescaleSlope of its own, which may be replaced where new values do not fit it."""
+    """Each slice has a separate RescaleSlope, which may be replaced if new values do not fit it."""
     counts_from_series_time: bool = False
     """Decay counts from SeriesDate and SeriesTime (PS3.3 C.8.9.1), which a derived series therefore keeps."""
 
@@ -114,7 +114,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
 }
 
 _UNKNOWN = ModalityPolicy()
-"""Of a volume that does not say what it holds."""
+"""Policy of a volume without a modality."""
 
 
 def names_of_all(conjunction: str) -> str:
@@ -124,7 +124,7 @@ def names_of_all(conjunction: str) -> str:
 
 
 def modality_of(name: object) -> Modality | None:
-    """Return the modality of that name, as a user or a header gives it; None for None.
+    """Return the modality of that name, as given by a user or a header; None for None.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def modality_of(name: object) -> Modality | None:
 
 
 def policy_of(modality: Modality | str | None) -> ModalityPolicy:
-    """Return the row of a modality; that of no modality for None and for names of others."""
+    """Return the row of a modality; the default one for None and for names of others."""
     try:
         return _POLICIES[Modality(modality)]
     except ValueError:
@@ -148,5 +148,5 @@ def policy_of(modality: Modality | str | None) -> ModalityPolicy:
 
 
 def policy_of_sop_class(uid: str) -> ModalityPolicy:
-    """Return the row of the modality whose images have that SOP Class UID; that of no modality for others."""
+    """Return the row of the modality whose images have that SOP Class UID; the default one for others."""
     return next((row for row in _POLICIES.values() if uid in row.sop_classes | row.enhanced_sop_classes), _UNKNOWN)

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the noise is left in a volume, from how much is left in a copy of a part of it, whose truth is known.
+"""Residual noise of a volume, from that of a simulated copy of a part of it, for which the truth is known.
 
-The copy is taken where most detail is, and there a filter leaves more of the noise than elsewhere. How much it removes
-is seen everywhere.
+The copy is taken where most detail is, and there a filter leaves more of the noise than elsewhere. What it removes is
+known everywhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["carried_over", "removed_noise"]
 
 _SAMPLE_SLICES = 16
 _AWAY_PX = 6
-"""From strong edges: as far as what is left in the copy is measured."""
+"""Distance from strong edges, as for the residual noise of the copy."""
 _SAME, _WHOLE = 1.0, 2.0
 """Exponent in left**p + removed**p = 1: of a filter that takes the same part of all frequencies, so that what is left
 and what is removed have one form, and of one that takes some frequencies whole, so that their powers add up."""
 _BY_CHANCE = 0.05
-"""That sum may be so much too low for the first, or too high for the second."""
+"""That sum may be too low for the first, or too high for the second, by this much."""
 
 _MOST_SENSITIVE = 2.0
 """An error of the noise sd, and so of what was removed, may make an error so many times as large of what is left: where
@@ -47,12 +47,12 @@ def removed_noise(
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     air : float, optional
-        The value of air, whose noise may be another.
+        The value of air, whose noise may differ.
 
     Returns
     -------
     float or None
-        None where there is no such tissue.
+        None if there is no such tissue.
     """
 
     def of_slice(index: int) -> tuple[float, int]:
@@ -65,7 +65,7 @@ def removed_noise(
 
 
 def carried_over(left: float, removed: float | None, removed_there: float | None) -> float:
-    """Return which part of the noise is left at one place, from what is left at another.
+    """Return the fraction of the noise left at one place, from that left at another.
 
     Parameters
     ----------

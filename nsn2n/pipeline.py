@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes one volume through the stages of the method."""
+"""Runs the stages of the method on one volume."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_pipeline(
     name: str = "",
     progress: Progress | None = None,
 ) -> PipelineState:
-    """Denoise one volume, a single stack of neighbors that lie upon each other.
+    """Denoise one volume, a single stack of aligned neighbors.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def run_pipeline(
     settings : Settings
     compute : Compute
     spacing_mm : tuple of 3 floats, optional
-        (slice, row, column) spacing; without it the contrast that is kept of faint discs is not measured.
+        (slice, row, column) spacing; without it the contrast retention of faint discs is not measured.
     earlier : EarlierFits, optional
-        One of these takes the place of a fit, where it serves; if none does, the new fit is added.
+        One of these replaces a fit if it is suitable; if none is, the new fit is added.
     name : str
-        Of the new fit.
+        Name of the new fit.
     progress : callable, optional
         Called with the fraction done and the seconds left.
 
     Returns
     -------
     PipelineState
-        After the last stage; ``denoised`` is an array of its own.
+        After the last stage; ``denoised`` is a separate array.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def run_pipeline(
     else:
         fitted = None if earlier is None else earlier.put_into(state)
         if fitted is not None:
-            logger.info("noise and contrast are those of %s: its fit serves", fitted.measured.start)
+            logger.info("noise and contrast are those of %s: its fit is reused", fitted.measured.start)
         listed = stages(settings, modality, fitted=fitted is not None)
         state = fitted or state
     clock = Clock([stage.cost for stage in listed], progress, settings.budget_s, started=started)
@@ -116,7 +116,7 @@ def measured_state(
     compute: Compute,
     spacing_mm: Spacing | None = None,
 ) -> PipelineState:
-    """Return the state before the first stage: the noise is measured, and which slice each one learns from is chosen.
+    """Return the state before the first stage, with the noise measured and the training target of each slice chosen.
 
     Parameters are those of :func:`run_pipeline`.
     """
@@ -130,7 +130,7 @@ def measured_state(
     if shared.nearest:
         noise = noise.shared(shared.nearest)
         logger.info(
-            "neighboring slices share noise (correlation %.2f): slices %d apart teach each other", shared.nearest,
+            "neighboring slices share noise (correlation %.2f): slices %d apart are paired", shared.nearest,
             partner.distance,
         )  # fmt: skip
     state = PipelineState(
@@ -160,7 +160,7 @@ def _range(filled: Float32Array) -> float:
 
 
 def _rms_change(noisy: Float32Array, denoised: Float32Array, valid: BoolArray | None) -> float:
-    """Root mean square of what was changed, over the valid voxels; slice by slice, to spare memory."""
+    """Root mean square of the change, over the valid voxels; slice by slice, to save memory."""
     total, count = 0.0, 0
     for index in range(len(noisy)):
         where = ... if valid is None else valid[index]

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Discs that are put into a part of the series itself, to measure what is kept of the contrast of a faint lesion.
+"""Faint discs inserted into a part of the series itself, to measure the contrast retention of a faint lesion.
 
-The part goes through what denoised the volume twice, with and without the discs. What the two results differ by is
-what is left of them, so that neither the anatomy nor the noise has to be known.
+The part is denoised like the volume twice, with and without the discs. The difference of the two results is what is
+left of them, so that neither the anatomy nor the noise has to be known.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from nsn2n.noise.level import NoiseMap
 __all__ = ["Probes", "place_probes", "tissue_without_edges"]
 
 _OF_THE_MAP = (5.0, 1.0)
-"""Diameter and contrast of the disc of which the map tells."""
+"""Diameter and contrast of the disc in the map."""
 
 _MOST_SLICES = 5
-"""Of a disc: those farther away change what is made of its middle no more."""
+"""Slices of a disc: those farther away no longer affect its middle."""
 _BESIDE = 2
-"""Slices on either side of the discs, which show the filters what they are used to."""
+"""Slices on either side of the discs, as context for the filters."""
 _SHARE = 0.15
-"""Of the volume that is denoised anew, and that twice, so that it takes a small part of the whole,"""
+"""Fraction of the volume that is denoised again, twice, so that it takes a small part of the run time,"""
 _LEAST_EDGE_PX = 160
 """unless its edge would be shorter than this."""
 _VISIBLE = 5.0
-"""Contrast in noise sd, times the root of the voxels, of a disc that is seen (Rose, J Opt Soc Am 38 (1948) 196-208),"""
+"""Contrast in noise sd, times the root of the voxels, of a visible disc (Rose, J Opt Soc Am 38 (1948) 196-208),"""
 _LEAST_DIAMETER_PX = 3.0
 """unless it is so small that its contrast is a matter of resolution."""
 _MOST_OF_A_KIND = 16
 _FEWEST_OF_A_MAP = 9
 _RIM_PX, _RING_PX = 2.0, 5.0
-"""The surroundings of a disc: from and to how many pixels beyond its rim."""
+"""The surroundings of a disc, in pixels beyond its rim."""
 _APART_PX = 12.0
-"""From rim to rim: what is alike helps each other, and a lesion is mostly alone."""
+"""From rim to rim: similar structures support each other, and a lesion is mostly isolated."""
 _DETAIL_PX, _STRONG_SD, _AWAY_PX = 6.0, 8.0, 3
 """Detail beyond the Gaussian mean of that sd of so many noise sd is a strong edge; no disc lies so near to one."""
 _ABOVE_AIR_SD = 3.0
@@ -67,7 +67,7 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Disc:
-    """Its place is that in the part of the volume."""
+    """Its position is relative to the part of the volume."""
 
     kind: _Kind
     row: int
@@ -82,7 +82,7 @@ class Probes:
     """Discs in a part of a volume."""
 
     place: tuple[slice, slice, slice]
-    """The part of the volume, of shape (d, h, w), that is denoised anew."""
+    """The part of the volume, of shape (d, h, w), that is denoised again."""
     shape_hw: tuple[int, int]
     """Of the slices of the volume."""
     discs: tuple[_Disc, ...]
@@ -96,12 +96,12 @@ class Probes:
         return np.asarray(probed, dtype=np.float32)
 
     def measured(self, difference_dhw: Float32Array) -> ContrastKept | None:
-        """Return what is left of the discs.
+        """Return the contrast retention of the discs.
 
         Parameters
         ----------
         difference_dhw : ndarray, shape (d, h, w)
-            Of the denoised part with and without discs.
+            Difference of the denoised part with and without discs.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class Probes:
         )
         rows, columns = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
         mean_px = math.sqrt(math.prod(radius_px))
-        # The distance from the rim in pixels, also of an ellipse, which a round disc is on pixels that are not square.
+        # The distance from the rim in pixels, also for an ellipse, which a round disc is on non-square pixels.
         beyond = (np.hypot(rows / radius_px[0], columns / radius_px[1]) - 1) * mean_px
         shape = np.clip(0.5 - beyond, 0, 1).astype(np.float32)
         return shape, place, shape >= shape.max(), (beyond >= _RIM_PX) & (beyond < _RING_PX)
@@ -151,7 +151,7 @@ def _map(
     kept: dict[_Kind, list[tuple[_Disc, float]]],
     means: dict[_Kind, float],
 ) -> Float32Array:
-    """Each disc tells by how much more or less is kept at its place than by others of its kind."""
+    """Each disc shows how much more or less is retained at its position than for others of its kind."""
     weighted, weights = np.zeros((2, *shape_hw), np.float64)
     for kind, found in kept.items():
         if means[kind] <= 0:
@@ -187,20 +187,20 @@ def place_probes(
     Parameters
     ----------
     denoised : ndarray, shape (D, H, W)
-        What was made of the volume: it tells where edges and tissue are.
+        The denoised volume, which shows where edges and tissue are.
     noise : NoiseMap
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     spacing_mm : tuple of 3 floats
         (slice, row, column) spacing.
     air : float, optional
-        The value of air, where no lesion lies.
+        The value of air, where there are no lesions.
     seed : int
 
     Returns
     -------
     Probes
-        At most 17 of each size and contrast, bright and dark ones; none where there is no room.
+        At most 17 of each size and contrast, bright and dark ones; none if there is no space.
     """
     depth = len(denoised)
     count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
@@ -258,7 +258,7 @@ def _kinds(spacing_mm: Spacing, most_slices: int) -> list[_Kind]:
 
 
 def _in_turn(kinds: list[_Kind], random: np.random.Generator) -> Iterator[_Kind]:
-    """One kind after the other, so that each gets as many places; little room is for those that count first."""
+    """Return the kinds in turn, so that each gets as many places; limited space goes to the most important ones."""
     yield from (kind for kind in kinds if kind.visible)
     for _ in range(_MOST_OF_A_KIND):
         for index in random.permutation(len(kinds)):
@@ -277,7 +277,7 @@ def tissue_without_edges(
     air: float | None,
     away_px: int = _AWAY_PX,
 ) -> BoolArray:
-    """Pixels where in all of the slices there is tissue and no strong edge, shape (H, W)."""
+    """Return pixels with tissue and no strong edge in all of the slices, shape (H, W)."""
     usable = np.ones(denoised.shape[1:], bool)
     for index in range(slices.start, slices.stop):
         plane_hw = denoised[index]

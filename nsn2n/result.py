@@ -19,7 +19,7 @@ __all__ = ["DenoiseResult"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiseResult:
-    """A denoised volume and how it came about."""
+    """A denoised volume and how it was computed."""
 
     volume: Float32Array
     """Shape (D, H, W), float32, in the unit of the input."""
@@ -36,10 +36,10 @@ class DenoiseResult:
     structure: StructureCheck
     """Whether what was removed looks like noise; of the whole change, whatever the strength."""
     contrast: ContrastKept | None = None
-    """What is kept of faint discs, with the strength that was used; None where it was not measured."""
+    """Contrast retention of faint discs, with the strength that was used; None if it was not measured."""
     shears_px: tuple[Shear, ...] = ((0.0, 0.0),)
-    """Of each part: (rows, columns) by which each slice lies displaced against the one before, as far as slices were
-    moved onto each other for it; 0 where they were denoised as they lie."""
+    """Of each part: (rows, columns) by which each slice is displaced relative to the one before, if slices were aligned
+    for it; 0 if they were denoised without alignment."""
 
     image: Any = None
     """The volume as an image of the kind that was passed, of nibabel or SimpleITK, in its axes; None if none was."""
@@ -78,7 +78,7 @@ class DenoiseResult:
         return f"; noise of neighboring slices correlated, {shared:.2f}" if shared else ""
 
     def _rician_mean(self) -> str:
-        """Whether its mean was subtracted; the sentence stands in every slice, so it never says more than was done."""
+        """Whether its mean was subtracted; the sentence is in every slice, so it never claims more than was done."""
         taken = sum(measured.rician_bias_taken for _, measured in self.parts)
         if taken and taken != self.measured.parts:
             return f"; mean of Rician noise subtracted in {taken} of {self.measured.parts} parts"

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a fit: frozen values, checked when made, and the presets.
+"""Settings of a fit: frozen values, checked on construction, and the presets.
 
-``paper`` is NS-N2N as published, ``default`` is what users get, ``smooth`` makes even parts of CT more even, ``fast``
-is for previews. A field's help and bounds are in its :class:`~nsn2n.runtime.config_loading.Option`.
+``paper`` is NS-N2N as published, ``default`` is what users get, ``smooth`` smooths homogeneous CT regions further,
+``fast`` is for previews. A field's help and bounds are in its :class:`~nsn2n.runtime.config_loading.Option`.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ def _require(condition: bool, rule: str, got: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchSettings:
-    """Which voxels of two neighboring slices show the same tissue, so that one may teach the other."""
+    """Which voxels of two neighboring slices show the same tissue, so that one can serve as the training target."""
 
     rule: Literal["noise", "lowpass"] = option(
         "noise",
-        "How neighboring slices are compared. noise: by their difference, in units of its own noise; lowpass: with the "
-        "paper's low-pass filter and tau.",
+        "How neighboring slices are compared. noise: by their difference, in units of the noise of that difference; "
+        "lowpass: with the paper's low-pass filter and tau.",
     )
     smoothing_px: float = option(
         0.7,
-        "Sd of the in-plane Gaussian that smooths the difference before it is judged (rule noise).",
+        "Sd of the in-plane Gaussian that smooths the difference before it is compared (rule noise).",
         unit="px",
         at_least=0,
     )
@@ -60,8 +60,8 @@ class MatchSettings:
     )
     refine_at: float = option(
         0.5,
-        "Fraction of the steps after which the network, as fitted so far, judges the neighbors again (rule noise); "
-        "1: never.",
+        "Fraction of the steps after which the neighbors are compared again using the network fitted so far (rule "
+        "noise); 1: never.",
         at_least=0,
         at_most=1,
     )
@@ -79,9 +79,9 @@ class MatchSettings:
     )
     correlation: Literal["auto", "none"] = option(
         "auto",
-        "Noise that neighboring slices share. auto: its amount is measured, and either it is taken out of what the "
-        "neighbors teach, or slices two apart teach each other (rule noise); none: they are assumed to share none, as "
-        "in the paper.",
+        "Noise that neighboring slices share. auto: its amount is measured, and either it is removed from the training "
+        "targets, or slices two apart are paired instead (rule noise); none: neighbors are assumed to share no noise, "
+        "as in the paper.",
     )
     tau: float = option(
         0.015,
@@ -95,11 +95,11 @@ class MatchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSettings:
-    """The three terms of the loss and the units in which errors are counted."""
+    """The three terms of the loss and the unit of the errors."""
 
     units: Literal["noise", "range"] = option(
         "noise",
-        "What errors are divided by. noise: the local noise sd; range: the data range, as in the paper.",
+        "Scale by which errors are divided. noise: the local noise sd; range: the data range, as in the paper.",
     )
     huber_delta: float | None = option(
         2.0,
@@ -123,22 +123,22 @@ class NetworkSettings:
     channels: int = option(32, "Feature channels at full resolution.", at_least=1, at_most=512)
     levels: int = option(
         3,
-        "Number of resolutions, each half the one before (kind residual-unet; unet always has five).",
+        "Number of resolution levels, each half the one before (kind residual-unet; unet always has five).",
         at_least=1,
         at_most=6,
     )
     detail_px: float = option(
         3.0,
-        "The network sees a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise everywhere "
-        "(kind residual-unet).",
+        "The input of the network is a slice minus its Gaussian mean of this sd, so that bfloat16 resolves the noise "
+        "everywhere (kind residual-unet).",
         unit="px",
         above=0,
         at_most=64,
     )
     start: Literal["auto", "none"] = option(
         "auto",
-        "Where the fit starts. auto: from the bundled weights if they are for a network of this kind and size; none: "
-        "from random weights and the identity.",
+        "Initial weights of the fit. auto: the bundled weights if they are for a network of this kind and size; none: "
+        "random weights and the identity.",
     )
 
     def __post_init__(self) -> None:
@@ -151,28 +151,28 @@ class FitSettings:
 
     steps: int | None = option(
         None,
-        "Largest number of optimizer steps. null: as many as epochs makes; if that is null too, 400, or 80 if a second "
-        "fit (refit) follows and both start from the bundled weights: it needs no better first result.",
+        "Maximum number of optimizer steps. null: as given by epochs; if that is null too, 400, or 80 if a second "
+        "fit (refit) follows and both start from the bundled weights, since it needs no better first result.",
         at_least=1,
     )
     epochs: int | None = option(
-        None, "How many times each pair of neighbors is seen; set it in place of steps.", at_least=1
+        None, "How many times each pair of neighbors is used; set it instead of steps.", at_least=1
     )
-    pairs_per_step: int = option(2, "Pairs of crops in a step; each is used in both directions.", at_least=1)
+    pairs_per_step: int = option(2, "Pairs of crops per step; each is used in both directions.", at_least=1)
     crop_px: int = option(64, "Edge of the square crops; smaller slices are used whole.", unit="px", at_least=8)
     learning_rate: float = option(
         1e-3, "Learning rate of the optimizer; its peak if schedule is one-cycle.", above=0, below=1
     )
     schedule: Literal["averaged", "one-cycle", "constant"] = option(
         "averaged",
-        "How the learning rate changes. averaged: it is constant, and the result is the mean of the weights of all "
-        "steps, later ones counting more, which is good at any step; one-cycle: it rises and falls, which is better "
+        "Schedule of the learning rate. averaged: it is constant, and the result is the mean of the weights of all "
+        "steps, later ones weighted more, which is usable at any step; one-cycle: it rises and falls, which is better "
         "for a fit from random weights; constant: it is constant, and the result is the last step, as in the paper.",
     )
     stop_gain: float | None = option(
         1e-3,
         "The fit ends once 100 more steps lower the loss of some fixed crops by less than this fraction (schedule "
-        "averaged); null: it takes all its steps.",
+        "averaged); null: all steps are run.",
         at_least=0,
         below=1,
     )
@@ -195,49 +195,49 @@ class FitSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AverageSettings:
-    """The nonlocal mean of the noisy slices that the fit guides. Not in the paper."""
+    """Non-local means of the noisy slices, guided by the fit. Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
         "auto",
-        "Whether it is taken. auto: as the policy of the modality says (nsn2n.modality). In CT it makes flat areas "
-        "flat, and takes the faint detail of tissue with the noise.",
+        "Whether it is applied. auto: according to the modality policy (nsn2n.modality). In CT it makes flat areas "
+        "flat, and removes the faint detail of tissue together with the noise.",
     )
     reach: int | None = option(
         None,
-        "How many steps away along each in-plane axis voxels can count. null: 3, or 2 if the coarse mean follows.",
+        "Reach of the search window along each in-plane axis, in steps. null: 3, or 2 if the coarse mean follows.",
         at_least=1,
         at_most=16,
     )
     step_px: int | None = option(
         None,
-        "Pixels in a step. null: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel "
-        "makes it, since such neighbors add little information; 1 elsewhere.",
+        "Pixels per step. null: 2 where the noise of neighboring pixels is correlated, as a reconstruction kernel "
+        "makes it, since such neighbors add little information; 1 otherwise.",
         unit="px",
         at_least=1,
         at_most=16,
     )
     reach_slices: int = option(
         2,
-        "Voxels up to this many slices away can count, with one step less of reach for each slice after the first.",
+        "Reach of the search window in slices; the in-plane reach shrinks by one step for each slice after the first.",
         unit="slices",
         at_least=0,
         at_most=4,
     )
     similarity_sd: float = option(
         0.5,
-        "Difference of denoised voxels, in noise sd, at which their weight begins to fall.",
+        "Difference of denoised voxels, in noise sd, at which their weight starts to fall.",
         unit="sd",
         above=0,
     )
     coarse: Literal["auto", "always", "never"] = option(
         "auto",
         "Whether the mean is averaged again in steps that double, if a step is more than one pixel: correlated noise "
-        "leaves blotches that a mean over near pixels cannot lower. auto: as the policy of the modality says "
+        "leaves blotches that averaging nearby pixels cannot reduce. auto: according to the modality policy "
         "(nsn2n.modality). In CT, filtered back projection leaves little low-frequency noise, so coarse structure "
-        "stands out and is given back; in PET and smoothed MR, blobs of noise look like lesions, which would lose "
+        "stands out and is restored; in PET and smoothed MR, blobs of noise look like lesions, which would lose "
         "contrast.",
     )
-    coarse_sd: float = option(0.45, "The same as similarity_sd, for the coarse mean.", unit="sd", above=0)
+    coarse_sd: float = option(0.45, "Like similarity_sd, for the coarse mean.", unit="sd", above=0)
 
     def __post_init__(self) -> None:
         check_bounds(self, "average.")
@@ -245,40 +245,40 @@ class AverageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
-    """The filter of groups of similar stacks of blocks over whole slices, which brings back faint detail that the fit
-    lost (:mod:`nsn2n.filters.group_filter`). Not in the paper."""
+    """Collaborative filter of groups of similar block stacks over whole slices, which recovers faint detail that the
+    fit lost (:mod:`nsn2n.filters.group_filter`). Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
-        "auto", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
+        "auto", "Whether it is applied. auto: according to the modality policy (nsn2n.modality)."
     )
     stacks: int = option(
-        8, "Stacks in a group; a stack is a block of 8 x 8 pixels in three slices.", at_least=1, at_most=32
+        8, "Stacks per group; a stack is a block of 8 x 8 pixels in three slices.", at_least=1, at_most=32
     )
     detail_lost: float = option(
         0.09,
-        "Part of the faint detail that may be removed: as much noise is removed as this allows on a simulated copy of "
-        "a part of the volume, whose truth is known.",
+        "Fraction of the faint detail that may be removed: as much noise is removed as this allows on a simulated "
+        "copy of a part of the volume, for which the truth is known.",
         at_least=0,
         at_most=1,
     )
     unsure_lost: float = option(
         0.18,
-        "The same part, where that detail may be noise which the estimate of the truth left; if detail_lost is more, "
-        "that. The surer the detail is the anatomy's, the nearer the part is to detail_lost.",
+        "The same fraction, where that detail may be noise left in the estimate of the truth; if detail_lost is "
+        "larger, that is used. The more surely the detail is anatomy, the closer the limit is to detail_lost.",
         at_least=0,
         at_most=1,
     )
     contrast_lost: float = option(
         0.35,
-        "Part of their contrast that faint discs put into a part of the series may lose, those that can be seen in the "
-        "source: as much noise is removed as this and detail_lost allow.",
+        "Fraction of contrast that faint discs inserted into a part of the series may lose, counting those visible in "
+        "the source: as much noise is removed as this and detail_lost allow.",
         at_least=0,
         at_most=1,
     )
     noise_factor: float | None = option(
         None,
-        "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "
-        "kept, and of the noise. null: as detail_lost and contrast_lost allow, 1 at most.",
+        "Factor on the noise power in the Wiener weights: a smaller factor keeps more of what is faint, "
+        "and more of the noise. null: as detail_lost and contrast_lost allow, at most 1.",
         above=0,
         at_most=4,
     )
@@ -289,24 +289,24 @@ class GroupSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CubeSettings:
-    """The filter of groups of similar cubes of 4 x 4 x 4 voxels (:mod:`nsn2n.filters.cube_filter`), which lowers the
-    noise that is left, above all at edges. Not in the paper."""
+    """Collaborative filter of groups of similar cubes of 4 x 4 x 4 voxels (:mod:`nsn2n.filters.cube_filter`), which
+    reduces the residual noise, above all at edges. Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
-        "auto", "Whether it is applied. auto: as the policy of the modality says (nsn2n.modality)."
+        "auto", "Whether it is applied. auto: according to the modality policy (nsn2n.modality)."
     )
-    cubes: int = option(12, "Cubes in a group.", at_least=2, at_most=64)
+    cubes: int = option(12, "Cubes per group.", at_least=2, at_most=64)
     noise_factor: float = option(
         1.0,
-        "What the noise's power is multiplied by in the weights of Wiener: the less, the more of what is faint is "
-        "kept, and of the noise.",
+        "Factor on the noise power in the Wiener weights: a smaller factor keeps more of what is faint, "
+        "and more of the noise.",
         above=0,
         at_most=4,
     )
     share: float = option(
         0.2,
-        "Weight of what there was before in its mean with what was filtered; it is more where the two differ by a "
-        "small structure, as by a spot of one slice.",
+        "Weight of the unfiltered values in their mean with the filtered ones; it is larger where the two differ by a "
+        "small structure, such as a spot in a single slice.",
         at_least=0,
         at_most=1,
     )
@@ -317,13 +317,13 @@ class CubeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
-    """The filter of groups of similar blocks that lowers the noise at edges (:mod:`nsn2n.filters.edge_filter`). Not in
-    the paper."""
+    """Collaborative filter of groups of similar blocks that reduces the noise at edges
+    (:mod:`nsn2n.filters.edge_filter`). Not in the paper."""
 
     when: Literal["auto", "always", "never"] = option(
         "never",
-        "Whether noise at edges is filtered. auto: as the policy of the modality says (nsn2n.modality). CT gains by "
-        "it, MR only a little; it follows the guided mean, not the filter of groups, which does the same everywhere.",
+        "Whether noise at edges is filtered. auto: according to the modality policy (nsn2n.modality). CT benefits from "
+        "it, MR only a little; it follows the guided mean, not the group filter, which does the same everywhere.",
     )
     contrast_sd: float = option(
         6.0,
@@ -334,14 +334,14 @@ class EdgeSettings:
     )
     threshold_sd: float = option(
         2.0,
-        "What the guide holds of a frequency counts as the guide's own noise up to this many sd of the volume's noise "
+        "What the guide contains at a frequency counts as its own noise up to this many sd of the volume's noise "
         "at that frequency.",
         unit="sd",
         at_least=0,
     )
     keep_sd: float = option(
         2.5,
-        "What the filter would remove from a slice stays where its mean over a few pixels exceeds this many standard "
+        "What the filter would remove from a slice is kept where its mean over a few pixels exceeds this many standard "
         "deviations of such a mean at edges.",
         unit="sd",
         above=0,
@@ -353,35 +353,35 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefitSettings:
-    """A second network that sees several slices, fitted to the result of the first with noise added to it. Not in the
-    paper."""
+    """A second network with several slices as input, fitted to the result of the first with noise added to it. Not in
+    the paper."""
 
     when: Literal["auto", "always", "never"] = option(
         "auto",
-        "Whether the second network is fitted. auto: as the policy of the modality says (nsn2n.modality). MR gains "
-        "0.8 dB by it; CT loses, and so do its spots that are in one slice only.",
+        "Whether the second network is fitted. auto: according to the modality policy (nsn2n.modality). MR gains "
+        "0.8 dB from it; CT loses, and so do spots in CT that are in one slice only.",
     )
     steps: int = option(200, "Optimizer steps in total.", at_least=1)
     renew_at: float = option(
         0.25,
-        "Fraction of the steps after which the target is made anew with the network as it is then; 0: never.",
+        "Fraction of the steps after which the target is recomputed with the network fitted so far; 0: never.",
         at_least=0,
         below=1,
     )
     learning_rate: float = option(
         4e-3,
-        "Peak learning rate. Both before the target is renewed and after it, the rate rises over a tenth of the steps "
-        "and falls over the rest.",
+        "Peak learning rate. Before the target is recomputed as well as after, the rate rises over a tenth of the "
+        "steps and falls over the rest.",
         above=0,
         below=1,
     )
     slices: int = option(
-        5, "Slices that the network sees, the one to denoise in the middle.", unit="slices", choices=(1, 3, 5, 7)
+        5, "Slices in the input of the network, the one to denoise in the middle.", unit="slices", choices=(1, 3, 5, 7)
     )
-    crops_per_step: int = option(2, "Crops in a step.", at_least=1)
+    crops_per_step: int = option(2, "Crops per step.", at_least=1)
     share: float = option(
         0.3,
-        "Weight of the network's result in its mean with the nonlocal mean that it guides.",
+        "Weight of the network's result in its mean with the non-local means that it guides.",
         at_least=0,
         at_most=1,
     )
@@ -391,7 +391,7 @@ class RefitSettings:
 
     @property
     def draft_steps(self) -> int:
-        """Optimizer steps before the target is renewed."""
+        """Optimizer steps before the target is recomputed."""
         return int(self.renew_at * self.steps)
 
 
@@ -406,20 +406,20 @@ class StructureSettings:
     edges_fail: float = option(0.2, "The same fraction, beyond which the verdict is fail.", above=0)
     detail_review: float = option(
         0.1,
-        "Part of the faint detail that a simulated copy of a part of the volume lost, beyond which the verdict is "
+        "Fraction of faint detail lost on a simulated copy of a part of the volume, beyond which the verdict is "
         "review.",
         above=0,
     )
-    detail_fail: float = option(0.2, "The same part, beyond which the verdict is fail.", above=0)
+    detail_fail: float = option(0.2, "The same fraction, beyond which the verdict is fail.", above=0)
     contrast_review: float = option(
         0.25,
-        "Part of their contrast that faint discs lost which can be seen in the source, beyond which the verdict is "
-        "review where the copy has no detail that is surely no noise.",
+        "Fraction of contrast lost by faint discs that are visible in the source, beyond which the verdict is "
+        "review where no detail of the copy is clearly distinguishable from noise.",
         above=0,
     )
     contrast_fail: float = option(
         0.5,
-        "The same part, beyond which the verdict is fail there, and review where the copy has such detail.",
+        "The same fraction, beyond which the verdict is fail there, and review where the copy has such detail.",
         above=0,
     )
     excess_review: float = option(
@@ -448,7 +448,7 @@ class StructureSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All that decides the outcome, besides the volume and the machine."""
+    """Everything that determines the result, besides the volume and the machine."""
 
     preset: str = option(
         "default", "The preset that these settings started from; in Python, only a name for logs and records."
@@ -471,30 +471,30 @@ class Settings:
     )
     mean_px: float | None = option(
         12.0,
-        "The mean of the removed part under an in-plane Gaussian of this sd is given back, so that no region's mean "
-        "shifts; noise has no such mean. null: not given back, as in the paper.",
+        "The mean of the removed part under an in-plane Gaussian of this sd is restored, so that no region's mean "
+        "shifts; noise has no such mean. null: not restored, as in the paper.",
         unit="px",
         above=0,
     )
     excess_sd: float | None = option(
         3.5,
-        "What a fit removed is given back where its mean over a few pixels exceeds this many standard deviations of "
-        "such a mean of noise (1.5 times as many at the end): a small structure that the fit erased. null: not given "
-        "back, as in the paper.",
+        "What a fit removed is restored where its mean over a few pixels exceeds this many standard deviations of "
+        "such a mean of noise (1.5 times as many at the end): a small structure that the fit erased. null: not "
+        "restored, as in the paper.",
         unit="sd",
         above=0,
     )
     excess_across_sd: float | None = option(
         3.5,
-        "The same for its mean over a few pixels and slices, at the end: a faint structure that runs through several "
-        "slices. null: not given back, as in the paper.",
+        "The same for its mean over a few pixels and slices, at the end: a faint structure that extends over several "
+        "slices. null: not restored, as in the paper.",
         unit="sd",
         above=0,
     )
     budget_s: float | None = option(
         None,
-        "Seconds that a volume may take: the fits end early to keep within it. The number of their steps then depends "
-        "on the machine; to get the same bytes again, set the steps that were taken. null: no limit.",
+        "Time limit of a volume: the fits end early to stay within it. Their number of steps then depends "
+        "on the machine; to get the same bytes again, set the number of steps that was run. null: no limit.",
         unit="s",
         above=0,
     )
@@ -510,8 +510,8 @@ class Settings:
     structure: StructureSettings = field(default_factory=StructureSettings)
     contrast_kept: bool = option(
         True,
-        "Measure what is kept of the contrast of faint discs in the middle slices, where the spacing is known. Without "
-        "it the verdict knows nothing of them.",
+        "Measure the contrast retention of faint discs in the middle slices, where the spacing is known. Without "
+        "it the verdict does not consider them.",
     )
     rician: bool = option(
         True,
@@ -530,9 +530,9 @@ class Settings:
         Parameters
         ----------
         mapping : Mapping
-            Nested by section, for example ``{"fit": {"steps": 800}}``; what is absent stays as in ``base``.
+            Nested by section, for example ``{"fit": {"steps": 800}}``; what is absent is taken from ``base``.
         base : Settings, optional
-            Where to start from; the preset that ``mapping["preset"]`` names, else ``default``.
+            The settings to start from; by default the preset that ``mapping["preset"]`` names, else ``default``.
 
         Raises
         ------
@@ -546,20 +546,20 @@ class Settings:
         return updated_from(base, mapping)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the settings as nested plain values; ``from_mapping`` turns them back."""
+        """Return the settings as nested plain values, the inverse of ``from_mapping``."""
         return asdict(self)
 
 
 PRESETS: Mapping[str, Settings] = {
     "default": Settings(),
-    # How even even parts are counts more than what is fainter than the noise.
+    # Smooth homogeneous regions matter more than detail fainter than the noise.
     "smooth": Settings(
         preset="smooth",
         average=AverageSettings(when="always"),
         groups=GroupSettings(when="never"),
         edges=EdgeSettings(when="auto"),
     ),
-    # For a look before the real run.
+    # For a preview before the real run.
     "fast": Settings(
         preset="fast",
         fit=FitSettings(steps=150, stop_gain=None),

@@ -1,14 +1,13 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of a part of the volume whose truth is known: what is lost of its detail can be measured, not guessed.
+"""A simulated copy of a part of the volume with known truth: its loss of detail can be measured, not guessed.
 
-The truth of the copy is what filters that keep most detail make of that part; noise of the measured level and
-spectrum is put on it anew. Sent through the same stages, with the networks as they are fitted, it shows what they
-remove from anatomy like this: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+The truth of the copy is what filters that keep most detail make of that part; simulated noise of the measured level and
+spectrum is added to it. Processed by the same stages, with the fitted networks, it shows what they remove from such
+anatomy: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
-Two filters make that truth, and their mean is taken. A filter finds all the detail that it kept itself in the first
-place: on a truth of its own making it seems to lose less than it does, and on CT one of the two is applied to the
-volume.
+That truth is the mean of the results of two filters. A filter recovers all the detail that it kept itself in the first
+place: on a truth that it produced it seems to lose less than it does, and in CT one of the two filters the volume.
 """
 
 from __future__ import annotations
@@ -30,25 +29,25 @@ from nsn2n.noise.simulated import simulated_noise
 __all__ = ["SimulatedCopy", "simulated_copy"]
 
 _SLICES, _EDGE_PX = 12, 224
-"""Of the part that is copied, at most."""
+"""Maximum slices of the part that is copied."""
 _SHARE = 0.1
-"""Of the volume that the part may be, so that what it costs stays a small part of the whole,"""
+"""Largest fraction of the volume that is copied, so that it takes a small part of the run time,"""
 _LEAST_EDGE_PX = 96
 """unless its edge would be shorter than this."""
 _DETAIL_PX = 6.0
-"""What an image has beyond its Gaussian mean of this sd is detail."""
+"""Detail is the difference of an image from its Gaussian mean of this sd."""
 _FAINT_SD = 8.0
-"""Detail of more noise sd is that of strong edges, which no filter loses: nothing is measured there,"""
+"""Detail beyond this many noise sd is a strong edge, which no filter loses: nothing is measured there,"""
 _AWAY_PX = 6
-"""nor within so many pixels of it."""
+"""nor within this many pixels of it."""
 _UNSURE, _SURE = 1.0, 1.4
-"""Detail over the error of that estimate, root mean squares: up to the first the detail may be what the estimate
-left of the noise, from the second on it is the anatomy's."""
+"""Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
+estimate, above the second it is anatomy."""
 _FEWEST_PIXELS = 2000
 _STACKS, _CUBES, _NOISE_FACTOR, _SHARE_OF_FIT = 8, 12, 1.0, 0.2
-"""Of the filters that make the truth: as they have the least error."""
+"""Settings of the filters that make the truth: those with the smallest error."""
 _STEP_PX = 3
-"""Between the cubes: a truth by every second pixel takes twice the time, and reports the same losses."""
+"""Between the cubes. Every second pixel would take twice the time and report the same losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class SimulatedCopy:
     faint: BoolArray
     """Where faint detail is measured: away from strong edges."""
     certainty: float = 0.0
-    """0 where the detail of the truth may be noise that its filter left, 1 where it is the anatomy's."""
+    """0 if the detail of the truth may be noise that its filter left, 1 if it is anatomy."""
 
     def sized_up(self, pilot: Float32Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty: its detail is compared with the error of the filter of its truth.
@@ -72,7 +71,7 @@ class SimulatedCopy:
         Parameters
         ----------
         pilot : ndarray, shape (d, h, w)
-            What the fit makes of the noisy copy.
+            The result of the fit for the noisy copy.
         device : torch.device, optional
         """
         if self.faint.sum() < _FEWEST_PIXELS:
@@ -88,16 +87,16 @@ class SimulatedCopy:
         return replace(self, certainty=min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0))
 
     def detail_lost(self, denoised: Float32Array) -> float:
-        """Return which part of the faint detail was removed, 0 to 1 and a little beyond; 0 where there is none.
+        """Return the fraction of the faint detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
 
-        It is the regression of what was removed on the detail of the truth, of which noise knows nothing.
+        It is the regression of what was removed on the detail of the truth, which is independent of the noise.
         """
         detail, removed = self._in_noise(_detail(self.truth)), self._in_noise(self.noisy - denoised)
         square = float(np.square(detail).sum())
         return float((removed * detail).sum()) / square if square else 0.0
 
     def noise_left(self, denoised: Float32Array) -> float:
-        """Return which part of the noise is left, as the ratio of standard deviations, away from strong edges."""
+        """Return the residual noise as a ratio of standard deviations, away from strong edges."""
         where = self.faint if self.faint.any() else np.ones_like(self.faint)
         error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
         detail = _detail(self.truth)[where]
@@ -122,18 +121,18 @@ def simulated_copy(
     seed: int,
     device: torch.device | None = None,
 ) -> SimulatedCopy:
-    """Make a copy of the part of a volume that has most faint detail.
+    """Simulate a copy of the part of a volume that has most faint detail.
 
     Parameters
     ----------
     filled : ndarray, shape (D, H, W), float32, finite
     pilot : ndarray, same shape
-        What the fit made of it.
+        The result of the fit for it.
     noise : NoiseMap
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     seed : int
-        Of the noise that is put on it.
+        Seed of the noise that is added.
     device : torch.device, optional
         Where to compute; the CPU by default.
     """
@@ -158,7 +157,7 @@ def _filter_as_truth(
     valid: BoolArray | None,
     device: torch.device | None,
 ) -> None:
-    """Replace a pilot by the mean of the two estimates that keep most detail for the noise that they leave."""
+    """Replace a pilot by the mean of the two estimates that keep most detail for their residual noise."""
     of_groups = pilot.copy()
     filter_groups(
         noisy, of_groups, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
@@ -205,7 +204,7 @@ def _detail(volume: Float32Array) -> Float32Array:
 
 
 def _faint(volume: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> BoolArray:
-    """Voxels whose detail, and that of those around, is that of no strong edge."""
+    """Voxels that, with those around them, are not at a strong edge."""
     sd = np.stack([noise.floored(index) for index in range(len(volume))])
     strong = np.abs(_detail(volume)) > _FAINT_SD * sd
     if valid is not None:

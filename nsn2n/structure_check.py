@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests whether what was removed looks like noise, or whether anatomy went with it.
+"""Tests whether what was removed looks like noise, or whether anatomy was removed with it.
 
-Noise knows nothing of the edges in the neighboring slices, its local means are small, and there is no more of them than
-the difference of neighboring slices shows. Each of the three is measured; what they come to without and with damage is
-measured by ``benchmarks/structure.py``. Lesions and edges stand out from that, a loss within the noise does not: that
-is measured on a copy whose truth is known (:mod:`nsn2n.simulated_copy`).
+Noise is independent of the edges in the neighboring slices, its local means are small, and its level is that of the
+difference of neighboring slices. Each of the three is tested; their values without and with damage are
+measured by ``benchmarks/structure.py``. Lost lesions and edges stand out from the noise, a loss within the noise does
+not: that is measured on a copy for which the truth is known (:mod:`nsn2n.simulated_copy`).
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ __all__ = [
 Verdict = Literal["pass", "review", "fail"]
 
 SIZES_PX = (1.0, 2.0)
-"""Sizes of the structures that are looked for, as sd of a Gaussian: discs of some 3 and 6 pixels."""
+"""Sizes of the structures searched for, as sd of a Gaussian: discs of about 3 and 6 pixels."""
 
 _EDGE_PX = 1.0
-"""An edge is what a slice has beyond its Gaussian mean of this sd."""
+"""Edges are the difference of a slice from its Gaussian mean of this sd."""
 _EDGE_SD = 3.5
 """Fine detail of the mean of two neighbors beyond this many noise sd is an edge."""
 _FEWEST_EDGE_PIXELS = 200
-"""With fewer the share that was removed is too uncertain."""
+"""With fewer, the removed fraction is too uncertain."""
 _LEVEL_PX = 6.0
 _HIGHEST_LEVEL = 1.5
-"""Noise varies within the blocks in which it is estimated: by so much it may be higher, in a Gaussian of this sd."""
+"""Noise varies within the blocks in which it is estimated: by up to this factor, in a Gaussian of this sd."""
 _BLOCK_PX = 32
 _CLEAN_BLOCKS_PERCENTILE = 25.0
-"""Where neighbors differ by anatomy, local means of their difference are large: the blocks with least are taken."""
+"""Local means of neighbor differences are large where anatomy differs; the blocks with the smallest are used."""
 _SAMPLE_PAIRS = 16
 
 
@@ -68,9 +68,9 @@ class Finding:
     index_zyx: tuple[int, int, int]
     """Slice, row and column, from 0."""
     excess: float
-    """Local mean of the removed part, in standard deviations of such a mean of noise; negative: it was made darker."""
+    """Local mean of the removed part, in standard deviations of such a mean of noise; negative: it was dark."""
     size_px: float
-    """Sd of the Gaussian in which it stands out most."""
+    """Sd of the Gaussian in which it is most prominent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +78,18 @@ class StructureCheck:
     """What was found in the removed part of a volume."""
 
     verdict: Verdict
-    """The worst of all."""
+    """The worst verdict of all measures."""
     edges: float | None
-    """Share of the fine detail of edges that was removed, at least: two standard errors are taken off. 0 for noise;
-    None where there are too few edges to tell."""
+    """Lower bound of the removed fraction of the fine detail of edges: two standard errors are subtracted. 0 for noise;
+    None if there are too few edges."""
     detail: float | None = None
-    """Part of the faint detail that a simulated copy lost; None where it has none that is surely no noise."""
+    """Fraction of faint detail lost on a simulated copy; None if it has none clearly distinguishable from noise."""
     contrast: float | None = None
-    """Part of the contrast that faint discs lost; None where there was room for few."""
+    """Fraction of contrast lost by faint discs; None if there was space for too few."""
     excess: float
     """Largest local mean of the removed part, in standard deviations of such a mean of noise."""
     coherence: float
-    """Root mean square of all local means over that of noise: above 1 more was removed than there was noise."""
+    """Root mean square of all local means relative to that of noise; above 1, more than noise was removed."""
     findings: tuple[Finding, ...]
     """Where the excess is beyond its limit for review, the largest first."""
     excess_hw: Float32Array
@@ -128,17 +128,17 @@ class StructureCheck:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What was found in one slice."""
+    """Measurements of one slice."""
 
     edges: NDArray[np.float64]
-    """As :func:`_at_edges` returns it."""
+    """As returned by :func:`_at_edges`."""
     power: list[float]
     """Mean square of the local means of each size."""
     findings: list[Finding]
 
 
 def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureCheck:
-    """Return what was found in all parts of a volume: the worst of each measure, and all places.
+    """Return the check of all parts of a volume combined: the worst of each measure, and all places.
 
     Parameters
     ----------
@@ -166,19 +166,19 @@ def joined_structure(checks: Sequence[tuple[int, StructureCheck]]) -> StructureC
 
 
 def moved_to_slices(structure: StructureCheck, layout: Layout) -> StructureCheck:
-    """Return what was found on the canvases of a sheared stack, said of its slices."""
+    """Return the check on the canvases of a sheared stack, in coordinates of its slices."""
     findings = []
     for found in structure.findings:
         index, row, column = found.index_zyx
         top, left = layout.offset(index)
         findings.append(replace(found, index_zyx=(index, row - top, column - left)))
-    # A place of the canvas belongs to another pixel in each slice: to the largest of all that it may belong to.
+    # A pixel of the canvas is a different pixel in each slice: the largest value of all candidates is used.
     excess_dhw = layout.gather(np.broadcast_to(structure.excess_hw, layout.shape_dhw))
     return replace(structure, findings=tuple(findings), excess_hw=excess_dhw.max(axis=0))
 
 
 def moved_to_volume(structure: StructureCheck, box: Box) -> StructureCheck:
-    """Return what was found in a box of a volume, said of the volume."""
+    """Return the check of a box of a volume, in coordinates of the volume."""
     findings = []
     for found in structure.findings:
         z, y, x = np.add(found.index_zyx, box.start_zyx).tolist()
@@ -189,14 +189,14 @@ def moved_to_volume(structure: StructureCheck, box: Box) -> StructureCheck:
 
 
 def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> None:
-    """Refuse a volume of which the check says ``fail``.
+    """Refuse a volume whose verdict is ``fail``.
 
     Parameters
     ----------
     record : mapping
-        As :attr:`StructureCheck.record` gives it; empty if nothing was checked.
+        As :attr:`StructureCheck.record`; empty if nothing was checked.
     force : bool
-        Let it pass.
+        Accept it nevertheless.
 
     Raises
     ------
@@ -210,13 +210,13 @@ def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> 
         lost += "" if contrast is None else f", {contrast:.0%} of the contrast of faint discs lost"
         raise VolumeError(
             "what was removed must look like noise; the structure check says fail (largest local mean"
-            f" {record['excess']:.1f} sd, coherence {record['coherence']:.2f}{lost}). Nothing was written; look at the"
-            " source, try another preset or strength, or write it all the same with --force (force: true)."
+            f" {record['excess']:.1f} sd, coherence {record['coherence']:.2f}{lost}). Nothing was written; check the"
+            " source, try another preset or strength, or write it anyway with --force (force: true)."
         )
 
 
 def limits_of(name: str, settings: Mapping[str, float], *, detail: float | None) -> tuple[float, float]:
-    """Return beyond which value of a measure the verdict is ``review``, and beyond which ``fail``.
+    """Return the values of a measure beyond which the verdict is ``review`` and ``fail``.
 
     Parameters
     ----------
@@ -225,8 +225,8 @@ def limits_of(name: str, settings: Mapping[str, float], *, detail: float | None)
     settings : mapping
         Fields of :class:`nsn2n.settings.StructureSettings` and their values.
     detail : float, optional
-        What was found of faint detail. Where it is known it says more of this anatomy than discs, which are fainter
-        than most of it: these alone fail no result then.
+        Loss of faint detail. If known, it is more representative of this anatomy than discs, which are fainter
+        than most of it: discs alone then fail no result.
     """
     review, fail = settings[f"{name}_review"], settings[f"{name}_fail"]
     return (fail, math.inf) if name == "contrast" and detail is not None else (review, fail)
@@ -249,25 +249,25 @@ def check_structure(
     Parameters
     ----------
     noisy_dhw, denoised_dhw : ndarray, shape (D, H, W), float32, finite
-        Of MR magnitudes before the mean of their noise is subtracted, since that mean follows the anatomy.
+        MR magnitudes before the mean of their noise is subtracted, since that mean follows the anatomy.
     noise_sd_dhw : ndarray, same shape
         Local noise sd, same unit.
     settings : StructureSettings, optional
         Limits of the verdict.
     floor : float
-        The least noise sd that counts, where something is divided by it.
+        Lower bound of the noise sd where it is a divisor.
     valid : ndarray, same shape, bool, optional
         Voxels that count; all by default.
     detail_lost : float, optional
-        Part of the faint detail that a simulated copy lost (:mod:`nsn2n.simulated_copy`).
+        Fraction of faint detail lost on a simulated copy (:mod:`nsn2n.simulated_copy`).
     contrast_lost : float, optional
-        Part of the contrast that faint discs lost (:mod:`nsn2n.contrast_kept`).
+        Fraction of contrast lost by faint discs (:mod:`nsn2n.contrast_kept`).
     most_findings : int
-        How many places are kept, the largest of all.
+        Maximum number of places kept, the largest ones.
 
     Notes
     -----
-    Own method. The edges of a slice are taken from its two neighbors, whose noise is not that of the slice, as in
+    Own method. The edges of a slice are taken from its two neighbors, whose noise is independent, as in
     ``benchmarks/measures.py``; small structures as in :mod:`nsn2n.filters.removed_structure`.
     """
     settings = settings or StructureSettings()
@@ -332,16 +332,16 @@ def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: flo
         return [_clean_sd(ndimage.gaussian_filter(noise_hw, size_px)) for size_px in SIZES_PX]
 
     found = zip(*for_each_slice(clean_sds, sample), strict=True)
-    # Never below what white noise keeps by half: rounding, where neighbors are equal.
+    # At least half the value for white noise, for rounded data with equal neighbors.
     return [
         max(float(np.median(sds)), 0.25 / (math.sqrt(math.pi) * px)) for sds, px in zip(found, SIZES_PX, strict=True)
     ]
 
 
 def _noise_level(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, index: int, floor: float) -> Float32Array:
-    """Local noise of a slice over its estimate, shape (H, W), 1 to `_HIGHEST_LEVEL`.
+    """Return the local noise of a slice relative to its estimate, shape (H, W), 1 to `_HIGHEST_LEVEL`.
 
-    From the difference of the two neighbors, so that what is in this slice alone does not raise it.
+    It comes from the difference of the two neighbors, so that a structure only in this slice does not raise it.
     """
     before, after = noisy_dhw[max(index - 1, 0)], noisy_dhw[min(index + 1, len(noisy_dhw) - 1)]
     noise_hw = _in_noise((after - before) * np.float32(math.sqrt(0.5)), noise_sd_dhw[index], floor)
@@ -350,7 +350,7 @@ def _noise_level(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, index: int
 
 
 def _clean_sd(mean_hw: Float32Array) -> float:
-    """Robust standard deviation in the blocks with least structure."""
+    """Robust standard deviation in the blocks with the least structure."""
     rows, columns = (max(size // _BLOCK_PX, 1) for size in mean_hw.shape)
     blocks = [
         float(np.median(np.abs(block)))
@@ -373,14 +373,14 @@ def _at_edges(
 
 
 def _share(product: float, square: float, pixels: float) -> float | None:
-    """Regression of the removed part on the detail of edges; its error is that of noise of sd 1 in each pixel."""
+    """Regression of the removed part on the detail of edges; its error assumes noise of sd 1 in each pixel."""
     if pixels < _FEWEST_EDGE_PIXELS:
         return None
     return max(0.0, float(product / square - 2.0 / math.sqrt(square)))
 
 
 def _findings(mean_hw: Float32Array, index: int, size_px: float, limit: float) -> list[Finding]:
-    """The places of a slice whose local mean is beyond a limit, each by its largest value."""
+    """Return the places of a slice whose local mean is beyond a limit, each by its largest value."""
     beyond = np.abs(mean_hw) > limit
     if not beyond.any():
         return []
@@ -390,7 +390,7 @@ def _findings(mean_hw: Float32Array, index: int, size_px: float, limit: float) -
 
 
 def _largest(findings: list[Finding], most: int) -> tuple[Finding, ...]:
-    """The largest findings, one of those that lie on each other at several sizes."""
+    """Return the largest findings, keeping one of those that overlap at several sizes."""
     kept: list[Finding] = []
     for found in sorted(findings, key=lambda found: -abs(found.excess)):
         if len(kept) == most:

@@ -25,8 +25,8 @@ from nsn2n.stack.slice_axis import slices_along
 from nsn2n.stack.slice_stack import SliceStack
 
 try:
-    with suppress(NSN2NError):  # where it is missing, and needed, the import below says so
-        preload_cudart()  # `import monai` imports Holoscan, where that is installed
+    with suppress(NSN2NError):  # if it is missing but needed, the import below reports it
+        preload_cudart()  # `import monai` imports Holoscan if it is installed
     from monai.config import KeysCollection, NdarrayOrTensor
     from monai.data.meta_tensor import MetaTensor
     from monai.data.utils import affine_to_spacing
@@ -42,30 +42,30 @@ except ImportError as error:
 __all__ = ["Denoise", "Denoised"]
 
 _LARGEST_RATIO = 2.0
-"""Pixels may be somewhat larger than the distance of slices (thin CT slices), but hardly by this factor."""
+"""Pixels may be slightly larger than the slice spacing (thin CT slices), but hardly by this factor."""
 
 _WORST_LAST = ("pass", "review", "fail")
 
 
 class Denoise(Transform):
-    """Denoise an image, each channel by a network that is fitted to that channel alone.
+    """Denoise an image, each channel with a network fitted to that channel alone.
 
     Parameters
     ----------
     modality : {"CT", "MR", "PT"}, optional
-        As of `nsn2n.denoise`: MR values are taken as magnitudes.
+        As for `nsn2n.denoise`: MR values are treated as magnitudes.
     slice_axis : int
         Which axis of the channel-first array (C, X, Y, Z) counts the slices: 1 to 3, or -3 to -1. The default is the
         last one, where MONAI's readers leave the slices of most files.
     preset, seed, strength, device, config
-        As of `nsn2n.denoise`.
+        As for `nsn2n.denoise`.
 
     Raises
     ------
     SettingsError
         If a setting is unknown or out of bounds.
     VolumeError
-        If `slice_axis` is no axis of space.
+        If `slice_axis` is not a spatial axis.
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's own declaration
@@ -84,8 +84,8 @@ class Denoise(Transform):
         axis = slice_axis % 4 if slice_axis in range(-3, 4) else 0
         if axis == 0:
             raise VolumeError(
-                f"slice_axis must be an axis of space of a (C, X, Y, Z) array, 1 to 3 or -3 to -1; got {slice_axis!r}. "
-                "Axis 0 counts the channels."
+                f"slice_axis must be a spatial axis of a (C, X, Y, Z) array, 1 to 3 or -3 to -1; got {slice_axis!r}. "
+                "Axis 0 is the channel axis."
             )
         self.modality = modality
         self.slice_axis = axis
@@ -93,7 +93,7 @@ class Denoise(Transform):
         self.device = device
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Denoise an array of shape (C, X, Y, Z); a MetaTensor says its spacing by its affine.
+        """Denoise an array of shape (C, X, Y, Z); the affine of a MetaTensor gives its spacing.
 
         Returns
         -------
@@ -105,7 +105,7 @@ class Denoise(Transform):
         Raises
         ------
         VolumeError
-            If it is not channel-first, its slices cannot lie along `slice_axis`, or a channel cannot be denoised.
+            If it is not channel-first, its slices cannot be along `slice_axis`, or a channel cannot be denoised.
         """
         values = convert_data_type(img, np.ndarray)[0]
         if values.ndim != 4:
@@ -133,12 +133,12 @@ class Denoise(Transform):
 
 
 class Denoised(MapTransform):
-    """`Denoise` for dictionaries: the images of some keys, each on its own.
+    """`Denoise` for dictionaries: the images of some keys, each separately.
 
     Parameters
     ----------
     keys : str or sequence of str
-        Of the images, which are channel-first: put it behind ``LoadImaged`` and ``EnsureChannelFirstd``.
+        Of the images, which are channel-first: put it after ``LoadImaged`` and ``EnsureChannelFirstd``.
     modality, slice_axis, preset, seed, strength, device, config
         As of `Denoise`.
     allow_missing_keys : bool
@@ -179,7 +179,7 @@ class Denoised(MapTransform):
 
 
 def _spacing_of(img: NdarrayOrTensor, slice_axis: int) -> Spacing | None:
-    """Spacing of the axes of space in mm, which a MetaTensor alone knows."""
+    """Spacing of the spatial axes in mm, which only a MetaTensor has."""
     if not isinstance(img, MetaTensor):
         return None
     x, y, z = (float(one) for one in affine_to_spacing(img.affine, r=3))
@@ -187,7 +187,7 @@ def _spacing_of(img: NdarrayOrTensor, slice_axis: int) -> Spacing | None:
     widest = max(range(3), key=spacing.__getitem__)
     if spacing[widest] >= _LARGEST_RATIO * spacing[slice_axis - 1]:
         raise VolumeError(
-            f"slice_axis must be the axis that counts the slices; along axis {slice_axis} the spacing is "
+            f"slice_axis must be the slice axis; along axis {slice_axis} the spacing is "
             f"{spacing[slice_axis - 1]:.4g} mm, along axis {widest + 1} it is {spacing[widest]:.4g} mm. "
             f"Pass slice_axis={widest + 1}."
         )

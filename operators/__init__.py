@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operators for MONAI Deploy applications: choose series, read one as a volume, denoise it, write it, report on it.
 
-Each stands alone: the volume loader also follows the SDK's own selector, the denoiser any operator that emits
+Each works independently: the volume loader also follows the SDK's own selector, the denoiser any operator that emits
 an ``Image``.
 """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sends the DICOM series of a folder that are to be processed, one after the other."""
+"""Emits the DICOM series of a folder that are to be processed, one by one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ logger = logging.getLogger(__name__)
 
 
 class DICOMSeriesSelectionOperator(Operator):
-    """Looks through a folder, chooses series by rules, and emits them one by one.
+    """Scans a folder, selects series by rules, and emits them one by one.
 
     Does the work of the SDK's ``DICOMDataLoaderOperator`` and ``DICOMSeriesSelectorOperator`` for input that
-    is larger than memory or not tidy: headers alone decide, pixels are read on access, no file is passed over
-    silently, and each series is a message of its own. Operators that follow the SDK's selector can follow
-    this one. It logs one line for each series that it leaves alone. It ends by itself: give it no
-    ``CountCondition``, as the SDK's loader needs one.
+    is larger than memory or disorganized: headers alone decide, pixels are read on access, no file is skipped
+    silently, and each series is a separate message. Operators that follow the SDK's selector can follow
+    this one. It logs one line for each series that it leaves alone. It ends by itself: do not give it
+    a ``CountCondition``, which the SDK's loader needs.
 
     Named input:
-        input_folder: str or Path, optional: the folder to look through, in place of the argument.
+        input_folder: str or Path, optional: the folder to scan, instead of the argument.
 
     Named output:
         study_selected_series_list: list of one StudySelectedSeries with one SelectedSeries. Its native
@@ -67,14 +67,14 @@ class DICOMSeriesSelectionOperator(Operator):
         ----------
         fragment : Fragment
         input_folder : path, optional
-            Searched with all its subfolders. Needed unless the input port brings one.
+            Searched with all its subfolders. Needed unless the input port provides one.
         rules : Rules, path of a JSON file or JSON text, optional
             Selection rules (`nsn2n.dicom.selection.rules`); by default those of the model bundle.
         series_uids : sequence of str, optional
             Exactly these series, whatever the rules say.
         should_continue : callable, optional
-            Asked before each series; once it says False, that series and those after it are not sent. What was
-            sent before goes its way. `untried` then is their number.
+            Asked before each series; once it returns False, that series and those after it are not sent. Series
+            sent before are processed. `untried` is then their number.
         on_error : callable, optional
             Called with the label of a series that cannot be read and the error, instead of ending the graph.
         """
@@ -111,13 +111,13 @@ class DICOMSeriesSelectionOperator(Operator):
             self.stop_execution()  # what was emitted still reaches its receivers
 
     def stop(self) -> None:
-        """Say so if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
+        """Log if the graph ends, by an error or a ``CountCondition``, before every series was sent."""
         if self._pending:
             logger.error("the graph ended before %d of the selected series were sent", len(self._pending))
 
 
 def study_selected_series(selected: SelectedRecord, selection: Selection) -> StudySelectedSeries:
-    """Give a chosen series the form in which the SDK's operators hand it on.
+    """Convert a chosen series to the form in which the SDK's operators pass it on.
 
     Parameters
     ----------

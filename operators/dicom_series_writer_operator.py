@@ -20,7 +20,7 @@ __all__ = ["DICOMSeriesWriterOperator", "write_image"]
 
 
 class DICOMSeriesWriterOperator(Operator):
-    """Writes each image as a new series beside its source, checked before it gets its name.
+    """Writes each image as a new series of the study of its source, checked before it gets its name.
 
     All that it needs is in the image, so that pixels and headers of two series cannot be mixed up.
 
@@ -56,7 +56,7 @@ class DICOMSeriesWriterOperator(Operator):
         output_folder : path
             Gets a subfolder for each series, named by its new SeriesInstanceUID.
         options : JobOptions, optional
-            Those of the output and of what is written beside it count.
+            Those for output and companion objects are used.
         on_error : callable, optional
             Called with the label of a series that cannot be written and the error, instead of ending the
             graph.
@@ -101,7 +101,7 @@ def write_image(
     output_folder : path
     options : JobOptions, optional
     series_numbers : set of int, optional
-        Numbers in use beside those that the image names; all that are in use afterwards are added.
+        Numbers in use in addition to those in the metadata; all that are in use afterwards are added.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of an SDK ``Image``: keys that the operators share, and the way from a series to an image and back."""
+"""The metadata of an SDK ``Image``: keys that the operators share, and the conversion between series and images."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ SOURCE_FILES = "source_files"
 """List of str: the DICOM file of each slice, in slice order."""
 
 STACK = "slice_stack"
-"""`SliceStack`: padding, parts and tilt of the volume, beside its values; absent in images of other operators."""
+"""`SliceStack`: padding, parts and tilt of the volume, with its values; absent in images of other operators."""
 
 SERIES_NUMBERS = "series_numbers_in_study"
-"""Sorted list of int: series numbers of the study that are in use, which a new series must not get."""
+"""Sorted list of int: series numbers of the study that are in use, which a new series must not take."""
 
 RECORD = "nsn2n"
 """dict of plain values: settings, seed and measurements of the denoising; ``summary`` is one line of text."""
 
 REPORT = "nsn2n_report"
-"""`nsn2n.report.ReportData`: what a quality report shows; absent unless it was asked for."""
+"""`nsn2n.report.ReportData`: the data of a quality report; absent unless requested."""
 
 _KEYWORDS = (
     *("SeriesDate", "SeriesTime", "Modality", "SeriesDescription", "BodyPartExamined", "PatientPosition"),
@@ -53,12 +53,12 @@ _KEYWORDS = (
 
 
 def stack_of(image: Image) -> SliceStack:
-    """Return the volume of an image: its values, with what its metadata says of them.
+    """Return the volume of an image: its values, with the facts in its metadata.
 
     Raises
     ------
     VolumeError
-        If the image is no volume, or was cropped or resampled since its stack was made.
+        If the image is not a volume, or was cropped or resampled after its stack was created.
     """
     metadata = image.metadata()
     carried = metadata.get(STACK)
@@ -70,16 +70,16 @@ def stack_of(image: Image) -> SliceStack:
 def sdk_metadata(series: SeriesVolume, *, selection_name: str = "") -> dict[str, Any]:
     """Return metadata as the MONAI Deploy SDK's ``DICOMSeriesToVolumeOperator`` gives it to an ``Image``.
 
-    Same keys and types, but right geometry: the SDK swaps the two values of PixelSpacing in its affines and
-    takes BodyPartExamined from another tag. Two keys more: ``source_files``, the file of each slice in order, and
-    ``slice_stack``. A series of several parts has no ``depth_pixel_spacing`` and no affines, since no one is right for
+    Same keys and types, but correct geometry: the SDK swaps the two values of PixelSpacing in its affines and
+    takes BodyPartExamined from another tag. Two additional keys: ``source_files``, the file of each slice in order, and
+    ``slice_stack``. A series of several parts has no ``depth_pixel_spacing`` and no affines, since none is valid for
     all of it.
 
     Parameters
     ----------
     series : SeriesVolume
     selection_name : str
-        Name of the rule that took the series.
+        Name of the rule that matched the series.
 
     Returns
     -------
@@ -127,13 +127,13 @@ def spacing_mm(metadata: Mapping[str, Any]) -> Spacing | None:
 
 
 def known_modality(metadata: Mapping[str, Any]) -> Modality | None:
-    """Return the modality that an image names; None if it is none that can be denoised, or is not named."""
+    """Return the modality of an image; None if it cannot be denoised, or is absent."""
     modality = str(metadata.get("Modality") or "").strip().upper()
     return Modality(modality) if modality in set(Modality) else None
 
 
 def series_label(metadata: Mapping[str, Any]) -> str:
-    """How messages name the series of an image; nothing of the patient is in it."""
+    """Return the name of the series of an image in messages, without patient data."""
     number = metadata.get("SeriesNumber")
     return (
         f"{metadata.get('Modality') or '?'} series {'without number' if number is None else number} "

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoises a volume on itself."""
+"""Denoises a volume with a network fitted to it alone."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ _METHOD_OPTIONS = tuple(
 class NSN2NDenoiseOperator(Operator):
     """Denoises an image with a network trained on that image alone (NS-N2N).
 
-    Knows nothing of DICOM: it takes the ``Image`` of any operator that names its spacing as the SDK does.
+    Independent of DICOM: it takes the ``Image`` of any operator with the SDK's metadata keys for the spacing.
 
     Named input:
         image: Image, shape (D, H, W), any real type, in units of the modality. Of its metadata these are
-            used, all optional: ``slice_stack`` (`nsn2n.SliceStack`, as `VolumeLoaderOperator` gives it: padding, parts
-            and tilt), else ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm) and ``Modality``.
+            used, all optional: ``slice_stack`` (`nsn2n.SliceStack`, as emitted by `VolumeLoaderOperator`: padding,
+            parts and tilt), else ``depth_pixel_spacing``, ``row_pixel_spacing``, ``col_pixel_spacing`` (mm) and
+            ``Modality``.
 
     Named output:
         image: Image, float32, same shape and units. Metadata: that of the input, with the ``slice_stack`` of the new
             values, and ``nsn2n``, a dict of plain values: settings, seed, measurements, verdict, and the line
-            ``summary``. If asked for, ``nsn2n_report``, the `nsn2n.report.ReportData`.
+            ``summary``. If requested, ``nsn2n_report``, the `nsn2n.report.ReportData`.
     """
 
     INPUT_IMAGE = "image"
@@ -59,18 +60,18 @@ class NSN2NDenoiseOperator(Operator):
         ----------
         fragment : Fragment
         options : JobOptions, optional
-            Those of the method count.
+            Those of the method are used.
         progress : callable, optional
             Called with the fraction done and the seconds left.
         report : bool
-            Put what a quality report needs into the metadata.
+            Add the data of a quality report to the metadata.
         viewer : bool
-            With it what the viewer beside it shows.
+            Also add the volumes of its viewer.
         on_error : callable, optional
             Called with the label of an image that cannot be denoised and the error, instead of ending the
             graph.
         **kwargs
-            Options of the method by their names, in place of those of ``options``: ``preset``, ``seed``, ``strength``
+            Options of the method by their names, overriding those of ``options``: ``preset``, ``seed``, ``strength``
             and so on; the rest is for Holoscan.
         """
         named = {name: kwargs.pop(name) for name in _METHOD_OPTIONS if name in kwargs}

@@ -21,7 +21,7 @@ class QualityReportOperator(Operator):
     A report that cannot be written is a warning in the log: the series is complete.
 
     Named input:
-        written_series: as `DICOMSeriesWriterOperator` emits it, of an image that `NSN2NDenoiseOperator` made with
+        written_series: as `DICOMSeriesWriterOperator` emits it, of an image that `NSN2NDenoiseOperator` emitted with
             ``report=True``. Of other images there is nothing to report.
     """
 
@@ -34,7 +34,7 @@ class QualityReportOperator(Operator):
         ----------
         fragment : Fragment
         output_folder : path
-            Gets the folder ``reports``.
+            Parent of the folder ``reports``.
         """
         self.output_folder = Path(output_folder)
         self.written: list[Path] = []
@@ -45,7 +45,7 @@ class QualityReportOperator(Operator):
         spec.input(self.INPUT_WRITTEN)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
-        """Receive what was written, report on it."""
+        """Receive a written series, write its report."""
         series, metadata = op_input.receive(self.INPUT_WRITTEN)
         if REPORT in metadata:
             page = write_quality_report(

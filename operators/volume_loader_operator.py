@@ -60,9 +60,9 @@ class VolumeLoaderOperator(Operator):
         ----------
         fragment : Fragment
         refuse_gaps : bool
-            Refuse a series of which slices are missing or unevenly spaced, in place of taking it in parts.
+            Refuse a series with missing or unevenly spaced slices, instead of processing it in parts.
         on_error : callable, optional
-            Called with the label of a series that is no volume and the error, instead of ending the graph.
+            Called with the label of a series that is not a volume and the error, instead of ending the graph.
         """
         self.refuse_gaps = refuse_gaps
         self.on_error = on_error
@@ -81,13 +81,13 @@ class VolumeLoaderOperator(Operator):
 
 
 def load_image(study_selected_series_list: Sequence[StudySelectedSeries], *, refuse_gaps: bool = False) -> Image:
-    """Read the one series of a selector's message; `refuse_gaps` as of `nsn2n.jobs.dicom_job.load_series`.
+    """Read the one series of a selector's message; `refuse_gaps` as for `nsn2n.jobs.dicom_job.load_series`.
 
     Raises
     ------
     DicomError
         If the message holds no series or several, slices are missing, or the series is not a volume that the
-        reader takes (`nsn2n.dicom.read.series_reader.read_series`).
+        reader accepts (`nsn2n.dicom.read.series_reader.read_series`).
     """
     selected = _selected_series(study_selected_series_list)
     if len(selected) != 1:
@@ -120,16 +120,16 @@ def _label(message: Sequence[StudySelectedSeries]) -> str:
 
 
 def _files_of_datasets(series: DICOMSeries) -> list[Path]:
-    """All files of a series that the SDK's loader read.
+    """Return all files of a series that the SDK's loader read.
 
-    That loader drops slices without a word: of those at one position, of another acquisition for example, it
-    keeps one. So the files beside the given ones are looked at too.
+    That loader silently drops slices: of those at one position, of another acquisition for example, it
+    keeps one. So the files next to the given ones are examined too.
     """
     datasets = [sop.get_native_sop_instance() for sop in series.get_sop_instances()]
     given = {Path(name).resolve() for name in (getattr(d, "filename", None) for d in datasets) if name}
     if not given or len(given) != len(datasets):
         raise refusal(
-            "each dataset must name the file that it was read from; got one that does not",
+            "each dataset must have the name of its file; got one that does not",
             "Read the series from files.",
             series_uid=series.SeriesInstanceUID,
         )
@@ -144,9 +144,9 @@ def _files_of_datasets(series: DICOMSeries) -> list[Path]:
     dropped = [p for p in sorted(there - given) if text(read_header(p), "SOPInstanceUID") not in known]
     if dropped:
         raise refusal(
-            f"a series must come with all its slices; {len(dropped)} of {len(there)} were dropped on the way",
+            f"a series must come with all its slices; {len(dropped)} of {len(there)} were dropped earlier",
             "Keep one image per position, or use DICOMSeriesSelectionOperator.",
             path=dropped[0],
             series_uid=series.SeriesInstanceUID,
         )
-    return sorted(given | there)  # copies of a file are for the reader to judge
+    return sorted(given | there)  # the reader handles copies of a file

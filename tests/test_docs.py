@@ -279,7 +279,7 @@ def test_the_site_holds_every_page(site):
         assert f'href="../{notebook.name}"' in page
         assert all((site / "notebooks" / figure).is_file() for figure in re.findall(r'src="\.\./([^"]+\.png)"', page))
     api = (site / "api" / "index.html").read_text("utf-8")
-    assert "Denoise a volume by a network" in api
+    assert "Denoise a volume with a network" in api
     assert "noise_sd" in api
 
 

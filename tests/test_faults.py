@@ -222,7 +222,7 @@ def test_output_folder_gone_in_the_middle(start, next_run_works, study, tmp_path
     code, stdout, stderr = _finish(process)
 
     assert (code, stdout) == (1, "")
-    assert "the output folder must be writable and have room; got No such file or directory" in stderr
+    assert "the output folder must be writable and have free space; got No such file or directory" in stderr
     assert not output.exists()
     next_run_works(study, output, [1001])
 
@@ -237,7 +237,7 @@ def test_file_size_limit(start, next_run_works, short_study, tmp_path):
     code, stdout, stderr = _finish(start(short_study, tmp_path / "out", before=limit))
 
     assert (code, stdout) == (1, "")
-    assert "must be writable and have room; got File too large" in stderr
+    assert "must be writable and have free space; got File too large" in stderr
     assert list((tmp_path / "out").iterdir()) == []
     next_run_works(short_study, tmp_path / "out", [1001])
 
@@ -260,7 +260,7 @@ def test_full_disk(start, study, small_disk):
     code, stdout, stderr = _finish(start(study, small_disk / "out"))
 
     assert (code, stdout) == (1, "")
-    assert "must be writable and have room; got No space left on device" in stderr
+    assert "must be writable and have free space; got No space left on device" in stderr
     assert list((small_disk / "out").iterdir()) == []
 
 
@@ -275,7 +275,7 @@ def test_disk_that_is_full_after_the_series(start, short_study, tmp_path, small_
 
     assert code == 0
     assert len(stdout.splitlines()) == 1
-    assert "warning: the report must have a folder that can be written to; got No space left on device" in stderr
+    assert "warning: the folder of the report must be writable; got No space left on device" in stderr
     assert _series(output, short_study) == [1001]
 
 
@@ -286,7 +286,7 @@ def test_output_that_is_read_only(nsn2n_in_process, short_study, tmp_path, bound
         code, stderr = nsn2n_in_process(short_study, output)
 
     assert code == 1
-    assert "the output must be a folder that can be written to" in stderr
+    assert "the output must be a writable folder" in stderr
     assert list(output.iterdir()) == []
 
 
@@ -303,7 +303,7 @@ def test_memory_that_runs_out(start, tmp_path):
 
     code, stdout, stderr = _finish(process)
     assert (code, stdout) == (1, ""), before + stderr
-    assert "there must be memory enough for a whole volume; it ran out" in stderr
+    assert "there must be enough memory for a whole volume; it ran out" in stderr
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -64,7 +64,7 @@ def main(output: Path) -> None:
             )
             state = _until(lambda: _settled(client))
             if not state.outputs:
-                sys.exit(f"error: the series must come back; it is {state.state}: {state.reason}")
+                sys.exit(f"error: the series must be sent back; it is {state.state}: {state.reason}")
             (series_id,) = client.find_series(state.outputs[0].series)
             series = client.series(series_id)
             for place, instance in enumerate(series.instances if series else ()):
@@ -95,7 +95,7 @@ def _until(condition: Callable[[], Any]) -> Any:
         if found:
             return found
         time.sleep(0.2)
-    sys.exit(f"error: the demonstration must end within {LONGEST_S} s; it did not. The messages above say why.")
+    sys.exit(f"error: the demonstration must end within {LONGEST_S} s; it did not. See the messages above.")
 
 
 def _answers(client: OrthancClient) -> bool:
@@ -107,7 +107,7 @@ def _answers(client: OrthancClient) -> bool:
 
 
 def _settled(client: OrthancClient) -> SeriesState | None:
-    """The state of the source, once it is done."""
+    """Return the state of the source, once it is done."""
     for series in client.list_series(0, 10):
         told = client.metadata(series.id, 1024)
         state = None if told is None else SeriesState.from_text(told)

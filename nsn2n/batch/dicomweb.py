@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Series of a DICOMweb server (PS3.18): found by QIDO-RS, fetched by WADO-RS, one image after the other.
+"""Series of a DICOMweb server (PS3.18): found by QIDO-RS, fetched by WADO-RS, one image at a time.
 
-Images are written as they come, byte by byte. The server's answers are checked for completeness: a slice that was lost
-on the way would be a hole in the volume.
+Images are written byte for byte as received. The server's responses are checked for completeness: a slice lost in
+transfer would be a gap in the volume.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 __all__ = ["TOKEN", "Query", "Server", "fetch_series"]
 
 TOKEN = "NSN2N_DICOMWEB_TOKEN"
-"""Environment variable with what is sent as ``Authorization: Bearer``; without it the user's .netrc is asked."""
+"""Environment variable with the token sent as ``Authorization: Bearer``; without it the user's .netrc is used."""
 
 Conditions = tuple[tuple[str, str], ...]
 
 _PAGE = 500
-"""Entries that are asked for at once."""
+"""Entries requested at a time."""
 
 _TIMEOUT_S = (10, 300)
-"""To connect, and between two pieces of an answer."""
+"""Timeouts of connecting, and between two chunks of a response."""
 
 _RETRIES = 5
 _BUSY = (429, 502, 503, 504)
-"""Answers of a server that is to be asked again."""
+"""Status codes after which a request is retried."""
 
 
 class Query:
-    """A URL that names series: ``https://host/dicom-web/series?Modality=CT``, or the root of the service for all.
+    """A URL that queries series: ``https://host/dicom-web/series?Modality=CT``, or the root of the service for all.
 
     Raises
     ------
     SettingsError
-        If it is none.
+        If it is not such a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -65,13 +65,13 @@ class Query:
         self.conditions: Conditions = tuple(parse_qsl(parts.query, keep_blank_values=True))
         if {"limit", "offset"} & {name for name, _ in self.conditions}:
             raise SettingsError(
-                "a DICOMweb query must name series by their attributes; got limit or offset, which the program sets."
+                "a DICOMweb query must select series by their attributes; got limit or offset, which the program sets."
                 " Leave them out."
             )
 
 
 class Server:
-    """One service. Messages name its URL without the query, which may hold a patient's name or id.
+    """One service. Messages contain its URL without the query, which may hold a patient's name or id.
 
     Parameters
     ----------
@@ -93,29 +93,29 @@ class Server:
             self._session.headers["Authorization"] = f"Bearer {os.environ[TOKEN]}"
 
     def series(self, query: Query) -> Iterator[Dataset]:
-        """Yield the attributes of each series of a query, as QIDO-RS gives them.
+        """Yield the attributes of each series of a query, as returned by QIDO-RS.
 
         Raises
         ------
         DicomError
-            If the server does not answer as PS3.18 says.
+            If the server does not respond as PS3.18 requires.
         """
         path = f"/studies/{_quoted(query.study)}/series" if query.study else "/series"
         yield from self._search(path, query.conditions, "SeriesInstanceUID")
 
     def instances(self, study_uid: str, series_uid: str) -> list[Dataset]:
-        """Return the attributes of each image of a series; errors as of `series`."""
+        """Return the attributes of each image of a series; errors as for `series`."""
         return list(self._search(f"{_path(study_uid, series_uid)}/instances", (), "SOPInstanceUID"))
 
     def header(self, study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
-        """Return all attributes of an image but the long ones; errors as of `series`."""
+        """Return all attributes of an image except the long ones; errors as for `series`."""
         found = self._json(f"{_path(study_uid, series_uid)}/instances/{_quoted(instance_uid)}/metadata")
         if len(found) != 1:
             raise self._wrong(f"{len(found)} datasets for one image")
         return found[0]
 
     def fetch(self, study_uid: str, series_uid: str, instance_uid: str) -> bytes:
-        """Return the file of an image; errors as of `series`."""
+        """Return the file of an image; errors as for `series`."""
         path = f"{_path(study_uid, series_uid)}/instances/{_quoted(instance_uid)}"
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         answer = self._get(path, (), accept)
@@ -128,7 +128,7 @@ class Server:
         return content
 
     def _search(self, path: str, conditions: Conditions, key: str) -> Iterator[Dataset]:
-        """Page after page; a server that knows no pages gives the same ones again, which ends it."""
+        """Yield entries page by page; a server without paging repeats the same entries, which ends the search."""
         seen: set[str] = set()
         while True:
             page = self._json(path, (*conditions, ("limit", str(_PAGE)), ("offset", str(len(seen)))))
@@ -147,8 +147,8 @@ class Server:
             return []
         try:
             return [Dataset.from_json(_without_long_values(found)) for found in answer.json()]
-        except Exception as error:  # of pydicom, for whatever stands there; its message may quote values
-            raise self._wrong(f"no DICOM JSON ({type(error).__name__})") from error
+        except Exception as error:  # pydicom may raise anything; its message may quote values
+            raise self._wrong(f"invalid DICOM JSON ({type(error).__name__})") from error
 
     def _get(self, path: str, conditions: Conditions, accept: str) -> requests.Response:
         import requests
@@ -165,8 +165,8 @@ class Server:
 
     def _wrong(self, got: str) -> DicomError:
         return DicomError(
-            f"a DICOMweb server must answer as PS3.18 says; got {got} from {self.root}. Check the URL, the token in"
-            f" {TOKEN}, and the server."
+            f"a DICOMweb server must respond as PS3.18 requires; got {got} from {self.root}. Check the URL, the token "
+            f"in {TOKEN}, and the server."
         )
 
 
@@ -176,22 +176,22 @@ def fetch_series(series: RemoteSeries, folder: Path) -> None:
     Raises
     ------
     DicomError
-        If one cannot be had.
+        If one cannot be fetched.
     """
     server = Server(series.root)
     uids = (series.StudyInstanceUID, series.SeriesInstanceUID)
     instances = sorted(str(found.SOPInstanceUID) for found in server.instances(*uids))
     if not instances:
         raise DicomError(
-            f"a series must have images; {series.root} has none of {series.SeriesInstanceUID} any more. Run the query"
-            " again into another folder."
+            f"a series must have images; {series.root} no longer has any of {series.SeriesInstanceUID}. Run the query"
+            " again with another output folder."
         )
     for number, uid in enumerate(instances, 1):
         (folder / f"IM{number:06d}.dcm").write_bytes(server.fetch(*uids, uid))
 
 
 def _without_long_values(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """What stands in the answer itself, and not behind a link of its own."""
+    """Return the elements contained in the response itself, without those given as a bulk data URI."""
     return {tag: element for tag, element in found.items() if "BulkDataURI" not in element}
 
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger of a run: what became of each series, in an SQLite file of the output folder with one writer.
+"""The ledger of a run: the outcome of each series, in an SQLite file of the output folder with one writer.
 
-A row is written when a series begins and when it ends, each in a transaction of its own, so a run that is killed
-anywhere leaves a ledger that is whole. It holds UIDs, and nothing else of the patient.
+A row is written when a series starts and when it ends, each in a separate transaction, so a run that is killed at any
+time leaves a consistent ledger. It holds UIDs, and no other patient data.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 PATTERN = "ledger*.sqlite"
 
-STOPPED = "the run ended before this series did; it is taken again"
+STOPPED = "the run ended before this series did; it is retried"
 
 _BUSY_S = 60.0
-"""A reader keeps the writer waiting for moments only."""
+"""Readers block the writer only for moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +46,26 @@ class Row:
     """SeriesNumber of the source."""
     state: str
     tries: int
-    """How often a worker began it."""
+    """How many times a worker started it."""
     seconds: float | None
-    """Of the try that ended it."""
+    """Duration of the final try."""
     peak_bytes: int | None
-    """The most memory that its worker had then."""
+    """Peak memory of its worker during that try."""
     estimated_bytes: int
-    """What was set aside for it."""
+    """Memory reserved for it."""
     verdict: str
-    """Of the structure check; empty if it was not reached."""
+    """Verdict of the structure check; empty if it was not reached."""
     error: str
     """One line; empty if there is none."""
     host: str
     folder: str
-    """Of the new series, relative to the output folder."""
+    """Folder of the new series, relative to the output folder."""
     report: str
     """Page of the quality report, relative to the output folder; empty if there is none."""
     remarks: str
     """Warnings of the job."""
     changed: str
-    """When the row was written last, UTC."""
+    """When the row was last written, UTC."""
 
 
 _COLUMNS = tuple(entry.name for entry in fields(Row))
@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS run (options TEXT NOT NULL);
 
 
 class Ledger:
-    """The one writer of a ledger file. Made by :meth:`opened`."""
+    """The one writer of a ledger file. Created by :meth:`opened`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -86,21 +86,22 @@ class Ledger:
     @classmethod
     @contextmanager
     def opened(cls, file: Path, options: Mapping[str, object]) -> Iterator[Ledger]:
-        """Open a ledger to write, or begin one.
+        """Open a ledger for writing, or create one.
 
         Parameters
         ----------
         file : path
-            Its folder is made if absent.
+            Its folder is created if absent.
         options : mapping
-            Plain values of what decides about results: a ledger is of one run, which all its series share.
+            Plain values of what determines results: a ledger belongs to one run, with the same options for all its
+            series.
 
         Raises
         ------
         NSN2NError
-            If another process writes it, or it cannot be written.
+            If another process is writing it, or it cannot be written.
         SettingsError
-            If it was begun with other options.
+            If it was created with other options.
         """
         require_writable_folder(file.parent)
         try:
@@ -121,10 +122,10 @@ class Ledger:
             except sqlite3.Error as error:
                 raise _unusable(file, str(error)) from error
         finally:
-            os.close(lock)  # and with it the lock
+            os.close(lock)  # and release the lock
 
     def add(self, series: Iterable[tuple[FoundSeries, str, int]]) -> None:
-        """Add those that are not there, with folder and estimated memory, as waiting."""
+        """Add those that are missing, with folder and estimated memory, as waiting."""
         rows = [
             {
                 **dict.fromkeys(_COLUMNS, ""),
@@ -144,15 +145,15 @@ class Ledger:
         return _rows(self._connection)
 
     def begun(self, series_uid: str) -> None:
-        """Note that a worker begins a series."""
+        """Record that a worker starts a series."""
         self._update(series_uid, state=RUNNING, error="", tries=None)
 
     def waits(self, series_uid: str, reason: str = STOPPED) -> None:
-        """Note that a series is to be begun again, and why."""
+        """Record that a series is to be restarted, and why."""
         self._update(series_uid, state=WAITING, error=reason)
 
     def ended(self, series_uid: str, outcome: SeriesOutcome) -> None:
-        """Note what became of a series: done, for which its folder must be in place, or failed."""
+        """Record the outcome of a series: done, which requires its folder to be in place, or failed."""
         row = self._connection.execute("SELECT folder FROM series WHERE series_uid = ?", (series_uid,)).fetchone()
         self._update(
             series_uid,
@@ -167,7 +168,7 @@ class Ledger:
         )
 
     def _update(self, series_uid: str, **values: object) -> None:
-        """Set columns of a row; tries are counted up."""
+        """Set columns of a row, and increment its tries if requested."""
         values["changed"] = _now()
         counted = "tries" in values and values.pop("tries") is None
         columns = ", ".join(f"{name} = :{name}" for name in values) + (", tries = tries + 1" if counted else "")
@@ -177,7 +178,7 @@ class Ledger:
 
 
 def read_ledgers(folder: Path) -> list[Row]:
-    """Return the rows of all ledgers of an output folder, also while runs write them.
+    """Return the rows of all ledgers of an output folder, even while runs are writing them.
 
     Raises
     ------
@@ -187,7 +188,7 @@ def read_ledgers(folder: Path) -> list[Row]:
     files = sorted(folder.glob(PATTERN)) if folder.is_dir() else []
     if not files:
         raise NSN2NError(
-            f"--status needs a ledger; {folder} has none ({PATTERN}). Name the output folder of a run that was begun."
+            f"--status needs a ledger; {folder} has none ({PATTERN}). Name the output folder of a run that was started."
         )
     rows = []
     for file in files:
@@ -212,7 +213,7 @@ def _lock(descriptor: int, file: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise NSN2NError(
-            f"a ledger must have one writer; another run has {file} open. Wait for its end, or take a shard each."
+            f"a ledger must have one writer; another run has {file} open. Wait for it to end, or use one shard per run."
         ) from error
     except OSError as error:
         raise _unusable(file, error.strerror or type(error).__name__) from error
@@ -229,15 +230,15 @@ def _require_same(connection: sqlite3.Connection, options: Mapping[str, object],
     if differing:
         name = differing[0]
         raise SettingsError(
-            f"all series of an output folder must be denoised alike; got {name} {now.get(name)}, and {file} was begun"
-            f" with {before.get(name)}. Give the same options, or another folder."
+            f"all series of an output folder must have the same options; got {name} {now.get(name)}, but {file} was"
+            f" created with {before.get(name)}. Give the same options, or another folder."
         )
 
 
 def _unusable(file: Path, reason: str) -> NSN2NError:
     return NSN2NError(
-        f"a ledger must be an SQLite file that can be read and written; got {reason} at {file}. Make room, or check the"
-        " file and who may write there."
+        f"a ledger must be a readable and writable SQLite file; got {reason} at {file}. Free some space, or check the"
+        " file and its permissions."
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One worker on this machine, a child process that takes the series one after another: for shards, without Ray."""
+"""One worker on this machine, a child process that processes the series one by one: for shards, without Ray."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nsn2n.batch.task import SeriesOutcome, SeriesTask
 __all__ = ["ChildWorker"]
 
 _STOP_S = 10.0
-"""For the child to remove what it has not completed, before it is killed."""
+"""Time for the child to remove what it has not completed, before it is killed."""
 
 
 @dataclass
 class ChildWorker:
-    """A process of its own, so that a series that takes it down takes nothing else; begun anew where that happens."""
+    """A separate process, so that a series that crashes it affects nothing else; it is then restarted."""
 
     patience_s: float = 0.0
     _context: SpawnContext = field(default_factory=lambda: multiprocessing.get_context("spawn"))
@@ -38,7 +38,7 @@ class ChildWorker:
         return self._task is None
 
     def obstacle(self, task: SeriesTask) -> str | None:
-        """None: the job says itself what does not fit into memory, and knows better."""
+        """Return None: the job itself reports what does not fit into memory, more accurately."""
         return None
 
     def begin(self, task: SeriesTask) -> None:
@@ -53,7 +53,7 @@ class ChildWorker:
         self._connection.send(task)
 
     def wait(self, seconds: float) -> list[Ended]:
-        """Wait until the series has ended, or for so long."""
+        """Wait until the series has ended, or until the timeout."""
         if self._task is None or self._process is None or self._connection is None:
             return []
         ready = wait([self._connection, self._process.sentinel], seconds)
@@ -64,7 +64,7 @@ class ChildWorker:
             try:
                 outcome = self._connection.recv()
             except (EOFError, OSError):
-                pass  # it died while it answered, or without an answer
+                pass  # it died during its answer or before it
             else:
                 assert isinstance(outcome, SeriesOutcome)
                 return [Ended(task, outcome)]
@@ -72,11 +72,11 @@ class ChildWorker:
         return [Ended(task, None, _reason(self._process.exitcode))]
 
     def stop(self) -> None:
-        """End the child, with the series that it has in work."""
+        """End the child and the series in progress."""
         if self._process is not None and self._connection is not None:
             if self._task is not None:
                 self._process.terminate()
-            self._connection.close()  # an idle child ends by that
+            self._connection.close()  # this ends an idle child
             self._process.join(_STOP_S)
             self._process.kill()
             self._process.join()
@@ -90,7 +90,7 @@ def _reason(code: int | None) -> str:
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
-    """Take series until the parent is gone. Ctrl-C goes to the parent too, which ends this process by SIGTERM."""
+    """Process series until the parent is gone. Ctrl-C also reaches the parent, which ends this process by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -99,7 +99,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
             task = connection.recv()
         except EOFError:
             return
-        os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # PyTorch reads it when it is loaded, by the first series
+        os.environ["OMP_NUM_THREADS"] = str(task.cpus)  # PyTorch reads it on import, for the first series
         connection.send(run_series(task))
 
 
@@ -109,7 +109,7 @@ def _end(number: int, frame: object) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its child: so that nobody works on a series beside the next run."""
+    """Exit if the parent was killed, which cannot end its child: no series may be processed by two runs."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

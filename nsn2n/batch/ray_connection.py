@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A connection to Ray: to a cluster, or to one that is started on this machine alone and ends with the run."""
+"""A connection to Ray: to a cluster, or to a local instance that is started on this machine and ends with the run."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from nsn2n.runtime.memory import available_bytes
 __all__ = ["connected"]
 
 _OBJECTS_BYTES = 80 << 20
-"""Ray's store for what tasks give each other, of which there is nothing; it takes no less."""
+"""Ray's object store, which is not used; this is its minimum size."""
 
 _RESERVED = 0.1
-"""Share of the memory of this machine that is left to Ray itself and to others."""
+"""Fraction of this machine's memory reserved for Ray itself and other programs."""
 
 _NO_USAGE = {"RAY_USAGE_STATS_ENABLED": "0"}
-"""Nothing is sent to the makers of Ray."""
+"""Disables Ray's usage statistics."""
 
 _LONGEST_FOLDER = 30
-"""Characters: Ray makes sockets below, whose paths have 107 at most."""
+"""Characters: Ray creates sockets below it, whose paths may have at most 107."""
 
 _CONNECT_S = 10.0
 
 
 @contextmanager
 def connected(address: str | None, *, gpus: float, cpus: int | None = None, dashboard: bool = False) -> Iterator[None]:
-    """Connect to a cluster, or start Ray on this machine alone, for the time of the block.
+    """Connect to a cluster, or start Ray on this machine only, for the duration of the block.
 
     Parameters
     ----------
     address : str, optional
-        As of `ray.init`: ``auto``, ``host:port``, ``ray://host:10001``. None: this machine. Then nothing listens to
-        other machines, and Ray's processes end with this one.
+        As for `ray.init`: ``auto``, ``host:port``, ``ray://host:10001``. None: this machine. Then Ray accepts no
+        connections from other machines, and its processes end with this one.
     gpus : float
-        Of a series; 0: GPUs are not used.
+        Per series; 0: GPUs are not used.
     cpus : int, optional
-        That Ray may use of this machine; by default all that this process may.
+        Processors of this machine that Ray may use; by default all that this process may use.
     dashboard : bool
         Start Ray's dashboard on this machine, if no address is given.
 
@@ -68,8 +68,8 @@ def connected(address: str | None, *, gpus: float, cpus: int | None = None, dash
             import ray
         except ModuleNotFoundError as error:
             raise SettingsError(
-                "nsn2n batch needs Ray, which is not installed. Install nsn2n[batch], or give --shard 1/1, by which the"
-                " series run one after another without it."
+                "nsn2n batch needs Ray, which is not installed. Install nsn2n[batch], or give --shard 1/1, which"
+                " processes the series one by one without it."
             ) from error
         common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
         try:
@@ -88,15 +88,15 @@ def connected(address: str | None, *, gpus: float, cpus: int | None = None, dash
                     dashboard_host="127.0.0.1",
                     **common,
                 )
-        except Exception as error:  # whatever Ray raises: its message may be of many lines
+        except Exception as error:  # Ray may raise anything: its message may have many lines
             where = "on this machine" if address is None else f"at {address}"
             raise NSN2NError(
-                f"Ray must answer; got {type(error).__name__} {where}. Check the address, its version (here"
+                f"Ray must respond; got {type(error).__name__} {where}. Check the address, its version (here"
                 f" {ray.__version__}) and RAY_AUTH_MODE with its token."
             ) from error
         _restore(handlers)
         try:
-            # Ray prints what happens to its workers, over many lines; the ledger and the log have it in one.
+            # Ray prints events of its workers over many lines; the ledger and the log have them on one line.
             with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
                 yield
         finally:
@@ -110,26 +110,26 @@ def connected(address: str | None, *, gpus: float, cpus: int | None = None, dash
 
 
 def _require_reachable(address: str) -> None:
-    """Raise an OSError if nothing listens at an address: Ray itself would try for minutes."""
+    """Raise an OSError if nothing listens at an address: Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    """Take back the signals, for which Ray sets handlers of its own."""
+    """Restore the signal handlers, which Ray replaces by its own."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 def _folder() -> str:
-    """A new folder for Ray's sockets and logs, this user's alone."""
+    """Create a folder for Ray's sockets and logs, accessible only to this user."""
     parent = tempfile.gettempdir()
     return tempfile.mkdtemp(prefix="nsn2n-", dir=parent if len(parent) <= _LONGEST_FOLDER else "/tmp")
 
 
 def _of_this_machine_alone() -> dict[str, str]:
-    """Settings of Ray by which it listens on 127.0.0.1 only, and to those who know a secret of this run."""
+    """Set environment variables of Ray so that it listens on 127.0.0.1 only, and requires a secret of this run."""
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # ray._private.services: the address of the node is the loopback one
         "RAY_AUTH_MODE": "token",

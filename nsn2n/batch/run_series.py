@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes one series, in a worker process, from its source to a folder that is complete or not there.
+"""Processes one series, in a worker process, from its source to a folder that is either complete or absent.
 
-Everything of a series - images, objects beside them, report, and what became of it - is written into a hidden folder,
-which gets its name in one step. So whoever finds the folder finds all of it, and a run that is killed leaves nothing
-that could be taken for a result.
+Everything of a series - images, companion objects, report and outcome - is written into a hidden folder,
+which is renamed in one step. So the folder, if present, is complete, and a run that is killed leaves nothing
+that could be mistaken for a result.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["OUTCOME_FILE", "finished_before", "run_series"]
 
 OUTCOME_FILE = "outcome.json"
-"""In the folder of each finished series."""
+"""Outcome file in the folder of each finished series."""
 
 _PROC = Path("/proc/self")
 _RESET_PEAK = "5"
-"""Written to ``clear_refs``: the peak becomes what the process has now (proc(5))."""
+"""Written to ``clear_refs``: resets the peak to the present memory of the process (proc(5))."""
 
 
 def finished_before(task: SeriesTask) -> SeriesOutcome | None:
-    """Return what became of a series whose complete folder is there; None if it is not."""
+    """Return the outcome of a series whose complete folder exists; None if it does not."""
     try:
         told = json.loads((task.folder / OUTCOME_FILE).read_text(encoding="utf-8"))
         return SeriesOutcome(**{**told, "remarks": tuple(told["remarks"])})
@@ -60,7 +60,7 @@ def run_series(task: SeriesTask) -> SeriesOutcome:
     Returns
     -------
     SeriesOutcome
-        With the error if the series cannot be denoised; nothing of it is left then.
+        With the error if the series cannot be denoised; no files of it are left in that case.
     """
     started = time.monotonic()
     errors: list[str] = []
@@ -87,16 +87,16 @@ def _written(
 ) -> SeriesOutcome:
     if task.version != __version__:
         raise NSN2NError(
-            f"all machines of a run must have one version of nsn2n; got {__version__} on {outcome.host}, and"
-            f" {task.version} where the run was begun. Install the same on all."
+            f"all machines of a run must have the same version of nsn2n; got {__version__} on {outcome.host}, and"
+            f" {task.version} where the run was started. Install the same on all."
         )
     complete = finished_before(task)
     if complete is not None:
         return complete
     if task.folder.exists():
         raise NSN2NError(
-            f"the folder of a series must be complete, or not be there; {task.folder} has no {OUTCOME_FILE} that can be"
-            " read. Move it away, and run again with --retry-failed."
+            f"the folder of a series must be complete or absent; {task.folder} has no readable {OUTCOME_FILE}."
+            " Move it away, and run again with --retry-failed."
         )
     study = task.folder.parent
     try:
@@ -122,21 +122,21 @@ def _written(
             try:
                 made.rename(task.folder)
             except OSError:
-                # Another worker, which was thought to be dead, has completed the series meanwhile.
+                # Another worker, presumed dead, has completed the series in the meantime.
                 complete = finished_before(task)
                 if complete is None:
                     raise
                 return complete
     except OSError as error:
         raise NSN2NError(
-            f"the output must be a folder that can be written to and has room; got"
-            f" {error.strerror or type(error).__name__} at {study}. Make room, and run again with --retry-failed."
+            f"the output must be a writable folder with free space; got"
+            f" {error.strerror or type(error).__name__} at {study}. Free some space, and run again with --retry-failed."
         ) from error
     return outcome
 
 
 def _noting(task: SeriesTask, verdicts: list[str]) -> Denoise:
-    """The job's denoise, of which the verdict is kept: it is told too where the series is refused for it."""
+    """The job's denoise, which keeps the verdict: it is reported even if the series is refused because of it."""
 
     def denoise(stack: SliceStack, **keywords: Any) -> DenoiseResult:
         result = task.options.denoise(stack, **keywords)
@@ -147,7 +147,7 @@ def _noting(task: SeriesTask, verdicts: list[str]) -> Denoise:
 
 
 def _record(task: SeriesTask, hidden: Path) -> SeriesRecord:
-    """The files of the source; those of a server are fetched into the hidden folder, and go with it."""
+    """Yield the files of the source; those of a server are fetched into the hidden folder, and removed with it."""
     source = task.series.source
     if isinstance(source, SeriesRecord):
         return source
@@ -161,15 +161,15 @@ def _fetched(source: RemoteSeries, folder: Path) -> SeriesRecord:
     found = scan_folder(folder).series
     if [record.SeriesInstanceUID for record in found] != [source.SeriesInstanceUID]:
         raise DicomError(
-            f"a DICOMweb server must send the series that is asked for; got {len(found)} series"
-            f" [{source.SeriesInstanceUID}]. Look at the series on the server."
+            f"a DICOMweb server must send the requested series; got {len(found)} series"
+            f" [{source.SeriesInstanceUID}]. Check the series on the server."
         )
     return found[0]
 
 
 @contextmanager
 def _collected_warnings() -> Iterator[list[str]]:
-    """Keep the job's warnings in a list, in place of stderr, which in a worker nobody reads."""
+    """Collect the job's warnings in a list instead of on stderr, which nobody reads in a worker."""
     remarks: list[str] = []
 
     class Collect(logging.Handler):
@@ -189,13 +189,13 @@ def _collected_warnings() -> Iterator[list[str]]:
 
 
 def _reset_peak() -> None:
-    """Begin a new peak, where the system allows it: a worker takes one series after the other."""
+    """Reset the memory peak if the system allows it, since a worker processes several series in turn."""
     with suppress(OSError):
         (_PROC / "clear_refs").write_text(_RESET_PEAK)
 
 
 def _peak_bytes() -> int:
-    """The most memory that the process had since then."""
+    """Return the peak memory of the process since then."""
     with suppress(OSError):
         for line in (_PROC / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):

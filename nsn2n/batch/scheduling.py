@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gives series to workers until all are done or have failed, and keeps the ledger; what the workers are is theirs.
+"""Assigns series to workers until all are done or have failed, and keeps the ledger, for any kind of workers.
 
-A series whose worker died is begun again, a few times. One that its worker could not denoise is not: the same series,
-seed and machine fail in the same way.
+A series whose worker died is restarted, a few times. One that its worker could not denoise is not: the same series,
+seed and machine would fail in the same way.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ __all__ = ["Counts", "Ended", "Workers", "run_tasks", "tasks_left"]
 
 @dataclass(frozen=True)
 class Ended:
-    """A task that a worker does not have any more."""
+    """A task that a worker has ended."""
 
     task: SeriesTask
     outcome: SeriesOutcome | None
     """None if the worker died."""
     reason: str = ""
-    """What the worker died of."""
+    """Why the worker died."""
 
 
 class Workers(Protocol):
     """Processes that run series, on this machine or on others."""
 
     patience_s: float
-    """How long to wait for a worker that is large enough, before a series is given up."""
+    """How long to wait for a worker that is large enough before a series fails."""
 
     def have_room(self) -> bool:
-        """Whether another series may be given now."""
+        """Whether another series can be assigned now."""
 
     def obstacle(self, task: SeriesTask) -> str | None:
-        """Say why no worker that there is can ever take a series; None if one can."""
+        """Return why no present worker can ever take a series; None if one can."""
 
     def begin(self, task: SeriesTask) -> None:
-        """Give a series to a worker."""
+        """Assign a series to a worker."""
 
     def wait(self, seconds: float) -> list[Ended]:
-        """Wait until a series has ended, or for so long, and return what has."""
+        """Wait until a series has ended, or until the timeout, and return those that have."""
 
     def stop(self) -> None:
-        """End all workers, and the series that are in work."""
+        """End all workers and the series in progress."""
 
 
 @dataclass
 class Counts:
-    """How far a run is."""
+    """Progress of a run."""
 
     total: int
     done: int = 0
@@ -77,8 +77,8 @@ _POLL_S = 0.5
 def tasks_left(tasks: Iterable[SeriesTask], ledger: Ledger, *, retry_failed: bool) -> list[SeriesTask]:
     """Return the tasks that are neither done nor failed before.
 
-    A series of which the complete folder is there is noted as done: the run was killed between the two. One that is
-    noted as running is of a run that ended, since a ledger has one writer.
+    A series whose complete folder exists is recorded as done: the run was killed between the two. One that is
+    recorded as running belongs to a run that has ended, since a ledger has one writer.
     """
     state = {row.series_uid: row.state for row in ledger.rows()}
     left = []
@@ -106,7 +106,7 @@ def run_tasks(
     strict: bool = False,
     on_change: OnChange = lambda counts, ended: None,
 ) -> None:
-    """Take each task to its end.
+    """Run each task to its end.
 
     Parameters
     ----------
@@ -114,14 +114,14 @@ def run_tasks(
     ledger : Ledger
     workers : Workers
     counts : Counts
-        Brought up to date.
+        Updated during the run.
     max_retries : int
-        How often a series is begun again whose worker died.
+        How many times a series whose worker died is restarted.
     strict : bool
-        Begin no series after one has failed.
+        Start no further series after one has failed.
     on_change : callable
-        Called now and then, and with each series that has ended. What it raises ends the run: series in work are
-        cancelled, and the ledger has them as waiting.
+        Called from time to time, and with each series that has ended. What it raises ends the run: series in progress
+        are cancelled, and the ledger has them as waiting.
     """
     run = _Run(deque(tasks), ledger, workers, counts, max_retries, strict, on_change)
     try:
@@ -154,11 +154,11 @@ class _Run:
     on_change: OnChange
     running: set[str] = field(default_factory=set)
     too_large: list[SeriesTask] = field(default_factory=list)
-    """For all workers that there are: taken last."""
+    """Too large for all present workers: tried last."""
     deaths: dict[str, int] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Give away as much as there is room for."""
+        """Assign as many series as the workers have room for."""
         while self.waiting and self.workers.have_room():
             task = self.waiting.popleft()
             if self.workers.obstacle(task) is not None:
@@ -170,24 +170,24 @@ class _Run:
         self.counts.running = len(self.running)
 
     def take(self, ended: Ended) -> None:
-        """Take back what has ended."""
+        """Collect what has ended."""
         uid = ended.task.series.SeriesInstanceUID
         self.running.discard(uid)
         outcome = ended.outcome
         if outcome is None:
             self.deaths[uid] = self.deaths.get(uid, 0) + 1
             if self.deaths[uid] <= self.max_retries:
-                self.ledger.waits(uid, f"its worker died ({ended.reason}); it is taken again")
+                self.ledger.waits(uid, f"its worker died ({ended.reason}); it is retried")
                 self.waiting.append(ended.task)
                 return
             outcome = SeriesOutcome(
-                error=f"a worker must live until its series is done; it died {self.deaths[uid]} times ({ended.reason})."
+                error=f"a worker must run until its series is done; it died {self.deaths[uid]} times ({ended.reason})."
                 " Give it more memory, and run again with --retry-failed."
             )
         self._note(ended.task, outcome)
 
     def settle_too_large(self) -> None:
-        """Wait a while for larger machines, and give up what none can take."""
+        """Wait a while for larger machines, and fail the series that none can take."""
         end = time.monotonic() + self.workers.patience_s
         while self.too_large and not self.waiting:
             obstacles = [self.workers.obstacle(task) for task in self.too_large]

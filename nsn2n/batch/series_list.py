@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The series of a run: those of a folder, of the folders that a CSV file lists, or of a DICOMweb query.
 
-In each of them the rules of selection choose, or the UIDs that were named, as for a single folder.
+In each of them series are chosen by the selection rules or by the named UIDs, as for a single folder.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ FOLDER, SERIES = "folder", "SeriesInstanceUID"
 _URL = ("http://", "https://")
 
 MOST_FILES = 50_000_000
-"""Of a folder: what is too many for one study is not for a trial."""
+"""Limits of a folder: a trial may have more files than a single study."""
 
 
 @dataclass
 class SeriesList:
-    """What a run is to do."""
+    """The work of a run."""
 
     series: list[FoundSeries] = field(default_factory=list)
     """In the order of the source; each UID once."""
     numbers: dict[str, set[int]] = field(default_factory=dict)
-    """Series numbers that are in use, by StudyInstanceUID, also by series that are left alone."""
+    """Series numbers in use by StudyInstanceUID, including those of series that are left alone."""
 
     def add(self, selection: Selection) -> None:
         """Add the selected series of a folder."""
@@ -71,7 +71,7 @@ def find_series(source: str, options: JobOptions) -> SeriesList:
     DicomError
         If the source holds no series to denoise, or a file is so damaged that its series is unknown.
     SettingsError
-        If the CSV file or the URL makes no sense.
+        If the CSV file or the URL is invalid.
     """
     if source.lower().startswith(_URL):
         return _of_query(Query(source), options)
@@ -98,7 +98,7 @@ def _of_record(record: SeriesRecord) -> FoundSeries:
 
 
 def _whole(header: Dataset, keyword: str) -> int:
-    """A count of a header; 1 where it has none."""
+    """Return a count from a header; 1 if it has none."""
     found = values(header, keyword)[:1]
     return max(1, int(found[0])) if found else 1
 
@@ -108,7 +108,7 @@ def _of_csv(file: Path, options: JobOptions) -> SeriesList:
     for line, folder, uid in _lines(file):
         uids = wanted.setdefault(folder, [])
         if uids and (not uid or uid in uids or "" in uids):
-            raise SettingsError(f"each series must be listed once; line {line} of {file} lists one again. Remove it.")
+            raise SettingsError(f"each series must be listed once; line {line} of {file} repeats one. Remove it.")
         uids.append(uid)
     rules, found = _rules(options), SeriesList()
     places: dict[str, Path] = {}
@@ -128,7 +128,7 @@ def _of_csv(file: Path, options: JobOptions) -> SeriesList:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Path, str]]:
-    """Line, folder and UID of each entry."""
+    """Yield line, folder and UID of each entry."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.DictReader(stream, strict=True)
@@ -142,7 +142,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Path, str]]:
             for row in rows:
                 if None in row or not row[FOLDER]:
                     raise SettingsError(
-                        f"each line of a list must hold a folder, and perhaps a UID; line {rows.line_num} of {file}"
+                        f"each line of a list must hold a folder, and optionally a UID; line {rows.line_num} of {file}"
                         " does not. Correct it."
                     )
                 none = False
@@ -152,7 +152,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Path, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(
-            f"a list must be a CSV file of UTF-8 that can be read; got {reason} at {file}. Check the path and the file."
+            f"a list must be a readable CSV file in UTF-8; got {reason} at {file}. Check the path and the file."
         ) from error
 
 
@@ -180,14 +180,14 @@ def _of_query(query: Query, options: JobOptions) -> SeriesList:
         raise DicomError(f"the server must have each named series; {query.root} lacks {', '.join(sorted(missing))}.")
     if not found.series:
         raise DicomError(
-            f"at least one series of a query must be one to denoise; of {asked} that {query.root} found none is."
-            " Ask for others, or name one by --series."
+            f"at least one series of a query must be suitable for denoising; of {asked} that {query.root} found none"
+            " is. Change the query, or name one by --series."
         )
     return found
 
 
 def _judged(server: Server, study_uid: str, uid: str, rules: Rules | None) -> FoundSeries | None:
-    """Look at one image of a series; None if the rules leave the series alone."""
+    """Check one image of a series; None if the rules leave the series alone."""
     instances = server.instances(study_uid, uid)
     if not instances:
         return None

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Series numbers of new series, which workers that know nothing of each other must not give twice in a study."""
+"""Series numbers of new series, which independent workers must not assign twice in a study."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from nsn2n.jobs.options import JobOptions
 __all__ = ["taken_numbers"]
 
 _MAPS = 2
-"""Parametric maps that are written beside a series, at most: the noise removed, and the contrast kept."""
+"""Maximum number of parametric maps of a series: the noise removed, and the contrast retention."""
 
 
 def taken_numbers(found: SeriesList, options: JobOptions) -> dict[str, frozenset[int]]:
-    """Say for each series which numbers the new one may not get, so that no two of a study get the same.
+    """Return for each series the numbers that the new one may not take, so that no two of a study are the same.
 
-    Workers know nothing of each other. So each number is settled here, in the order of the list: each new series gets
-    the one that it would get if all were denoised one after the other.
+    Workers are independent of each other. So each number is assigned here, in the order of the list: each new series
+    gets the one that it would get if all were denoised in sequence.
 
     Parameters
     ----------

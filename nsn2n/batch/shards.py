@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of the series is whose, where several runs share them without speaking to each other.
+"""Assignment of series to shards, for several runs that share the series without communicating.
 
-A series belongs to a shard by a digest of its UID. So each series has one shard, also where the runs do not see quite
-the same list, as when a server gets new series while the first of them start.
+A series belongs to a shard by a digest of its UID. So each series has one shard, even if the runs see slightly
+different lists, as when a server receives new series while the first runs start.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nsn2n.errors import SettingsError
 __all__ = ["Shard", "shard_of"]
 
 COUNT = "NSN2N_SHARDS"
-"""Environment variable with the number of shards: an indexed Job of Kubernetes tells the index alone."""
+"""Environment variable with the number of shards: an indexed Job of Kubernetes provides only the index."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`, from 1 on."""
+    """Part `index` of `count`, counted from 1."""
 
     index: int
     count: int
@@ -34,13 +34,13 @@ class Shard:
         return f"ledger-{self.index}-of-{self.count}.sqlite"
 
     def has(self, series_uid: str) -> bool:
-        """Whether a series belongs to it."""
+        """Whether a series belongs to this shard."""
         digest = hashlib.sha256(series_uid.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
 
 def shard_of(given: str | None, environment: Mapping[str, str]) -> Shard | None:
-    """Return the shard of a run: the one that was given, else that of Slurm's array or of Kubernetes' indexed Job.
+    """Return the shard of a run: the one given, else that of Slurm's array or Kubernetes' indexed Job.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def shard_of(given: str | None, environment: Mapping[str, str]) -> Shard | None:
     Returns
     -------
     Shard or None
-        None: the run takes all series.
+        None: the run processes all series.
 
     Raises
     ------
@@ -68,10 +68,12 @@ def shard_of(given: str | None, environment: Mapping[str, str]) -> Shard | None:
         names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
         place, count, first = (_number(environment, name) for name in names)
         step = _number(environment, "SLURM_ARRAY_TASK_STEP") if "SLURM_ARRAY_TASK_STEP" in environment else 1
-        told = f"task {place} of an array of {count} from {first} on"
+        task = f"task {place} of an array of {count} from {first} on"
         if step < 1 or (place - first) % step:
-            raise SettingsError(f"an array must go up in equal steps, as 0-7 does; got {told}. Or give --shard.")
-        return _checked((place - first) // step + 1, count, told)
+            raise SettingsError(
+                f"an array must increase in equal steps, such as 0-7; got {task}. Correct it, or give --shard."
+            )
+        return _checked((place - first) // step + 1, count, task)
     if "JOB_COMPLETION_INDEX" in environment:
         place, count = _number(environment, "JOB_COMPLETION_INDEX"), _number(environment, COUNT)
         return _checked(place + 1, count, f"JOB_COMPLETION_INDEX {place} and {COUNT} {count}")
@@ -80,7 +82,7 @@ def shard_of(given: str | None, environment: Mapping[str, str]) -> Shard | None:
 
 def _checked(index: int, count: int, told: str) -> Shard:
     if not 1 <= index <= count:
-        raise SettingsError(f"a shard must be one from 1/N to N/N; got {told}. Correct it, or give --shard I/N.")
+        raise SettingsError(f"a shard must be in 1/N to N/N; got {told}. Correct it, or give --shard I/N.")
     return Shard(index, count)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a run, series by series, as a table, a CSV file and a page, the worst first."""
+"""The status of a run, series by series, as a table, a CSV file and a web page, the worst first."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["CSV_NAME", "PAGE_NAME", "summary", "worst_first", "write_status"]
 CSV_NAME, PAGE_NAME = "status.csv", "status.html"
 
 _ORDER = ((FAILED, ""), (DONE, "fail"), (DONE, "review"), (RUNNING, ""), (WAITING, ""), (DONE, ""), (DONE, "pass"))
-"""States with verdicts, from the worst on. A series that failed has no result, whatever its verdict."""
+"""States with verdicts, starting with the worst. A series that failed has no result, whatever its verdict."""
 
 
 def worst_first(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows by state and verdict, those that need a look first; alike ones in the order of the ledger."""
+    """Return the rows by state and verdict, those that need attention first; equal ones in the order of the ledger."""
     return sorted(rows, key=lambda row: _ORDER.index((row.state, row.verdict if row.state == DONE else "")))
 
 
@@ -37,9 +37,9 @@ def summary(rows: Sequence[Row]) -> str:
     """Return how many series there are of each kind, on one line."""
     states = Counter(row.state for row in rows)
     verdicts = Counter(row.verdict for row in rows if row.state == DONE)
-    told = [f"{states[state]} {state}" for state in (DONE, FAILED, RUNNING, WAITING)]
+    counts = [f"{states[state]} {state}" for state in (DONE, FAILED, RUNNING, WAITING)]
     checks = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("pass", "review", "fail") if verdicts[verdict])
-    return f"{len(rows)} series: {', '.join(told)}" + (f"; structure check: {checks}" if checks else "")
+    return f"{len(rows)} series: {', '.join(counts)}" + (f"; structure check: {checks}" if checks else "")
 
 
 def write_status(folder: Path, rows: Sequence[Row]) -> tuple[Path, Path]:
@@ -69,7 +69,7 @@ def write_status(folder: Path, rows: Sequence[Row]) -> tuple[Path, Path]:
 
 
 def _write_whole(file: Path, content: str) -> None:
-    """Write beside the place, under a name of its own: several shards may end at the same time."""
+    """Write a temporary file next to the target, with a unique name: several shards may end at the same time."""
     beside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     try:
         with beside.open("w", encoding="utf-8", newline="") as stream:
@@ -77,8 +77,8 @@ def _write_whole(file: Path, content: str) -> None:
         os.replace(beside, file)
     except OSError as error:
         raise NSN2NError(
-            f"the table of a run must be written to its folder; got {error.strerror or type(error).__name__} at {file}."
-            " Make room; the ledger itself is complete."
+            f"the folder of a run must be writable; got {error.strerror or type(error).__name__} at {file}."
+            " Free some space; the ledger itself is complete."
         ) from error
     finally:
         beside.unlink(missing_ok=True)

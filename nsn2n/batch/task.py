@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a worker is told of a series, and what it tells of it afterwards: plain values, and no pixels."""
+"""Input and outcome of a worker for one series: plain values, and no pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_UID = 64
 
 @dataclass(frozen=True)
 class RemoteSeries:
-    """A series that a DICOMweb server has."""
+    """A series on a DICOMweb server."""
 
     root: str
     """URL of the service."""
@@ -32,57 +32,57 @@ class RemoteSeries:
 
 @dataclass(frozen=True)
 class FoundSeries:
-    """A series that is to be denoised, as far as its headers were read."""
+    """A series to denoise, as far as its headers were read."""
 
     StudyInstanceUID: str
     SeriesInstanceUID: str
     Modality: str
     SeriesNumber: int | None
     voxels: int
-    """Of the whole series, by the header of one of its files."""
+    """Voxels of the whole series, from the header of one of its files."""
     source: SeriesRecord | RemoteSeries
 
     @property
     def label(self) -> str:
-        """How messages name the series."""
+        """Name of the series in messages."""
         number = "without number" if self.SeriesNumber is None else str(self.SeriesNumber)
         return f"{self.Modality or '?'} series {number} ({self.SeriesInstanceUID})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesTask:
-    """One series with all that a worker needs, on whatever machine it is."""
+    """One series with everything that a worker on any machine needs."""
 
     series: FoundSeries
     output: Path
-    """Of the whole run; each series has a folder of its own below."""
+    """Output folder of the run; each series has a separate folder below it."""
     options: JobOptions
     taken_series_numbers: frozenset[int] = frozenset()
-    """Numbers of the study that the new series may not get."""
+    """Numbers of the study that the new series may not take."""
     cpus: int = 1
     """Threads of the worker."""
     version: str = __version__
-    """Of the program that began the run: all workers must have the same."""
+    """Version of the program that started the run: all workers must have the same."""
 
     @property
     def folder(self) -> Path:
-        """Where the new series is put, complete, under the UIDs of its source."""
+        """Folder of the complete new series, named by the UIDs of its source."""
         return self.output / _name(self.series.StudyInstanceUID) / _name(self.series.SeriesInstanceUID)
 
     @property
     def memory_bytes(self) -> int:
-        """What a worker takes for it, by estimate."""
+        """Estimated memory of a worker for it."""
         return process_bytes(self.series.voxels, self.cpus)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesOutcome:
-    """What became of a series in a worker."""
+    """The outcome of a series in a worker."""
 
     error: str | None = None
     """One line; None if all went well."""
     verdict: str = ""
-    """Of the structure check: pass, review, fail; empty if it was not reached."""
+    """Verdict of the structure check: pass, review, fail; empty if it was not reached."""
     seconds: float = 0.0
     peak_bytes: int = 0
     host: str = ""
@@ -94,7 +94,7 @@ class SeriesOutcome:
 
 
 def _name(uid: str) -> str:
-    """A UID as the name of a folder; anything else, which may be a path that leads elsewhere, as a digest of it."""
+    """Return a UID as the name of a folder; anything else, which may be a path to elsewhere, as its digest."""
     if len(uid) <= _LONGEST_UID and _UID.fullmatch(uid):
         return uid
     return f"not-a-uid-{hashlib.sha256(uid.encode()).hexdigest()[:32]}"

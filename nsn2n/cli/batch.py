@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""``nsn2n batch``: gives the series of a source to workers, shows how far they are, and what became of them."""
+"""``nsn2n batch``: distributes the series of a source to workers, shows progress, and reports the outcomes."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 LEDGER = "ledger.sqlite"
 
 _OF_A_RUN = ("series_uids", "strict")
-"""Options that decide which series are begun; all others are the same for all series of an output folder."""
+"""Options that decide which series are started; all others are the same for all series of an output folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """How the series are shared among workers."""
+    """How the series are distributed among workers."""
 
     address: str | None = None
     num_cpus: int | None = None
@@ -61,12 +61,12 @@ class BatchOptions:
 
 
 def run_batch(source: str, target: Path, options: JobOptions, batch: BatchOptions, quiet: bool) -> int:
-    """Denoise all series of a source and give the exit code.
+    """Denoise all series of a source and return the exit code.
 
     Raises
     ------
     NSN2NError
-        If there is nothing to do, or it cannot be begun.
+        If there is nothing to do, or the run cannot start.
     """
     shard = shard_of(batch.shard, os.environ)
     cpus = _cpus(batch)
@@ -94,7 +94,7 @@ def run_batch(source: str, target: Path, options: JobOptions, batch: BatchOption
         ledger.add((task.series, str(task.folder.relative_to(task.output)), task.memory_bytes) for task in tasks)
         left = tasks_left(tasks, ledger, retry_failed=batch.retry_failed)
         counts = _counts(ledger, len(tasks), left)
-        logger.info("%d done before, %d failed before, %d to do", counts.done, counts.failed, len(left))
+        logger.info("%d done earlier, %d failed earlier, %d to do", counts.done, counts.failed, len(left))
         if left:
             cluster = nullcontext() if alone else connected(batch.address, gpus=gpus, dashboard=batch.dashboard)
             with cluster, _shown(quiet) as show:
@@ -109,19 +109,19 @@ def run_batch(source: str, target: Path, options: JobOptions, batch: BatchOption
 
 
 def _cpus(batch: BatchOptions) -> int:
-    """Processors of each series; those that were asked for must be there, if this machine is the only one."""
+    """Return the processors per series; on a single machine, those requested must be available."""
     usable = usable_cpus()
     if batch.num_cpus is None:
         return 2 if batch.address is not None else min(2, usable)
     if batch.address is None and batch.num_cpus > usable:
         raise SettingsError(
-            f"--num-cpus must be what this machine has at most; got {batch.num_cpus}, there are {usable}. Ask for less."
+            f"--num-cpus must be at most {usable}, the processors of this machine; got {batch.num_cpus}. Request fewer."
         )
     return batch.num_cpus
 
 
 def _of_all(options: JobOptions) -> dict[str, object]:
-    """What decides about the result of a series, as plain values."""
+    """Return what determines the result of a series, as plain values."""
     told = {name: value for name, value in asdict(options).items() if name not in _OF_A_RUN}
     plain: dict[str, object] = json.loads(json.dumps(told, default=str))
     return {**plain, "version": __version__}
@@ -137,7 +137,7 @@ def _conclude(rows: list[Row]) -> int:
     told = summary(rows)
     failed, done = (sum(row.state == state for row in rows) for state in (FAILED, DONE))
     if failed or any(row.state == WAITING for row in rows):
-        logger.error("%s. Look at status.html; --retry-failed takes what failed once more.", told)
+        logger.error("%s. See status.html; --retry-failed retries what failed.", told)
         return SOME_FAILED if done else ALL_FAILED
     logger.info("%s", told)
     return 0
@@ -148,13 +148,13 @@ Show = Callable[[Counts, Ended | None], None]
 
 @contextmanager
 def _shown(quiet: bool) -> Iterator[Show]:
-    """Give what shows a run: a bar over all series on a terminal, a line of the log now and then elsewhere."""
+    """Yield the progress display: a bar over all series on a terminal, otherwise a log line from time to time."""
     console = Console(stderr=True)
     started, before = time.monotonic(), -1
     last_s = started
 
     def tell(counts: Counts, ended: Ended | None) -> str:
-        """Log what a series had, and give rate and time left."""
+        """Log the outcome of a series, and return rate and time left."""
         nonlocal before
         raise_if_stopped()
         before = counts.ended if before < 0 else before
@@ -199,7 +199,7 @@ def _time(seconds: float) -> str:
 
 
 def print_status(target: Path, console: Console | None = None) -> None:
-    """Print the table of a run, the worst first, and write it as CSV and as a page.
+    """Print the table of a run, the worst outcomes first, and write it as CSV and as a web page.
 
     Raises
     ------

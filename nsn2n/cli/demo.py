@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration: a synthetic low-dose CT series through the application, compared with its known truth."""
+"""The demonstration: a synthetic low-dose CT series through the application, compared with the known truth."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ logger = logging.getLogger(__name__)
 
 
 WINDOW_HU = (-160.0, 240.0)
-"""Soft tissue window (center 40, width 400): PSNR and SSIM are those of values clipped to it."""
+"""Soft tissue window (center 40, width 400): PSNR and SSIM are computed on values clipped to it."""
 
 DIFFERENCE_HU = 100.0
-"""The picture shows differences from minus to plus this."""
+"""Differences are displayed from minus to plus this value."""
 
 SETTINGS_FILE = "nsn2n-demo.yaml"
-"""Settings of the application for the demonstration; also tells that a folder is one of an earlier demonstration."""
+"""Settings of the application for the demonstration; also marks the folder of an earlier demonstration."""
 
 INPUT, DENOISED, PICTURE = "input", "denoised", "demo.png"
 
@@ -60,19 +60,19 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the demonstration found."""
+    """Results of the demonstration."""
 
     shape_dhw: tuple[int, int, int]
     before: Quality
     after: Quality
     seconds: float
-    """Of the application, from start to exit."""
+    """Run time of the application, from start to exit."""
     peak_memory_mib: float
-    """Largest resident set of the application's process."""
+    """Peak resident set size of the application's process."""
     picture: Path
 
     def __str__(self) -> str:
-        """The result as a table of plain text."""
+        """Return the result as a plain-text table."""
         low, high = (round(limit) for limit in WINDOW_HU)
         before, after = self.before, self.after
         rows = [
@@ -99,7 +99,7 @@ def run_demo(
     shape_dhw: tuple[int, int, int] = (24, 256, 256),
     config: Mapping[str, Any] | None = None,
 ) -> DemoResult:
-    """Make a series, denoise it with the application in a process of its own, and compare.
+    """Create a series, denoise it with the application in a separate process, and compare.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def run_demo(
         Gets ``input`` and ``denoised`` (DICOM), ``demo.png``, and the settings of the application. Must be
         new, empty, or of an earlier demonstration, whose files are replaced.
     seed : int
-        Of the phantom's noise and of the fit.
+        Seed of the phantom's noise and of the fit.
     shape_dhw : tuple of int
         Slices, rows, columns of the phantom.
     config : mapping, optional
@@ -120,7 +120,7 @@ def run_demo(
     """
     folder = Path(output)
     _prepare(folder, seed, config)
-    logger.info("making a synthetic CT series of %d x %d x %d voxels at a quarter of the dose", *shape_dhw)
+    logger.info("creating a synthetic CT series of %d x %d x %d voxels at a quarter of the dose", *shape_dhw)
     phantom = make_phantom(shape_dhw, seed=seed)
     write_synthetic_series(
         phantom.noisy_dhw,
@@ -132,7 +132,7 @@ def run_demo(
     seconds, peak_memory_mib = _run_application(folder, seed)
     before, after = _read(folder / INPUT), _read(folder / DENOISED)
     if after.geometry != before.geometry:
-        raise NSN2NError(f"the denoised series must lie on the grid of its source; {folder / DENOISED} does not.")
+        raise NSN2NError(f"the denoised series must be on the grid of its source; {folder / DENOISED} is not.")
     _save_picture(folder / PICTURE, before.stack.values, after.stack.values, phantom)
     return DemoResult(
         shape_dhw=shape_dhw,
@@ -158,7 +158,7 @@ def compare(volume_dhw: Float32Array, phantom: PhantomStudy) -> Quality:
 
 
 def _prepare(folder: Path, seed: int, config: Mapping[str, Any] | None) -> None:
-    """Make the folder, or clear that of an earlier demonstration; nothing else is ever removed."""
+    """Create the folder, or clear that of an earlier demonstration; nothing else is ever removed."""
     require_writable_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / SETTINGS_FILE).is_file():
@@ -175,7 +175,7 @@ def _prepare(folder: Path, seed: int, config: Mapping[str, Any] | None) -> None:
 
 
 def _run_application(folder: Path, seed: int) -> tuple[float, float]:
-    """Run it as a user does; give its seconds and its peak memory in MiB."""
+    """Run the application as a user does; return its run time in seconds and its peak memory in MiB."""
     source, target, settings = folder / INPUT, folder / DENOISED, (folder / SETTINGS_FILE).absolute()
     if find_spec("holoscan") is not None:
         arguments = ["nsn2n.app", "-i", str(source), "-o", str(target)]
@@ -186,12 +186,14 @@ def _run_application(folder: Path, seed: int) -> tuple[float, float]:
     logger.info("python -m %s", " ".join(arguments))
     started = time.monotonic()
     with subprocess.Popen(command, env=environment) as process:
-        # Unlike RUSAGE_CHILDREN this is of this one process, whatever ran before.
+        # Unlike RUSAGE_CHILDREN this is for this one process, whatever ran before.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - started
     if process.returncode != 0:
-        raise NSN2NError(f"the application must end with exit code 0; got {process.returncode}. Its messages say why.")
+        raise NSN2NError(
+            f"the application must end with exit code 0; got {process.returncode}. See its messages for the reason."
+        )
     return seconds, usage.ru_maxrss / 1024
 
 

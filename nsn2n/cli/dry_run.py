@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run would do, judged by headers alone; nothing is written."""
+"""What a run would do, determined from headers alone; nothing is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["plan_file", "plan_folder"]
 
 
 def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
-    """Print each series of a folder that would be denoised: its size, and where the new one goes by which name.
+    """Print each series of a folder that would be denoised: its size, and the folder and name of the new one.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
     Raises
     ------
     NSN2NError
-        If there is no series to denoise, or the output cannot be written to.
+        If there is no series to denoise, or the output is not writable.
     """
     selection = choose_series(source, options.selection_rules, options.series_uids)
     require_writable_folder(target)
@@ -75,7 +75,7 @@ def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_
 
 
 def plan_file(source: Path, target: Path, options: JobOptions) -> int:
-    """Print which file a file would become.
+    """Print the files that would be written for a volume file.
 
     Raises
     ------
@@ -103,6 +103,6 @@ def _print_settings(settings: Settings) -> None:
 
 
 def _print(*lines: str) -> None:
-    """Print lines for a reader, without what would steer the terminal."""
+    """Print lines without terminal control sequences."""
     for line in lines:
         typer.echo(visible(line))

@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n``: denoise folders, files or many series, look at results, follow an archive, show itself.
+"""The command ``nsn2n``: denoise folders, files or many series, view results, follow an archive, run the demonstration.
 
-Results go to stdout, everything else to stderr. PyTorch is loaded when a volume is there to be denoised.
+Results go to stdout, everything else to stderr. PyTorch is imported only when there is a volume to denoise.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ app = typer.Typer(
 )
 
 Traceback = Annotated[
-    bool, typer.Option("--traceback", envvar="NSN2N_TRACEBACK", help="Show where in the program an error arose.")
+    bool, typer.Option("--traceback", envvar="NSN2N_TRACEBACK", help="Show the traceback of an error.")
 ]
 
 
 def main() -> None:
     """Run the command line of this process."""
-    # A terminal or a file of another character set shows what it cannot hold as an escape.
+    # Characters that the encoding of stdout or stderr lacks are written as escapes.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # MONAI, whose U-Net the preset paper fits, imports all under its name: Holoscan too, which is not used here.
+    # MONAI, whose U-Net the preset paper fits, imports all packages in its namespace, even Holoscan, not used here.
     warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
     with heeded_signals():
         app()
@@ -83,7 +83,8 @@ def denoise(
         typer.Argument(metavar="IN", help="Folder with DICOM files, or a volume file: NIfTI, MGH, NRRD or MetaImage."),
     ] = None,
     target: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="Folder for the new series; for a file a new file or a folder.")
+        Path | None,
+        typer.Argument(metavar="OUT", help="Folder for the new series; for a volume file a new file or a folder."),
     ] = None,
     input_path: Annotated[Path | None, typer.Option("--input", "-i", metavar="IN", help="The same as IN.")] = None,
     output_path: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="The same as OUT.")] = None,
@@ -95,7 +96,7 @@ def denoise(
     """Denoise the CT, MR and PET series of a folder, or one volume file (NIfTI, MGH, NRRD, MetaImage).
 
     Prints the path of each new series or file. Exits with 0 if all went well, 3 if some series failed, 1 if all
-    did or there was nothing to do.
+    failed or there was nothing to do.
     """
     source, target = _in_and_out(source, target, input_path, output_path)
     configure_logging("WARNING" if quiet else "INFO")
@@ -120,7 +121,7 @@ def denoise(
 def _in_and_out(
     source: Path | None, target: Path | None, input_path: Path | None, output_path: Path | None
 ) -> tuple[Path, Path]:
-    """Return IN and OUT, each given by its place or by its option."""
+    """Return IN and OUT, each given as an argument or as an option."""
     by_place = [path for path in (source, target) if path is not None]
     found = [given or (by_place.pop(0) if by_place else None) for given in (input_path, output_path)]
     if found[0] is None or found[1] is None or by_place:
@@ -138,24 +139,24 @@ def batch(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto, host:port or ray://host:10001; by default this machine.")
     ] = None,
-    num_cpus: Annotated[int | None, typer.Option(min=1, help="Processors of each series; 2 by default.")] = None,
+    num_cpus: Annotated[int | None, typer.Option(min=1, help="Processors per series; 2 by default.")] = None,
     num_gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of each series, or its share of one, such as 0.25.")
+        float | None, typer.Option(min=0, help="GPUs per series, or a fraction of one, such as 0.25.")
     ] = None,
-    max_retries: Annotated[int, typer.Option(min=0, help="How often to begin a series again whose worker died.")] = 2,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Take what failed before once more.")] = False,
+    max_retries: Annotated[int, typer.Option(min=0, help="How many times to restart a series whose worker died.")] = 2,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry series that failed before.")] = False,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="One of N parts; by default as Slurm or Kubernetes say.")
+        str | None, typer.Option(metavar="I/N", help="Process part I of N; by default as set by Slurm or Kubernetes.")
     ] = None,
-    status: Annotated[bool, typer.Option("--status", help="Print what became of each series; begin none.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print the status of each series; start nothing.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashboard on this machine.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")] = False,
     traceback: Traceback = False,
     **given: Any,
 ) -> None:
-    """Denoise many series, on this machine or on a Ray cluster, and go on where a run ended.
+    """Denoise many series, on this machine or on a Ray cluster; an interrupted run is resumed.
 
-    Prints the table of what became of the series. Exits with 0 if all are done, 3 if some are not, 1 if none is.
+    Prints a table with the status of each series. Exits with 0 if all are done, 3 if some are not, 1 if none is.
     """
     configure_logging("WARNING" if quiet else "INFO")
     with _reported(traceback):
@@ -181,7 +182,7 @@ def info(
 ) -> None:
     """List the DICOM series of a folder: which would be denoised, and why the others would not.
 
-    Only headers are read. Away from a terminal: one line per series, fields separated by tabs.
+    Only headers are read. If stdout is not a terminal: one line per series, fields separated by tabs.
     """
     configure_logging("WARNING")
     with _reported(traceback):
@@ -196,9 +197,9 @@ def view(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the pages, or only print them.")] = True,
     traceback: Traceback = False,
 ) -> None:
-    """Look at a result in the browser: before, after and removed, slice by slice.
+    """View a result in the browser: before, after and removed, slice by slice.
 
-    Prints the path of each page; docs/viewer.md names its keys.
+    Prints the path of each page; docs/viewer.md lists the keyboard shortcuts.
     """
     configure_logging("WARNING")
     with _reported(traceback):
@@ -214,9 +215,9 @@ def view(
 @app.command()
 @with_node_options
 def node(traceback: Traceback = False, **given: Any) -> None:
-    """Follow an Orthanc: denoise what arrives, send it back, and pass it on.
+    """Follow an Orthanc: denoise what arrives, send it back, and forward it.
 
-    Runs until it is told to stop. docs/node.md says how to set it up.
+    Runs until it is stopped. docs/node.md explains the setup.
     """
     configure_logging("INFO")
     with _reported(traceback):
@@ -226,9 +227,11 @@ def node(traceback: Traceback = False, **given: Any) -> None:
 
 @app.command()
 def mercure(
-    source: Annotated[Path, typer.Argument(metavar="IN", envvar="MERCURE_IN_DIR", help="Images and task.json.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", envvar="MERCURE_IN_DIR", help="Folder with images and task.json.")
+    ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", envvar="MERCURE_OUT_DIR", help="For images and result.json.")
+        Path, typer.Argument(metavar="OUT", envvar="MERCURE_OUT_DIR", help="Folder for new images and result.json.")
     ],
     traceback: Traceback = False,
 ) -> None:
@@ -242,8 +245,8 @@ def mercure(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for what the demonstration makes.")] = Path("out/demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the phantom's noise and of the fit.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for the files of the demonstration.")] = Path("out/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the phantom's noise and of the fit.")] = 0,
     traceback: Traceback = False,
 ) -> None:
     """Denoise a synthetic low-dose CT series with the application, and compare with the known truth."""
@@ -266,14 +269,16 @@ def _reported(traceback: bool) -> Iterator[None]:
         logger.error("%s", error)
         raise typer.Exit(ALL_FAILED) from error
     except OSError as error:
-        # What is printed has nowhere to go: a full disk, or a reader that is gone. The files themselves are complete.
+        # stdout cannot be written to: a full disk, or a reader that has exited. The files themselves are complete.
         reason = error.strerror or type(error).__name__
-        logger.error("stdout must take the paths of the new series; got %s. The files are where OUT says.", reason)
+        logger.error(
+            "stdout must accept the paths of the new series; got %s. The new files are complete, in OUT.", reason
+        )
         raise typer.Exit(ALL_FAILED) from error
 
 
 def _denoise_folder(source: Path, target: Path, options: JobOptions, quiet: bool) -> int:
-    """Denoise the series of a folder and give the exit code."""
+    """Denoise the series of a folder and return the exit code."""
     from nsn2n.cli.progress import show_progress
     from nsn2n.jobs.dicom_job import denoise_folder
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``nsn2n node``: its options, and the worker that they make."""
+"""The command ``nsn2n node``: its options, and the worker that they configure."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["run_node", "with_node_options"]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OF_ONE_RUN = ("series_uids", "strict", "modality", "mask", "residual", "noise_map", "viewer", "force")
-"""Options that a worker cannot take: they belong to one folder or file, or would send what fails the check."""
+"""Options that a worker does not accept: they apply to one folder or file, or would send what fails the check."""
 
 
 def with_node_options(command: _Command) -> _Command:
-    """Give a typer command the options of a node in place of its ``**given``, and those of its runs."""
+    """Replace the ``**given`` of a typer command by the options of a node and those of its runs."""
     return with_options(command, NodeOptions, JobOptions, without=_OF_ONE_RUN)
 
 
 def run_node(given: Mapping[str, Any]) -> None:
-    """Follow an Orthanc until the process is told to stop.
+    """Follow an Orthanc until the process is stopped.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def run_node(given: Mapping[str, Any]) -> None:
     Raises
     ------
     NSN2NError
-        If an option is wrong, or Orthanc does not let the worker do its work.
+        If an option is invalid, or Orthanc denies what the worker needs.
     """
     values = given_options(given)
     of_node = {entry.name for entry in fields(NodeOptions)}

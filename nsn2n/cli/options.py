@@ -29,23 +29,23 @@ def _on_command_line(table: Any = JobOptions) -> dict[str, tuple[Field[Any], Opt
 
 
 def with_job_options(command: _Command) -> _Command:
-    """Give a typer command the options of `JobOptions` in place of its ``**given``, as `with_options` does."""
+    """Replace the ``**given`` of a typer command by the options of `JobOptions`, as `with_options` does."""
     return with_options(command, JobOptions)
 
 
 def with_options(command: _Command, *tables: Any, without: Collection[str] = ()) -> _Command:
-    """Give a typer command the options of tables in place of its ``**given``.
+    """Replace the ``**given`` of a typer command by the options of tables.
 
-    Each is passed by the name of its field: a value, or None (an empty list, where it is repeatable) if it was not
+    Each is passed under the name of its field: a value, or None (an empty list, if it is repeatable) if it was not
     given.
 
     Parameters
     ----------
     command : callable
     *tables : type
-        Dataclasses whose fields carry options, such as `JobOptions`; no two have a field of one name.
+        Dataclasses whose fields carry options, such as `JobOptions`; no two have a field of the same name.
     without : collection of str
-        Fields that the command does not take.
+        Fields that the command does not accept.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -84,13 +84,13 @@ def _parameter(entry: Field[Any], option: Option, kind: Any) -> inspect.Paramete
 
 
 def _annotation(entry: Field[Any], option: Option, kind: Any) -> Any:
-    """The type of an option as typer takes it: None means that it was not given."""
+    """Return the type of an option for typer: None means that it was not given."""
     if kind is bool:
         return bool | None
     if get_origin(kind) is tuple:
         return list[str] | None
     if entry.default is MISSING:
-        return Path | None  # a mapping comes in a file
+        return Path | None  # a mapping is given as a file
     if option.choices:
         return enum.Enum(entry.name, {str(choice): str(choice) for choice in option.choices}) | None  # type: ignore[operator]
     allowed = get_args(kind) or (kind,)
@@ -116,23 +116,23 @@ def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
         file = values["config"]
         content = read_yaml(file, "--config")
         if content is not None and not isinstance(content, dict):
-            raise SettingsError(f"{file} must hold a mapping of settings; it holds a {type(content).__name__}.")
+            raise SettingsError(f"{file} must hold a mapping of settings; got a {type(content).__name__}.")
         values["config"] = content or {}
     return values
 
 
 def job_options(given: Mapping[str, Any]) -> JobOptions:
-    """Return the options of a run, checked; what was not given is as in the table."""
+    """Return the options of a run, checked; what was not given has the default of the table."""
     return JobOptions.from_mapping(given_options(given))
 
 
 def refuse_options_of_other_inputs(given: Mapping[str, Any], kind: str, named: str) -> None:
-    """Refuse what was asked for and cannot be done with such an input.
+    """Refuse options that do not apply to such an input.
 
     Parameters
     ----------
     given : mapping
-        As :func:`given_options` takes it.
+        As for :func:`given_options`.
     kind : {"DICOM", "volume files"}
         Of the input.
     named : str

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a run is: a bar with the time left on a terminal, a line of the log now and then elsewhere."""
+"""Progress of a run: a bar with the time left on a terminal, otherwise a log line from time to time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nsn2n.runtime.logs import ProgressLog, configure_logging
 __all__ = ["ShowProgress", "show_progress"]
 
 ShowProgress = Callable[[str, float, float], None]
-"""Takes what is in work, the fraction of it that is done, and the seconds left."""
+"""Takes the name of what is in progress, the fraction of it that is done, and the seconds left."""
 
 
 @contextmanager
 def show_progress(*, quiet: bool = False, console: Console | None = None) -> Iterator[ShowProgress]:
-    """Give a callable that shows progress on stderr until the block ends.
+    """Yield a callable that shows progress on stderr until the block ends.
 
-    It raises SystemExit where the run was told to stop (:mod:`nsn2n.cli.signals`).
+    It raises SystemExit if the run was signaled to stop (:mod:`nsn2n.cli.signals`).
 
     Parameters
     ----------

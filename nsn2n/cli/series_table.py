@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What lies in a folder, as a table: each series, and whether it would be denoised."""
+"""The content of a folder as a table: each series, and whether it would be denoised."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = ["SeriesLine", "list_series", "print_series", "spacings"]
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesLine:
-    """One series as it is shown; all texts are on one line and hold nothing of the patient."""
+    """One series as displayed; each text is on one line and holds no patient data."""
 
     number: str
     modality: str
     description: str
     image_type: str
     size: str
-    """Slices (or files, where it is no volume) x rows x columns."""
+    """Slices (or files, if it is not a volume) x rows x columns."""
     spacing_mm: str
     """Between slices, rows and columns."""
     denoise: str
-    """``yes``, perhaps in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but no volume that can
-    be read."""
+    """``yes``, possibly in parts; ``left alone: ...``: not selected; ``refused: ...``: selected, but not readable as a
+    volume."""
     series_uid: str
 
 
 def list_series(folder: Path | str) -> list[SeriesLine]:
-    """Judge every series of a folder by its headers.
+    """Assess every series of a folder by its headers.
 
     Raises
     ------
@@ -86,19 +86,19 @@ def _size(record: SeriesRecord, geometry: SeriesGeometry | None) -> str:
 
 
 def spacings(geometry: SeriesGeometry) -> str:
-    """Each spacing once, in the order of the parts."""
+    """Return each distinct spacing once, in the order of the parts."""
     return "; ".join(
         dict.fromkeys(" x ".join(f"{step:.4g}" for step in spacing_mm) for spacing_mm in geometry.spacings_mm)
     )
 
 
 def _one_line(text: str) -> str:
-    """No tabs or line ends either: they would break the table."""
+    """Return a text without tabs and line breaks, which would break the table."""
     return one_line(text).strip() or "-"
 
 
 def print_series(lines: Sequence[SeriesLine], console: Console | None = None) -> None:
-    """Print a table on a terminal, tab-separated lines with a header elsewhere."""
+    """Print a table on a terminal, otherwise tab-separated lines with a header."""
     console = console or Console()
     if not console.is_terminal:
         rows = [[entry.name for entry in fields(SeriesLine)], *(list(astuple(line)) for line in lines)]
@@ -111,6 +111,6 @@ def print_series(lines: Sequence[SeriesLine], console: Console | None = None) ->
         what = f"{line.modality} {line.description}\n{line.image_type}\n{line.series_uid}"
         size = f"{line.size}\n{line.spacing_mm}"
         style = "green" if line.denoise.startswith("yes") else "red" if line.denoise.startswith("refused") else "dim"
-        # As Text: a description in brackets is no markup.
+        # As Text: brackets in a description are not markup.
         table.add_row(line.number, Text(what), Text(size), Text(line.denoise, style=style))
     console.print(table)

@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ends a run on Ctrl-C and SIGTERM, also where a library drops the exception that says so.
+"""Ends a run on Ctrl-C and SIGTERM, even if a library drops the exception raised for it.
 
-Python raises what a handler raises wherever the program happens to be. That may be below a bare ``except``, as there
-is one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class; so the signal is remembered, and
-:func:`raise_if_stopped` raises once more. It may also be in a destructor, which raises nothing; there Python says what
-it dropped, and a timer raises again a moment later. Windows has neither that timer nor SIGHUP.
+Python raises what a handler raises wherever the program happens to be. That may be below a bare ``except``, like the
+one in :mod:`copyreg`, which :func:`copy.deepcopy` calls for each new class; so the signal is stored, and
+:func:`raise_if_stopped` raises again. It may also be in a destructor, which cannot raise; Python then reports the
+dropped exception, and a timer raises again a moment later. Windows has neither that timer nor SIGHUP.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _HAS_TIMER = hasattr(signal, "setitimer")
 _SOON_S = 0.001
 
 _received: list[signal.Signals] = []
-"""In the order in which they came; the first one gives the exit code."""
+"""Signals in the order of arrival; the first one determines the exit code."""
 
 
 @contextmanager
 def heeded_signals() -> Iterator[None]:
-    """End the block on SIGINT, SIGTERM and SIGHUP by a SystemExit with 128 plus the number of the signal.
+    """End the block on SIGINT, SIGTERM and SIGHUP with a SystemExit of code 128 plus the signal number.
 
-    What the block has not completed is removed on the way out. A signal that is ignored stays so, as ``nohup`` wants
-    it. For the main thread only.
+    What the block has not completed is removed on the way out. An ignored signal stays ignored, as ``nohup``
+    requires. For the main thread only.
     """
     _received.clear()
     before = {number: signal.getsignal(number) for number in _WORDS}
@@ -60,13 +60,13 @@ def heeded_signals() -> Iterator[None]:
         for number in heeded:
             signal.signal(number, before[number])
         if _received:
-            # Said here, not by the handler, which may run while stderr is being written to.
+            # Logged here, not in the handler, which may run while stderr is being written to.
             logger.warning("%s; what is complete has been printed, nothing else was written", _WORDS[_received[0]])
             raise_if_stopped()
 
 
 def raise_if_stopped() -> None:
-    """Raise SystemExit if a signal has come: call it now and then in a long run."""
+    """Raise SystemExit if a signal has arrived; call it regularly in a long run."""
     if _received:
         raise SystemExit(128 + _received[0])
 

@@ -26,7 +26,7 @@ def find_viewers(folder: Path) -> list[Path]:
         If there is none.
     """
     if not folder.is_dir():
-        raise NSN2NError(f"OUT must be the output folder of a run; there is no folder {folder}. Name one.")
+        raise NSN2NError(f"OUT must be the output folder of a run; there is no folder {folder}. Name an existing one.")
     reports = sorted(report.parent for report in folder.glob(f"{REPORTS}/*/report.html"))
     viewers = [report / VIEWER for report in reports if (report / VIEWER).is_file()]
     without = [report.name for report in reports if not (report / VIEWER).is_file()]
@@ -39,9 +39,9 @@ def find_viewers(folder: Path) -> list[Path]:
 
 
 def open_viewers(viewers: list[Path]) -> None:
-    """Open each in the browser; if there is none, say so."""
+    """Open each in the browser; log a warning if there is none."""
     import webbrowser
 
     for viewer in viewers:
         if not webbrowser.open(viewer.resolve().as_uri()):
-            logger.warning("no browser could be started; open %s in one yourself.", viewer)
+            logger.warning("no browser could be started; open %s manually.", viewer)

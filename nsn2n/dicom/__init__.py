@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM in and out: find series in a folder, read one as a volume, write its denoised counterpart.
 
-Nothing here imports torch or the MONAI Deploy SDK, so that looking at a folder takes no time.
+Nothing here imports torch or the MONAI Deploy SDK, so that scanning a folder starts immediately.
 """
 
 from __future__ import annotations

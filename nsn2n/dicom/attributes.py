@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Attribute values taken from headers with care, and the one-line refusals that name file, tag and series."""
+"""Robust access to attribute values, and the one-line refusals that name file, tag and series."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ PARSE_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What pydicom raises on damaged bytes, while it reads a file or converts a value."""
+"""Exceptions that pydicom raises on damaged bytes, while it reads a file or converts a value."""
 
 
 def tag_text(keyword: str) -> str:
-    """``PixelSpacing (0028,0030)``: the keyword, and the number by which other tools list the attribute."""
+    """``PixelSpacing (0028,0030)``: keyword and tag of an attribute, as other tools list it."""
     number = tag_for_keyword(keyword)
     if number is None:
         return keyword
@@ -69,7 +69,7 @@ def refusal(
     header: Dataset | None = None,
     series_uid: str | None = None,
 ) -> DicomError:
-    """Build the error for a file or series that does not keep a rule.
+    """Build the error for a file or series that breaks a rule.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def refusal(
     next_step : str
         What the user can do, a sentence.
     keyword : str, optional
-        The attribute that `rule` speaks of.
+        The attribute that `rule` refers to.
     path, header, series_uid : optional
         Where it was found; the series UID is taken from `header` unless given.
     """
@@ -91,17 +91,17 @@ def refusal(
 
 
 def one_line(message: str) -> str:
-    """A message without line ends or other characters that would steer a terminal: values come from any file."""
+    """Return a message without line breaks and terminal control characters: values may come from any file."""
     if message.isprintable():
         return message
     return " ".join("".join(char if char.isprintable() else " " for char in message).split())
 
 
 def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
-    """All values of an attribute; empty if it is absent, empty or cannot be converted."""
+    """Return all values of an attribute; empty if it is absent, empty or cannot be converted."""
     try:
         value = header.get(keyword)
-    except (OSError, *PARSE_ERRORS):  # pydicom reads sequences when they are asked for, and may find no tag there
+    except (OSError, *PARSE_ERRORS):  # pydicom reads sequences on access, and may find no tag there
         return ()
     if value is None or value == "":
         return ()
@@ -114,7 +114,7 @@ def text(header: Dataset, keyword: str) -> str:
 
 
 def has_burned_in_text(header: Dataset) -> bool:
-    """Whether a header says that its pixels show text that may identify the patient."""
+    """Whether a header states that its pixels show text that may identify the patient."""
     return text(header, "BurnedInAnnotation").strip().upper() == "YES"
 
 
@@ -127,22 +127,22 @@ def series_number(header: Dataset) -> int | None:
 
 
 def raw_value(header: Dataset, keyword: str) -> bytes:
-    """Bytes of a text attribute without padding, not decoded: pydicom warns of bad values and tells them."""
+    """Return the bytes of a text attribute without padding, not decoded: pydicom logs bad values in its warnings."""
     try:
         element = header.get_item(keyword) if keyword in header else None
-    except (OSError, *PARSE_ERRORS):  # pydicom converts what is empty, and may not know of what
+    except (OSError, *PARSE_ERRORS):  # pydicom converts empty values, even of unknown VR
         element = None
     value = b"" if element is None or element.value is None else element.value
     return (value if isinstance(value, bytes) else str(value).encode()).strip(b" \0")
 
 
 def numbers(header: Dataset, keyword: str, count: int, path: Path) -> tuple[float, ...]:
-    """Exactly `count` finite numbers.
+    """Return exactly `count` finite numbers.
 
     Raises
     ------
     DicomError
-        If the attribute is absent, or has another count, or something that is not a finite number.
+        If the attribute is absent, or has another number of values, or one that is not a finite number.
     """
     found = values(header, keyword)
     try:
@@ -162,7 +162,7 @@ def numbers(header: Dataset, keyword: str, count: int, path: Path) -> tuple[floa
 
 
 def integer(header: Dataset, keyword: str, path: Path) -> int:
-    """Exactly one whole number.
+    """Return exactly one integer.
 
     Raises
     ------

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """b-value and gradient direction of diffusion images, from the standard attributes or from those of a vendor.
 
-Single-frame MR images have no standard place for them, so most scanners write private attributes. Where a vendor
+Single-frame MR images have no standard attributes for them, so most scanners write private ones. If a vendor
 gives the direction in the axes of the patient, it is the DiffusionGradientOrientation (0018,9089) that the standard
 defines for enhanced images (PS3.3 C.8.13.5.9). United Imaging gives it along row, column and normal of the image, GE
 along frequency, phase and slice encoding. Canon and Toshiba write the b-value into the standard attribute, and the
-direction there or into ImageComments, which stay anyway.
+direction there or into ImageComments, which are kept anyway.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GE_OFFSET = 1_000_000_000
 """GE adds it to b-values of scans with several: 1000000800 stands for 800 s/mm2."""
 
 UNIT_LENGTH = 0.05
-"""A direction is off length 1 by less; others are marks of its absence."""
+"""Largest deviation of a direction from length 1; others are markers of its absence."""
 
 CSA_ENTRIES = 1000
 """More than any CSA header has."""
@@ -39,21 +39,21 @@ CSA_ENTRIES = 1000
 CSA_NAMES = (b"B_value\0", b"DiffusionGradientDirection\0")
 
 GE_SCALED = 0.03
-"""Of a GE vector that is shorter than 1 by more than this, the length says which part of the b-value was applied."""
+"""If a GE vector is shorter than 1 by more than this, its length gives the fraction of the b-value applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diffusion:
-    """What sensitized one image, as far as private attributes tell it."""
+    """Diffusion weighting of one image, as far as private attributes contain it."""
 
     b_value: float
     """In s/mm2."""
     orientation: Vector | None
-    """Direction cosines in the axes of the patient; None without direction, or where the axes are not known."""
+    """Direction cosines in the axes of the patient; None without direction, or if the axes are not known."""
 
 
 def diffusion_of_series(slices: Sequence[SliceFacts]) -> tuple[Diffusion | None, ...]:
-    """Return what private attributes say of each slice of MR; None of all where no slice has a b-value above 0."""
+    """Return the private diffusion attributes of each MR slice; None for all if no slice has a b-value above 0."""
     if text(slices[0].header, "Modality") != "MR":
         return (None,) * len(slices)
     ascending = _is_ascending(slices)
@@ -61,13 +61,13 @@ def diffusion_of_series(slices: Sequence[SliceFacts]) -> tuple[Diffusion | None,
     b_values = {diffusion.b_value for diffusion in found if diffusion is not None}
     sensitized = max(b_values, default=0) > 0
     if sensitized and len(b_values) == 1 and _vendor(slices[0].header)[2] == "encoding":
-        # In scans without diffusion GE keeps other numbers in these elements, the same ones throughout the series.
+        # In scans without diffusion GE stores other numbers in these elements, constant over the series.
         sensitized = all(abs(_length(_vendor(facts.header)[1]) - 1) < UNIT_LENGTH for facts in slices)
     return found if sensitized else (None,) * len(slices)
 
 
 def diffusion_key(header: Dataset) -> tuple[str, str]:
-    """Return texts of b-value and direction that are alike in one volume: the standard ones, else those of a vendor."""
+    """Return texts of b-value and direction that are equal in one volume: the standard ones, else those of a vendor."""
     standard = text(header, "DiffusionBValue"), text(header, "DiffusionGradientOrientation")
     if all(standard) or text(header, "Modality") != "MR":
         return standard
@@ -94,7 +94,7 @@ def _private(header: Dataset, ascending: bool) -> Diffusion | None:
 
 
 def _vendor(header: Dataset) -> tuple[float | None, Vector, str]:
-    """b-value, vector and the axes that it is along: ``patient``, ``image`` or ``encoding``."""
+    """Return b-value, vector and its axes: ``patient``, ``image`` or ``encoding``."""
     creators = creators_of(header)
 
     def numbers(creator: str, group: int, *elements: int) -> Vector:
@@ -122,7 +122,7 @@ def _first(numbers: Vector) -> float:
 
 
 def _csa(header: Dataset) -> tuple[float | None, Vector]:
-    """What older Siemens software has only in its binary CSA header, of the second version (``SV10``)."""
+    """Return what older Siemens software stores only in its binary CSA header, of the second version (``SV10``)."""
     try:
         creator, group, element = CSA_HEADER
         data = bytes(header.get_private_item(group, element, creator).value)
@@ -134,7 +134,7 @@ def _csa(header: Dataset) -> tuple[float | None, Vector]:
 
 
 def _csa_entries(data: bytes) -> dict[str, Vector]:
-    """Numbers of the entries about diffusion: each is a name, how many items, and items with a length before them."""
+    """Return the diffusion entries: each is a name, the number of items, and items preceded by their length."""
     found: dict[str, Vector] = {}
     (count,) = struct.unpack_from("<I", data, 8)
     place = 16
@@ -154,7 +154,7 @@ def _csa_entries(data: bytes) -> dict[str, Vector]:
 
 
 def _axes(header: Dataset) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None:
-    """Directions of row, column and normal in the axes of the patient; None where they are not there."""
+    """Return directions of row, column and normal in the axes of the patient; None if they are missing."""
     try:
         cosines = np.array(values(header, "ImageOrientationPatient"), dtype=float).reshape(2, 3)
     except PARSE_ERRORS:
@@ -168,10 +168,10 @@ def _from_image(vector: Vector, header: Dataset) -> Vector:
 
 
 def _from_encoding(vector: Vector, header: Dataset) -> Vector:
-    """Direction of GE in the axes of the patient, for the one case in which the signs are known.
+    """Return the direction of GE in the axes of the patient, for the only case in which the signs are known.
 
-    That is axial slices of a patient lying head first and face up, with phase encoding along columns: dcm2niix gets the
-    published directions of its test data by (-x, -y, z) along row, column and normal, and calls all else untested.
+    That is axial slices, head first supine, with phase encoding along columns: dcm2niix obtains the published
+    directions of its test data from (-x, -y, z) along row, column and normal, and describes all else as untested.
     """
     axes = _axes(header)
     known = (

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of an enhanced multi-frame image, each with a header as a single-frame image would have it.
+"""Frames of an enhanced multi-frame image, each with a header like that of a single-frame image.
 
-What a frame is lies in macros: sequences of one item in the shared or in the per-frame functional groups (PS3.3
-C.7.6.16). Laid out flat, frames keep the same rules as single slices.
+A frame is described by macros: sequences of one item in the shared or per-frame functional groups (PS3.3 C.7.6.16).
+When flattened, frames obey the same rules as single slices.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ MACROS = (
     "CTReconstructionSequence",
     "CTXRayDetailsSequence",
 )
-"""Macros whose attributes the rules for slices look at."""
+"""Macros whose attributes are used by the rules for slices."""
 
 NECESSARY_MACROS = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence")
 
 NOT_FLAT = (SHARED, PER_FRAME, "NumberOfFrames", "PixelData", "DimensionIndexSequence")
-"""What a frame's own header does not have."""
+"""Attributes that are omitted from the header of a frame."""
 
 EXPORT_AGAIN = "Export the series again, if possible as single-frame images."
 
@@ -57,7 +57,7 @@ def frame_label(path: Path, index: int) -> Path:
 
 
 def flat_frames(header: Dataset, path: Path) -> list[Dataset]:
-    """Lay out the header of each frame.
+    """Return the flattened header of each frame.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def flat_frames(header: Dataset, path: Path) -> list[Dataset]:
     Raises
     ------
     DicomError
-        If the functional groups are not those of NumberOfFrames frames, or a frame has no place.
+        If the functional groups are not those of NumberOfFrames frames, or a frame has no position.
     """
     count = integer(header, "NumberOfFrames", path)
     frames = header.get(PER_FRAME) or []
@@ -88,7 +88,7 @@ def flat_frames(header: Dataset, path: Path) -> list[Dataset]:
         )
     if text(header, "ConcatenationUID"):
         raise refusal(
-            "must be absent: an image that is spread over several instances is not supported",
+            "must be absent: an image that is split over several instances is not supported",
             EXPORT_AGAIN,
             keyword="ConcatenationUID",
             path=path,

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads headers, all of a file but its pixels, without taking more into memory than is needed of them.
+"""Reads headers, everything in a file but its pixels, with as little memory as possible.
 
-Long private values stay in the file: none is ever copied, and a raw data file, or a slice with raw data beside its
-pixels, may hold gigabytes of them. All other bytes are counted while pydicom asks for them.
+Long private values are left in the file: they are never copied, and a raw data file, or a slice with raw data next to
+its pixels, may hold gigabytes of them. All other bytes are counted while pydicom reads them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from nsn2n.errors import DicomError
 __all__ = ["LongHeaderError", "Stop", "kept_bytes", "read_attributes", "read_header", "unreadable"]
 
 LONG_BYTES = 4096
-"""A value is looked at before it is read if it is longer."""
+"""Longer values are checked before they are read."""
 
 UNASKED_BYTES = 2**20
-"""There is memory for so short a header; to ask takes as long as to read it."""
+"""There is always memory for a header this short; a check would take as long as reading it."""
 
 LEAST_BYTES = 32
-"""What the smallest piece counts as that pydicom reads: of nothing but small ones it makes many times as many bytes."""
+"""Size that the smallest piece read by pydicom counts as: many small pieces take far more memory than their bytes."""
 
 ELEMENT_BYTES, PLACE_BYTES, DATASET_BYTES = 450, 100, 1600
-"""What an element takes in memory besides its value, its place in a dataset, and a dataset besides its elements."""
+"""Memory overhead of an element, of its entry in a dataset, and of a dataset."""
 
 PIXEL_TAGS = frozenset(map(Tag, ("FloatPixelData", "DoubleFloatPixelData", "PixelData")))
 
@@ -57,11 +57,11 @@ class LongHeaderError(DicomError):
 
 
 class _TooLongError(Exception):
-    """A file has given what it may."""
+    """The byte limit of a file is reached."""
 
 
 class _Deflated(Exception):  # noqa: N818 - no error
-    """The dataset of a file is deflated, and begins at a place."""
+    """The dataset of a file is deflated, and starts at an offset."""
 
     def __init__(self, start: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Deflated(Exception):  # noqa: N818 - no error
 
 
 class _CountedFile(io.BufferedReader):
-    """A file that gives so many bytes and then no more."""
+    """A file that limits the number of bytes read from it."""
 
     def __init__(self, raw: io.FileIO | _Inflated, limits: Limits) -> None:
         super().__init__(raw)
@@ -78,7 +78,7 @@ class _CountedFile(io.BufferedReader):
         self.left = self.most
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:  # pydicom reads all that is left where it is to be inflated, and nowhere else
+        if size is None or size < 0:  # pydicom reads all the rest only to inflate it
             raise _Deflated(self.tell())
         if size > self.left:
             self._ask()
@@ -89,7 +89,7 @@ class _CountedFile(io.BufferedReader):
         return data
 
     def _ask(self) -> None:
-        """Let a longer header have what there is memory for."""
+        """Allow a longer header, up to what fits in memory."""
         before = self.most
         self.most, self.why = self._limits.most_of_header()
         self.left += self.most - before
@@ -98,7 +98,7 @@ class _CountedFile(io.BufferedReader):
 
 
 class _Inflated(io.BytesIO):
-    """Bytes in place of those of a file."""
+    """Bytes used instead of those of a file."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -106,9 +106,10 @@ class _Inflated(io.BytesIO):
 
 
 def read_header(path: Path, limits: Limits | None = None) -> FileDataset:
-    """Read all attributes of a file but its pixels, and what this program has no use for.
+    """Read all attributes of a file except its pixels, and what this program does not use.
 
-    That is private sequences, and private values longer than `LONG_BYTES` but for Siemens' CSA header of the image.
+    The latter are private sequences, and private values longer than `LONG_BYTES` except Siemens' CSA header of the
+    image.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def read_header(path: Path, limits: Limits | None = None) -> FileDataset:
 
 
 def read_attributes(path: Path, keywords: Sequence[str], limits: Limits, stop: Stop | None = None) -> FileDataset:
-    """Read some attributes of a file that stand before its pixels; they are not long.
+    """Read some short attributes of a file that precede its pixels.
 
     Parameters
     ----------
@@ -130,12 +131,12 @@ def read_attributes(path: Path, keywords: Sequence[str], limits: Limits, stop: S
     keywords : sequence of str
     limits : Limits
     stop : callable, optional
-        Tells of tag, value representation and length where to stop, in place of the pixels.
+        Decides from tag, value representation and length where to stop, by default at the pixels.
 
     Raises
     ------
     LongHeaderError
-        If others in between are longer than the limit, and are not such that they can be passed over.
+        If others in between are longer than the limit and cannot be skipped.
     DicomError
         If the file would fill the memory when it is inflated.
     OSError, InvalidDicomError
@@ -155,7 +156,7 @@ def unreadable(path: Path, error: Exception) -> DicomError:
     """Build the error for a file that cannot be opened or parsed."""
     return refusal(
         f"a DICOM file must be readable; got {type(error).__name__}",
-        "Copy the file again, or take it out of the folder if it is not part of the study.",
+        "Copy the file again, or remove it from the folder if it is not part of the study.",
         path=path,
     )
 
@@ -191,16 +192,16 @@ def _read(
 def _too_long(path: Path, most: int, why: str) -> str:
     return str(
         refusal(
-            f"the header of a DICOM file must not be longer than {most} bytes{why}, long private values left out;"
+            f"the header of a DICOM file must not be longer than {most} bytes{why}, not counting long private values;"
             " it is",
-            "Take the file out of the folder, or export it again without private attributes.",
+            "Remove the file from the folder, or export it again without private attributes.",
             path=path,
         )
     )
 
 
 def _beginning(path: Path, start: int, most: int) -> _Inflated:
-    """As much of a deflated file as can be its header, as if it had not been deflated."""
+    """Return the part of a deflated file that can be its header, as if it had not been deflated."""
     with path.open("rb") as file:
         data = bytearray(file.read(start).replace(DEFLATED, NOT_DEFLATED))
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -210,7 +211,7 @@ def _beginning(path: Path, start: int, most: int) -> _Inflated:
 
 
 def _read_long_values(header: FileDataset, file: _CountedFile, path: Path) -> None:
-    """Read the values that were passed over for their length, or leave them out for good."""
+    """Read the values that were skipped for their length, or omit them permanently."""
     for tag in list(header.keys()):
         element: DataElement | RawDataElement = header.get_item(tag, keep_deferred=True)
         if not isinstance(element, RawDataElement):
@@ -222,7 +223,8 @@ def _read_long_values(header: FileDataset, file: _CountedFile, path: Path) -> No
             del header[tag]
         elif element.length == UNDEFINED_LENGTH:
             raise refusal(
-                f"a long value that is no sequence must say its length; ({tag.group:04X},{tag.element:04X}) does not",
+                f"a long value that is not a sequence must have a defined length; ({tag.group:04X},{tag.element:04X}) "
+                "does not",
                 "Copy or export the file again.",
                 path=path,
             )
@@ -239,7 +241,7 @@ def _is_csa_header(tag: BaseTag, header: Dataset) -> bool:
 
 
 def kept_bytes(*datasets: Dataset) -> int:
-    """Estimate the memory that datasets take together that were read from a file; frames share elements."""
+    """Estimate the total memory of datasets read from a file; frames share elements."""
     seen: set[int] = set()
 
     def of(dataset: Dataset) -> int:

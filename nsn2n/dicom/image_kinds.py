@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells from a header whether an image can be part of a volume, or is of a kind that must not be denoised."""
+"""Decides from a header whether an image can be part of a volume, or is of a kind that must not be denoised."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = [
 
 OWN_MANUFACTURER = "The nsn2n authors"
 OWN_MODEL_NAME = "nsn2n"
-"""Manufacturer and ManufacturerModelName of every series that we write: the mark by which we know our own
-output. (A private derivation code would tell the same but costs two validator warnings per file.)"""
+"""Manufacturer and ManufacturerModelName of every series that we write, by which we recognize our own
+output. (A private derivation code would serve the same purpose but costs two validator warnings per file.)"""
 
 SINGLE_FRAME_CLASSES = frozenset(UID(uid) for row in map(policy_of, Modality) for uid in row.sop_classes)
-"""SOP classes of single slices that the reader takes."""
+"""SOP classes of single slices that the reader accepts."""
 
 ENHANCED_CLASSES = frozenset(UID(uid) for row in map(policy_of, Modality) for uid in row.enhanced_sop_classes)
-"""SOP classes of multi-frame images that the reader takes."""
+"""SOP classes of multi-frame images that the reader accepts."""
 
 LATER_CLASSES = frozenset(
     {
@@ -49,10 +49,10 @@ LATER_CLASSES = frozenset(
         LegacyConvertedEnhancedPETImageStorage,
     }
 )
-"""SOP classes of volumes that the reader names as not supported."""
+"""SOP classes of volumes that the reader refuses as not supported."""
 
 IMAGE_CLASSES = SINGLE_FRAME_CLASSES | ENHANCED_CLASSES | LATER_CLASSES
-"""SOP classes of the modalities; no other is looked at further."""
+"""SOP classes of the modalities; others are not examined."""
 
 REFUSED_IMAGE_TYPES = {
     "LOCALIZER": "a localizer",
@@ -87,17 +87,17 @@ REFUSED_IMAGE_TYPES = {
     "MTT": "a derived map",
     "TTP": "a derived map",
 }
-"""Values of ImageType that stand, in any place, for something whose noise is not that of the acquired image."""
+"""Values of ImageType that denote, at any position, something whose noise is not that of the acquired image."""
 
 FLAVOR, CONTRAST = 2, 3
-"""Places of value 3, image flavor, what was acquired, and value 4, derived pixel contrast, what was computed of it
-(PS3.3 C.8.16.1). Single-frame images of current scanners follow them too."""
+"""Indices of value 3, image flavor (what was acquired), and value 4, derived pixel contrast (what was computed from
+it) (PS3.3 C.8.16.1). Single-frame images of current scanners follow them too."""
 
 REFUSED_FLAVORS = {
     "B0": "a field map",
     "B1": "a map of the transmit field",
 }
-"""Words that name a map as flavor, as Philips writes it; as contrast beside DIFFUSION, B0 means b-value 0."""
+"""Words that denote a map as flavor, as Philips writes it; as contrast together with DIFFUSION, B0 means b-value 0."""
 
 REFUSED_CONTRASTS = {
     "PERFUSION": "a derived map",
@@ -105,27 +105,27 @@ REFUSED_CONTRASTS = {
     "TEMPERATURE": "a derived map",
     "METABOLITE_MAP": "a derived map",
 }
-"""Words that name a map as contrast, or in an image that says DERIVED; as flavor of an original, the sequence."""
+"""Words that denote a map as contrast, or in a DERIVED image; as flavor of an original, they denote the sequence."""
 
 PRIVATE_SIGNS = (
-    (0x0043, 0x2F, "GEMS_PARM_01", "is not 0, which stands for magnitude"),
+    (0x0043, 0x2F, "GEMS_PARM_01", "is not 0, which means magnitude"),
     (0x0019, 0x0A, "SIEMENS MR HEADER", "is not 0: a mosaic of slices"),
 )
-"""Group, element, private creator of numbers that are not 0 in images that ImageType does not give away."""
+"""Group, element, private creator of numbers that are not 0 in images of other kinds that ImageType does not reveal."""
 
 
 def why_no_image(sop_class: UID) -> str | None:
-    """Say that a SOP class is not one of images of the modalities; None if it is."""
+    """Return a text if a SOP class is not an image of the modalities; None if it is."""
     if sop_class in IMAGE_CLASSES:
         return None
     return f"{tag_text('SOPClassUID')} is {sop_class.name or 'empty'}, which is no {names_of_all('or')} image"
 
 
 def why_not_a_volume(header: Dataset) -> str | None:
-    """Name what makes an image one that must not be denoised, or return None.
+    """Return why an image must not be denoised, or None.
 
-    Looks at SOPClassUID, ImageType, ComplexImageComponent and the like, and at FrameType in the header of a frame;
-    says nothing about geometry.
+    Checks SOPClassUID, ImageType, ComplexImageComponent and similar attributes, and FrameType in the header of a frame;
+    geometry is not checked.
     """
     sop_class = UID(text(header, "SOPClassUID"))
     reason = why_no_image(sop_class)
@@ -139,7 +139,7 @@ def why_not_a_volume(header: Dataset) -> str | None:
             kind = _kind(words, place, component, derived_by_others)
             if kind:
                 return f"{tag_text(keyword)} {text(header, keyword)} has {word}: {kind}"
-    # The frames of an image with several components are looked at one by one.
+    # The frames of an image with several components are checked one by one.
     of_frames = sop_class in ENHANCED_CLASSES and "NumberOfFrames" in header
     if component in ("PHASE", "REAL", "IMAGINARY") or (component == "MIXED" and not of_frames):
         return f"{tag_text('ComplexImageComponent')} is {component}, not MAGNITUDE"
@@ -151,7 +151,7 @@ def why_not_a_volume(header: Dataset) -> str | None:
 
 
 def _kind(words: Sequence[str], place: int, component: str, derived_by_others: bool) -> str | None:
-    """What the word in that place of ImageType or FrameType makes of an image, if it must not be denoised.
+    """Return the kind that a word at that position of ImageType or FrameType implies, if it must not be denoised.
 
     What this program derived has the flavor of its source, and is no map of it.
     """

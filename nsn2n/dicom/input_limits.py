@@ -72,13 +72,13 @@ def check_inflation(path: Path, start: int, limits: Limits) -> None:
     ----------
     path : Path
     start : int
-        Where its dataset begins.
+        Offset of its dataset.
     limits : Limits
 
     Raises
     ------
     DicomError
-        If it inflates to more than the limit, or than memory can take.
+        If it inflates to more than the limit or the memory.
     OSError
         If it cannot be read.
     """
@@ -91,17 +91,17 @@ def check_inflation(path: Path, start: int, limits: Limits) -> None:
             try:
                 inflated += len(inflater.decompress(chunk, CHUNK_BYTES))
             except zlib.error:
-                return  # what is wrong with it is for the parser to say
+                return  # the parser reports what is wrong with it
             if inflated > most:
                 raise refusal(
                     f"a deflated file must not be longer than {most} bytes when inflated{why}; it is",
-                    "Take it out of the folder, or write it in another transfer syntax.",
+                    "Remove it from the folder, or write it in another transfer syntax.",
                     path=path,
                 )
 
 
 def check_claimed_pixels(slices: Sequence[SliceFacts], limits: Limits) -> None:
-    """Refuse files whose headers promise more pixels than their bytes can hold.
+    """Refuse files whose headers declare more pixels than their bytes can hold.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check_claimed_pixels(slices: Sequence[SliceFacts], limits: Limits) -> None:
         if promised > there:
             height, width = facts.pixels.shape_hw
             raise refusal(
-                f"of {height} x {width} pixels must be in the file; {promised} bytes are promised, more than its"
+                f"of {height} x {width} pixels must be in the file; {promised} bytes are declared, more than its"
                 f" {_size(facts.path)} bytes can hold",
                 "Copy or export the file again.",
                 keyword="PixelData",

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Private attributes whose meaning is known: which may stay in a derived image, and their numbers.
+"""Private attributes whose meaning is known: which are kept in a derived image, and their numbers.
 
 A private element belongs to the creator that reserved its block (PS3.5 7.8.1), so each is looked up by that name, in
-whatever block it is.
+any block.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ KEPT: Mapping[str, Mapping[tuple[int, int], str]] = {
     },
     "Image Private Header": {(0x0065, 0x09): "FD", (0x0065, 0x37): "FD"},
 }
-"""Creator, group and element in its block, value representation: numbers and terms of CT, MR and PET that PS3.15 calls
-safe (table E.3.10-1), and those of diffusion. They stay true, since a derived image has the unit, the place and the
-acquisition of its source."""
+"""Creator, group and element in its block, value representation: numbers and terms of CT, MR and PET that PS3.15 lists
+as safe (table E.3.10-1), and those of diffusion. They remain valid, since a derived image has the unit, the position
+and the acquisition of its source."""
 
 CSA_HEADER = ("SIEMENS CSA HEADER", 0x0029, 0x10)
 """Creator, group and element of Siemens' binary header of an image."""
@@ -66,11 +66,11 @@ WORDS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "UL": "I", "US": "H"}
 """Binary value representations, as `struct` names them."""
 
 TERM = re.compile(r"[A-Z0-9_ ]{0,16}")
-"""A value of VR CS: in no other may a name stand."""
+"""A value of VR CS; anything else might contain a name."""
 
 
 def creators_of(dataset: Dataset) -> dict[tuple[int, int], str]:
-    """Return who reserved each private block of a dataset: group and block to creator."""
+    """Return the creator of each private block of a dataset, by group and block."""
     found = {}
     for tag in dataset.keys():  # noqa: SIM118
         if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
@@ -81,13 +81,13 @@ def creators_of(dataset: Dataset) -> dict[tuple[int, int], str]:
 def private_numbers(
     dataset: Dataset, creators: Mapping[tuple[int, int], str], creator: str, group: int, element: int
 ) -> tuple[float, ...]:
-    """Return the numbers of an element of `KEPT`; none where it is absent or holds something else.
+    """Return the numbers of an element of `KEPT`; none if it is absent or holds something else.
 
     Parameters
     ----------
     dataset : Dataset
     creators : mapping
-        As `creators_of` gives them.
+        As returned by `creators_of`.
     creator, group, element
         The element, without its block.
     """
@@ -99,9 +99,9 @@ def private_numbers(
 
 
 def safe_private_tags(dataset: Dataset) -> dict[BaseTag, str]:
-    """Return the tags of a dataset, of this level alone, that may stay, and of their creators, with their VR.
+    """Return the private tags of a dataset, at this level only, that may be kept, and their creators, with their VR.
 
-    An element stays only if it holds what it should, numbers or a term: a text is not known to be safe.
+    An element is kept only if it holds numbers or a term, as it should: a text is not known to be safe.
     """
     kept: dict[BaseTag, str] = {}
     for (group, block), owner in creators_of(dataset).items():
@@ -119,7 +119,7 @@ def _is_plain(element: DataElement | RawDataElement, vr: str) -> bool:
 
 
 def _numbers(element: DataElement | RawDataElement, vr: str) -> tuple[float, ...]:
-    """The values of an element; `vr` is what it has where the file does not say it."""
+    """Return the values of an element; `vr` is used if the file does not contain it."""
     value = element.value
     found = str(element.VR or "UN")
     try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules that each slice, and all slices of a series together, must keep to be taken as one volume."""
+"""Rules that each slice, and all slices of a series together, must obey to form one volume."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ SAME_IN_ALL_SLICES = (
     "Units",
     "DecayCorrection",
 )
-"""Differences in these mean that files of different images came together."""
+"""Differences in these mean that files of different images are mixed."""
 
 
 PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate")
-"""Differences in these mean that slices of two patients came together; their values are never told."""
+"""Differences in these mean that slices of two patients are mixed; their values are never reported."""
 
 SMALLEST_MM, LARGEST_MM = 1e-5, 1e4
-"""Distances of pixels that can be: from a microscope's to ten meters. Others overflow somewhere further on."""
+"""Plausible pixel distances: from those of a microscope to ten meters. Others overflow in later computations."""
 FARTHEST_MM = 1e6
-"""Positions lie within a kilometer of the origin."""
+"""Positions must be within a kilometer of the origin."""
 
 
 @dataclass(frozen=True, eq=False)
 class SliceFacts:
-    """One slice that kept the rules, and its attributes as numbers."""
+    """One slice that obeys the rules, and its attributes as numbers."""
 
     path: Path
     header: Dataset
-    """Of the file; in an enhanced image that of the frame, laid out flat."""
+    """Header of the file; in an enhanced image the flattened one of the frame."""
     position_mm: tuple[float, ...]
     orientation: tuple[float, ...]
     pixel_spacing_mm: tuple[float, ...]
@@ -69,7 +69,7 @@ class SliceFacts:
 
 
 def check_file(header: Dataset, path: Path, *, allow_own_output: bool = False) -> list[SliceFacts]:
-    """Check the slices of one file: one, or the frames of an enhanced image; otherwise as `check_slice`."""
+    """Check the slices of one file: one, or the frames of an enhanced image; otherwise like `check_slice`."""
     if UID(text(header, "SOPClassUID")) not in ENHANCED_CLASSES:
         return [check_slice(header, path, allow_own_output=allow_own_output)]
     _check_kind(header, path, allow_own_output)
@@ -85,7 +85,7 @@ def check_slice(header: Dataset, path: Path, *, allow_own_output: bool = False) 
     Parameters
     ----------
     header : Dataset
-        All attributes but the pixels, with file meta information.
+        All attributes except the pixels, with file meta information.
     path : Path
         For messages.
     allow_own_output : bool
@@ -157,30 +157,30 @@ def _check_kind(header: Dataset, path: Path, allow_own_output: bool) -> None:
     if is_own_output(header) and not allow_own_output:
         raise refusal(
             "a series to denoise must not be denoised already; this one was written by nsn2n",
-            "Choose the series that it was made from.",
+            "Choose the series that it was derived from.",
             path=path,
             header=header,
         )
 
 
 def check_same_series(slices: Sequence[SliceFacts]) -> None:
-    """Check that slices belong to one patient, study, series and frame of reference and are coded alike.
+    """Check that slices belong to one patient, study, series and frame of reference and have the same coding.
 
     Slope and intercept may differ from slice to slice.
 
     Raises
     ------
     DicomError
-        Naming the attribute and two files that differ; the values of patient attributes are not told.
+        Naming the attribute and two files that differ; the values of patient attributes are not reported.
     """
     first = slices[0]
     for other in slices[1:]:
         for keyword in SAME_IN_ALL_SLICES:
             here, there = text(other.header, keyword), text(first.header, keyword)
             if here != there:
-                raise _differs(keyword, f"{here or 'none'} beside {there or 'none'} in {first.label.name}", other)
-        # Compared as bytes: an identifier in a broken character set still tells two patients apart. The name too, and
-        # the birth date: an identifier may be empty, or used twice.
+                raise _differs(keyword, f"{here or 'none'} here, {there or 'none'} in {first.label.name}", other)
+        # Compared as bytes: an identifier in a broken character set still distinguishes two patients. The name and the
+        # birth date are compared too: an identifier may be empty, or used twice.
         for keyword in PATIENT_KEYWORDS:
             if raw_value(other.header, keyword) != raw_value(first.header, keyword):
                 raise _differs(keyword, f"two patients, the other in {first.label.name}", other)
@@ -189,7 +189,7 @@ def check_same_series(slices: Sequence[SliceFacts]) -> None:
 def _differs(keyword: str, found: str, other: SliceFacts) -> Exception:
     return refusal(
         f"must be the same in all slices of a series; got {found}",
-        "Take the files that do not belong to the series out of the folder.",
+        "Remove the files that do not belong to the series from the folder.",
         keyword=keyword,
         path=other.label,
         header=other.header,

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files other than DICOM. What stands here judges a name before nibabel or SimpleITK is loaded."""
+"""Files other than DICOM. This module checks names without importing nibabel or SimpleITK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["FILE_SUFFIXES", "FORMATS", "NIFTI_SUFFIXES", "format_of", "suffix_of"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-"""How the name of a NIfTI file ends."""
+"""Suffixes of NIfTI files."""
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "NIfTI": NIFTI_SUFFIXES,
@@ -18,7 +18,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "NRRD": (".nrrd",),
     "MetaImage": (".mha", ".mhd"),
 }
-"""The formats that are read and written, and how the names of their files end."""
+"""The formats that are read and written, with the suffixes of their files."""
 
 FILE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
@@ -29,6 +29,6 @@ def suffix_of(path: Path | str) -> str:
 
 
 def format_of(path: Path | str) -> str | None:
-    """Return the format that a name stands for; None if it is none of `FORMATS`."""
+    """Return the format implied by a name; None if it is none of `FORMATS`."""
     suffix = suffix_of(path)
     return next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a BIDS dataset: what a name says, which other files describe it, and the name of a derivative.
+"""Files of a BIDS dataset: the parts of a name, the files that describe an image, and the name of a derivative.
 
 Source: Brain Imaging Data Structure, https://bids-specification.readthedocs.io, version `BIDS_VERSION`: common
 principles (filenames, inheritance principle) and derivatives (common data types).
@@ -29,7 +29,7 @@ _LABEL = r"[0-9a-zA-Z+]+"
 _NAME = re.compile(rf"(?P<entities>sub-{_LABEL}(?:_[a-z]+-{_LABEL})*)_(?P<suffix>[0-9a-zA-Z]+)")
 
 _NOT_MAGNITUDES = {"phase", "phase1", "phase2", "phasediff", "fieldmap", "mask", "dseg", "probseg"}
-"""Suffixes of images whose values are no intensities: phases wrap, labels have no noise."""
+"""Suffixes of images whose values are not intensities: phases wrap, labels have no noise."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BidsFile:
     """An image of a BIDS dataset, by its name."""
 
     dataset: Path
-    """The folder that has `DESCRIPTION`."""
+    """The folder that contains `DESCRIPTION`."""
     folder: PurePosixPath
     """From the dataset to the file."""
     entities: Mapping[str, str]
@@ -47,13 +47,13 @@ class BidsFile:
 
     @classmethod
     def of(cls, path: Path) -> BidsFile:
-        """Say what a path stands for. A link stands for itself: DataLad keeps the content of files elsewhere.
+        """Parse a path. Links are not resolved: DataLad keeps the content of files elsewhere.
 
         Raises
         ------
         VolumeError
-            If the name is not one of BIDS, does not fit its folder, no folder above is a dataset, or the name says that
-            the values are no intensities.
+            If the name is not one of BIDS, does not fit its folder, no folder above is a dataset, or the name implies
+            that the values are not intensities.
         """
         path = Path(os.path.abspath(path))
         extension = next((end for end in reversed(NIFTI_SUFFIXES) if path.name.endswith(end)), "")
@@ -61,7 +61,7 @@ class BidsFile:
         pairs = [] if match is None else [part.split("-") for part in match["entities"].split("_")]
         if match is None or not extension or len(pairs) != len(dict(pairs)):
             raise VolumeError(
-                "with --bids the input must have a name as BIDS has them, sub-LABEL[_KEY-LABEL ...]_SUFFIX.nii or "
+                "with --bids the input must have a BIDS name, sub-LABEL[_KEY-LABEL ...]_SUFFIX.nii or "
                 f".nii.gz, each key once; got {path.name}. Rename it, or leave --bids out."
             )
         entities = dict(pairs)
@@ -70,7 +70,7 @@ class BidsFile:
         dataset = path.parents[len(folder.parts)] if len(path.parents) > len(folder.parts) else path.parent
         if path != dataset / folder / path.name:
             raise VolumeError(
-                "with --bids the input must lie in the folder that its name says, "
+                "with --bids the input must be in the folder that its name requires, "
                 f"{folder.parent}/DATATYPE/{path.name}; got {path}. Move it, or leave --bids out."
             )
         if not (dataset / DESCRIPTION).is_file():
@@ -90,7 +90,7 @@ class BidsFile:
         return self.folder / self._name(self.entities)
 
     def derivative(self, label: str) -> PurePosixPath:
-        """Path in a dataset of derivatives, with the entity ``desc-<label>``.
+        """Return the path in a derivative dataset, with the entity ``desc-<label>``.
 
         An image that has a ``desc`` already gets both labels in one, as in ``desc-Filt`` and ``desc-FiltDs`` of the
         specification: a name has each key once, and the earlier processing stays visible.
@@ -103,9 +103,9 @@ class BidsFile:
         return f"{'_'.join(f'{key}-{label}' for key, label in entities.items())}_{self.suffix}{self.extension}"
 
     def describing(self, extension: str) -> list[Path]:
-        """Files that describe this one by the inheritance principle: those that count most come last.
+        """Files that describe this one by the inheritance principle: those with the highest precedence come last.
 
-        A link that leads nowhere is among them: what DataLad has not fetched must not be taken for absent.
+        Broken links are included: what DataLad has not fetched must not be treated as absent.
         """
         found = []
         for folder in (self.dataset, *reversed([self.dataset / parent for parent in self._folders()])):
@@ -119,11 +119,11 @@ class BidsFile:
         return found
 
     def _folders(self) -> list[PurePosixPath]:
-        """From the file's own to that of the subject."""
+        """Yield folders from that of the file to that of the subject."""
         return [self.folder, *self.folder.parents][:-1]
 
     def metadata(self) -> dict[str, Any]:
-        """All fields of the JSON files that describe this one.
+        """Return all fields of the JSON files that describe this one.
 
         Raises
         ------
@@ -146,13 +146,13 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises
     ------
     VolumeError
-        If it cannot be read, or is none.
+        If it cannot be read, or is not one.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise VolumeError(f"{file} must be a file of JSON that can be read; got {reason}. Correct it.") from error
+        raise VolumeError(f"{file} must be a readable JSON file; got {reason}. Correct it.") from error
     if not isinstance(content, dict):
         raise VolumeError(f"{file} must hold a JSON object; it holds a {type(content).__name__}. Correct it.")
     return content

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file of any format is once it has been read, and how new files appear: complete, and all together."""
+"""A volume read from a file of any format, and the writing of new files: complete, and all at once."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FileVolume(ABC):
     """A volume read from a file, and what is needed to write another one like it."""
 
     stack: SliceStack
-    """Values after the file's scaling, less the offset of `numbers`; each volume over time is a part. The file does not
-    say of which modality."""
+    """Values after the file's scaling, minus the offset of `numbers`; each volume over time is a part. The file does
+    not specify the modality."""
     numbers: StoredNumbers
     affine: NDArray[np.float64]
     """Shape (4, 4): from voxel indices, in the axes of `numbers`, to mm toward right, anterior, superior."""
@@ -45,7 +45,7 @@ class FileVolume(ABC):
 
     @abstractmethod
     def save(self, path: Path, stored: NDArray[Any]) -> None:
-        """Write a file like the one that was read, with other stored numbers."""
+        """Write a file like the source, with other stored numbers."""
 
     @abstractmethod
     def save_map(self, path: Path, values: NDArray[np.float32]) -> None:
@@ -54,19 +54,19 @@ class FileVolume(ABC):
 
 @contextmanager
 def complete_files(parent: Path, mode: int = 0o666) -> Iterator[Path]:
-    """Make a hidden folder, the files in which are moved to an existing one when all are complete.
+    """Create a hidden folder whose files are moved to an existing one when all are complete.
 
     Parameters
     ----------
     parent : path
         Where the files are to be.
     mode : int
-        The permissions that each file gets, as far as the umask leaves them.
+        Permissions of each file, subject to the umask.
     """
     remove_abandoned(parent)
     with hidden_folder(parent) as folder:
         yield folder
-        # A header that names a file with the voxels comes after that file.
+        # A header that refers to a voxel file is moved after that file.
         for file in sorted(folder.iterdir(), key=lambda file: (file.suffix == ".mhd", file.name)):
             limit_mode(file, mode)
             file.replace(parent / file.name)

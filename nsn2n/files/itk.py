@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""NRRD and MetaImage files in and out, by SimpleITK."""
+"""NRRD and MetaImage files in and out, with SimpleITK."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ItkVolume(FileVolume):
         """Write a file like the one that was read, with other stored numbers."""
         import SimpleITK
 
-        # Its last axis is the first of the file. Else four axes would be taken for three and a vector.
+        # Its last axis is the first of the file. Otherwise four axes would be read as three and a vector.
         image = SimpleITK.GetImageFromArray(np.ascontiguousarray(stored.T), isVector=False)
         image.CopyInformation(self.image)
         for key in self.image.GetMetaDataKeys():
-            if not key.startswith("ITK_"):  # remarks of the reader
+            if not key.startswith("ITK_"):  # metadata added by the reader
                 image.SetMetaData(key, self.image.GetMetaData(key))
         SimpleITK.WriteImage(image, str(path), useCompression=self.compressed)
 
@@ -80,7 +80,7 @@ def read_itk(path: Path) -> ItkVolume:
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     if not path.is_file():
-        raise VolumeError(f"{path} must be a file that exists. Name one.")
+        raise VolumeError(f"{path} must be an existing file; it does not exist. Check the path.")
     with memory_errors(path.name):
         try:
             with path.open("rb") as file:
@@ -89,14 +89,14 @@ def read_itk(path: Path) -> ItkVolume:
             _check(reader, path)
             image = reader.Execute()
         except (OSError, RuntimeError) as error:
-            # The text of ITK has several lines; the last ones say what is wrong.
+            # ITK's message has several lines; the last ones contain the reason.
             reason = " ".join(str(error).split()).rpartition("ITK ERROR: ")[2]
             raise VolumeError(f"{path} cannot be read: {reason.rstrip('.')}. Check or replace the file.") from error
         return _volume(image, compressed, path)
 
 
 def _check(reader: Any, path: Path) -> None:
-    """Refuse by its header what is no volume of gray values, or too large."""
+    """Refuse by its header what is not a volume of gray values, or too large."""
     shape = reader.GetSize()
     if len(shape) not in (3, 4) or max(shape[:3]) == 1:
         raise VolumeError(
@@ -105,7 +105,8 @@ def _check(reader: Any, path: Path) -> None:
     channels = reader.GetNumberOfComponents()
     if channels != 1:
         raise VolumeError(
-            f"{path} must hold one gray value at each voxel; it holds {channels} numbers. One channel to a file."
+            f"{path} must hold one gray value at each voxel; it holds {channels} numbers. Split it into one file per "
+            "channel."
         )
     voxels = math.prod(shape)
     shortage = memory_shortage(voxels, math.prod(shape[:3]), beside=3 * 8 * voxels)

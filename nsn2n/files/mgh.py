@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """FreeSurfer's MGH files in and out, plain (.mgh) or compressed (.mgz).
 
-Source: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat. What stands before and behind the voxels, such
-as the history of commands, is copied byte by byte: nibabel would drop it.
+Source: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat. What precedes and follows the voxels, such
+as the history of commands, is copied byte for byte: nibabel would drop it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MghVolume(FileVolume):
     """A volume read from an MGH file, and what is needed to write another one like it."""
 
     before: bytes
-    """All that stands before the voxels."""
+    """Everything before the voxels."""
     behind: bytes
 
     def save(self, path: Path, stored: NDArray[Any]) -> None:
@@ -55,7 +55,7 @@ class MghVolume(FileVolume):
 
     def _write(self, path: Path, before: bytes, stored: NDArray[Any]) -> None:
         content = b"".join((before, stored.tobytes(order="F"), self.behind))
-        # No time in the compressed file: the same voxels give the same bytes.
+        # No timestamp in the compressed file: the same voxels give the same bytes.
         path.write_bytes(gzip.compress(content, mtime=0) if path.name.endswith(".mgz") else content)
 
 
@@ -74,9 +74,9 @@ def read_mgh(path: Path) -> MghVolume:
     Raises
     ------
     VolumeError
-        If the file cannot be read, promises more than it holds or than fits into memory, or is no volume.
+        If the file cannot be read, declares more than it holds or than fits into memory, or is not a volume.
     NSN2NError
-        If memory runs out all the same.
+        If memory runs out nevertheless.
     """
     with memory_errors(path.name):
         try:
@@ -100,10 +100,10 @@ def _read(path: Path) -> MghVolume:
             )
         voxels = file.read(voxel_bytes)
         if len(voxels) < voxel_bytes:
-            raise _unreadable(path, f"its header promises {voxel_bytes} bytes of voxels; there are {len(voxels)}")
+            raise _unreadable(path, f"its header declares {voxel_bytes} bytes of voxels; there are {len(voxels)}")
         behind = file.read(_MOST_BYTES_BEHIND_VOXELS + 1)
     if len(behind) > _MOST_BYTES_BEHIND_VOXELS:
-        raise _unreadable(path, f"there must be at most {_MOST_BYTES_BEHIND_VOXELS} bytes behind the voxels")
+        raise _unreadable(path, f"there must be at most {_MOST_BYTES_BEHIND_VOXELS} bytes after the voxels")
     array = np.frombuffer(voxels, dtype).reshape(shape, order="F")
     header = nib.MGHImage.header_class(before, check=False)
     affine = np.asarray(header.get_affine(), np.float64)
@@ -117,19 +117,19 @@ def _read(path: Path) -> MghVolume:
 
 
 def _promise(header: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of the voxels that a header speaks of."""
+    """Return shape and type of the voxels declared by a header."""
     if len(header) < _HEADER_BYTES:
         raise _unreadable(path, f"its header must have {_HEADER_BYTES} bytes; it has {len(header)}")
     version, *lengths, code = struct.unpack(">6i", header[:24])
     if version != 1:
         raise _unreadable(path, f"its version must be 1; it is {version}")
     if code not in _DTYPES:
-        raise _unreadable(path, f"no type of gray values has the code {code}")
+        raise _unreadable(path, f"its type code {code} is not one of gray values")
     if min(lengths) < 1:
         raise _unreadable(path, f"its axes must be of positive length; they are {lengths}")
     *space, frames = lengths
     if max(space) == 1:
-        raise VolumeError(f"{path} must hold a volume; its shape is {tuple(space)}. Take a file of several slices.")
+        raise VolumeError(f"{path} must hold a volume; its shape is {tuple(space)}. Use a file with several slices.")
     return tuple(lengths) if frames > 1 else tuple(space), np.dtype(_DTYPES[code])
 
 

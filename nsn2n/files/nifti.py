@@ -29,13 +29,13 @@ from nsn2n.stack.slice_axis import slices_first
 __all__ = ["NiftiVolume", "read_nifti", "write_nifti"]
 
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""By the code of the unit of space: not known, meter, mm, micron."""
+"""By the code of the unit of space: unknown, meter, mm, micron."""
 
 _PARSE_ERRORS = (
     *(OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, HeaderTypeError),
     *(ArithmeticError, AttributeError, LookupError, NotImplementedError, struct.error, TypeError, ValueError),
 )
-"""What nibabel raises where the bytes of a header or an extension make no sense."""
+"""Exceptions that nibabel raises on an invalid header or extension."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,10 +73,10 @@ def read_nifti(path: str | os.PathLike[str]) -> NiftiVolume:
     Raises
     ------
     VolumeError
-        If the file cannot be read, does not hold volumes of real numbers, promises more than it holds or than fits into
+        If the file cannot be read, does not hold volumes of real numbers, declares more than it holds or than fits into
         memory, or has no usable spacing.
     NSN2NError
-        If memory runs out all the same.
+        If memory runs out nevertheless.
     """
     path = checked_nifti_name(Path(path))
     with memory_errors(path.name):
@@ -89,7 +89,7 @@ def _read(path: Path) -> NiftiVolume:
         loaded = nib.load(path)
         if not isinstance(loaded, nib.Nifti1Image):
             raise VolumeError(f"{path} must be a NIfTI image; it is a {type(loaded).__name__}. Convert it.")
-        # A header that was loaded with its image has lost its scaling; this one has the bytes of the file.
+        # A header loaded with its image has lost its scaling; this one has the bytes of the file.
         with loaded.file_map["image"].get_prepare_fileobj("rb") as file:
             header = type(loaded.header).from_fileobj(file)
         stored = np.array(cast(ArrayProxy, loaded.dataobj).get_unscaled())
@@ -115,7 +115,7 @@ def write_nifti(
 ) -> None:
     """Write a file like the one that was read, with other values.
 
-    Everything but the values is kept: axes, affines and their codes, units, header texts, extensions, data
+    Everything except the values is kept: axes, affines and their codes, units, header texts, extensions, data
     type, and slope and intercept of the stored numbers. In a file of integers a value becomes the nearest
     number that can be stored (halves to even), within the type's limits. Where a value is that of the file
     that was read, the stored number stays the same, bit for bit.
@@ -125,11 +125,11 @@ def write_nifti(
     path : path
         A ``.nii`` or ``.nii.gz`` file in an existing folder. It appears when it is complete.
     volume_dhw : ndarray, shape of ``like.stack.values``
-        New values, as those of ``like.stack``: in the unit of the file that was read, less ``like.offset``.
+        New values, as those of ``like.stack``: in the unit of the file that was read, minus ``like.offset``.
     like : NiftiVolume
         What :func:`read_nifti` returned.
     mode : int
-        The permissions that the file gets, as far as the umask leaves them.
+        Permissions of the file, subject to the umask.
 
     Raises
     ------

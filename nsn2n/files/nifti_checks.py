@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file must be before it is read as NIfTI: its kind, and whether its bytes and the memory suffice.
+"""Checks before a file is read as NIfTI: its type, and whether its bytes and the memory are sufficient.
 
-A header can promise more than the file holds, and some kilobytes can inflate to more than any memory. Nothing is
+A header can declare more than the file holds, and a few kilobytes can inflate to more than any memory. Nothing is
 allocated here for voxels; of a compressed file all bytes are inflated once, piece by piece.
 """
 
@@ -29,10 +29,10 @@ __all__ = ["check_nifti", "checked_nifti_name"]
 CHUNK_BYTES = 1 << 20
 
 MOST_BYTES_BEFORE_VOXELS = 1 << 28
-"""Header and extensions; the longest that are known hold some megabytes of XML."""
+"""Header and extensions; the longest known ones hold a few megabytes of XML."""
 
 MOST_BYTES_BEHIND_VOXELS = 1 << 24
-"""So much behind the voxels is inflated too, since the checksum stands at the end."""
+"""Bytes after the voxels that are also inflated, since the checksum is at the end."""
 
 _BY_NIBABEL = "Convert it: python -c \"import nibabel as nib; nib.save(nib.load('{name}'), '{stem}.nii.gz')\"."
 _BY_ITK = "Convert it: python -c \"import SimpleITK as itk; itk.WriteImage(itk.ReadImage('{name}'), '{stem}.nii.gz')\"."
@@ -53,7 +53,7 @@ _OTHER_FORMATS: Mapping[str, tuple[str, str]] = {
     ".mnc": ("MINC", _BY_NIBABEL),
     ".dcm": ("DICOM", "Name the folder that holds the series."),
 }
-"""What else a name can say, and what to do then."""
+"""Other suffixes, and what to do about them."""
 
 _TENSORS = {1005: "a symmetric matrix", 1006: "a displacement", 1007: "a vector", 2003: "a color", 2004: "a color"}
 """Intent codes of values that are several numbers at each voxel."""
@@ -61,14 +61,14 @@ _TENSORS = {1005: "a symmetric matrix", 1006: "a displacement", 1007: "a vector"
 
 @dataclass(frozen=True)
 class _Promise:
-    """What a header says of its file."""
+    """What a header declares about its file."""
 
     byte_order: str
     header_bytes: int
     shape: tuple[int, ...]
     item_bytes: int
     offset: int
-    """Where the voxels begin."""
+    """Offset of the voxels."""
 
     @property
     def voxels(self) -> int:
@@ -80,12 +80,12 @@ class _Promise:
 
 
 def checked_nifti_name(path: Path, accepted: Sequence[str] = NIFTI_SUFFIXES) -> Path:
-    """Return a path whose name is that of a NIfTI file, or ends as is accepted where it was asked for.
+    """Return a path whose name is that of a NIfTI file, or ends in one of the accepted suffixes.
 
     Raises
     ------
     VolumeError
-        If it is none, saying how files of other kinds become one.
+        If it is not one, with advice on how to convert other kinds of files.
     """
     name, endings = path.name.lower(), f"{', '.join(accepted[:-1])} or {accepted[-1]}"
     if path.name.endswith(tuple(accepted)):
@@ -99,7 +99,7 @@ def checked_nifti_name(path: Path, accepted: Sequence[str] = NIFTI_SUFFIXES) -> 
 
 
 def check_nifti(path: Path) -> None:
-    """Refuse what is no NIfTI file of gray-value volumes, or promises more than it holds or than memory can take.
+    """Refuse what is not a NIfTI file of gray-value volumes, or declares more than it holds or than fits into memory.
 
     Parameters
     ----------
@@ -127,15 +127,17 @@ def check_nifti(path: Path) -> None:
 
 
 def _promise(file: IO[bytes], path: Path) -> _Promise:
-    """Read the header; the file is then behind it."""
+    """Read the header; the file is then positioned after it."""
     start = file.read(4)
     if start[:2] == b"\x1f\x8b":
-        raise VolumeError(f"{path} must not be compressed, by its name; it is, by gzip. Rename it to {path.name}.gz.")
+        raise VolumeError(
+            f"{path} must not be compressed according to its name; it is gzip-compressed. Rename it to {path.name}.gz."
+        )
     kinds = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
     sizes = {"<": int.from_bytes(start, "little"), ">": int.from_bytes(start, "big")}
     byte_order = next((one for one, size in sizes.items() if len(start) == 4 and size in kinds), None)
     if byte_order is None:
-        raise _unreadable(path, "it does not begin with the size of a header, 348 or 540")
+        raise _unreadable(path, "it does not start with the size of a header, 348 or 540")
     size = sizes[byte_order]
     block = start + file.read(size - 4)
     if len(block) < size:
@@ -144,11 +146,11 @@ def _promise(file: IO[bytes], path: Path) -> _Promise:
     magic = bytes(block[344:348] if size == 348 else block[4:8])
     if magic in (b"ni1\0", b"ni2\0"):
         raise VolumeError(
-            f"{path} must hold header and voxels; by its header the voxels are in an .img file. "
+            f"{path} must hold header and voxels; according to its header the voxels are in an .img file. "
             "Join both to one .nii file."
         )
     if magic not in (b"n+1\0", b"n+2\0"):
-        raise _unreadable(path, "its header has no mark of NIfTI")
+        raise _unreadable(path, "its header has no NIfTI magic")
     shape = _checked_shape(header, path)
     return _Promise(byte_order, size, shape, _checked_item_bytes(header, path), _checked_offset(header, size, path))
 
@@ -157,18 +159,18 @@ def _checked_item_bytes(header: nib.Nifti1Header, path: Path) -> int:
     try:
         dtype = np.dtype(header.get_data_dtype())
     except (HeaderDataError, KeyError, TypeError) as error:
-        raise _unreadable(path, f"no type of voxels has the code {int(header['datatype'])}") from error
+        raise _unreadable(path, f"its datatype code {int(header['datatype'])} is unknown") from error
     if dtype.kind not in "iuf":
         what = "RGB colors" if dtype.fields else "complex numbers" if dtype.kind == "c" else f"the type {dtype}"
         raise VolumeError(
             f"{path} must hold real numbers; it holds {what} ({dtype}). Convert it to gray values, "
-            "one channel to a file."
+            "one file per channel."
         )
     intent = _TENSORS.get(int(header["intent_code"]))
     if intent is not None:
         raise VolumeError(
-            f"{path} must hold one gray value at each voxel; by its intent code it holds {intent}. "
-            "Take images of gray values."
+            f"{path} must hold one gray value at each voxel; according to its intent code it holds {intent}. "
+            "Use images of gray values."
         )
     return int(dtype.itemsize)
 
@@ -182,19 +184,19 @@ def _checked_shape(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
     if len(shape) < 3 or max(shape[:3]) == 1:
         raise VolumeError(
             f"{path} must hold a volume, or volumes over time; its shape is {shape}, a single slice. "
-            "Join the slices to one 3D file: neighbors teach each other."
+            "Join the slices to one 3D file: the method trains on neighbors."
         )
     if any(length != 1 for length in shape[4:]):
         raise VolumeError(
             f"{path} must hold a volume, or volumes over time; its shape is {shape}. "
-            "Take out one channel, or split it into files of 3 or 4 axes."
+            "Extract one channel, or split it into files of 3 or 4 axes."
         )
     return shape
 
 
 def _checked_offset(header: nib.Nifti1Header, size: int, path: Path) -> int:
     told = float(header["vox_offset"])
-    least = size + 4  # extensions, or the mark that there are none
+    least = size + 4  # extensions, or the marker for none
     offset = least if told == 0 else told
     if not (math.isfinite(offset) and least <= offset <= MOST_BYTES_BEFORE_VOXELS and offset == int(offset)):
         raise _unreadable(
@@ -215,7 +217,7 @@ def _check_memory(promise: _Promise, path: Path) -> None:
 
 
 def _inflated_bytes(file: IO[bytes], most: int) -> int:
-    """How long a compressed file is when inflated, from its beginning; not counted beyond `most`."""
+    """Return the inflated length of a compressed file, from its start; not counted beyond `most`."""
     while file.tell() < most and file.read(CHUNK_BYTES):
         pass
     return file.tell()
@@ -223,11 +225,11 @@ def _inflated_bytes(file: IO[bytes], most: int) -> int:
 
 def _require_bytes(needed: int, found: int, path: Path) -> None:
     if found < needed:
-        raise _unreadable(path, f"its header promises {needed} bytes; there are {found}")
+        raise _unreadable(path, f"its header declares {needed} bytes; there are {found}")
 
 
 def _check_extensions(file: IO[bytes], promise: _Promise, path: Path) -> None:
-    """Refuse extensions that reach into the voxels, or have no length: of such a one all that follows would be read."""
+    """Refuse extensions that reach into the voxels, or have no length: everything after such a one would be read."""
     place = promise.header_bytes + 4
     file.seek(promise.header_bytes)
     if not file.read(4)[0]:

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a file and the values that they stand for, in both directions.
+"""Conversion between the stored numbers of a file and their values.
 
 A value is slope times number plus intercept. In a file of integers a new value becomes the nearest number that can be
-stored (halves to even), within the type's limits; where a value is that of the file, its number stays as it is.
+stored (halves to even), within the type's limits; where a value is that of the file, its number is not changed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ steps of a millionth of the range. They stay away from zero, where the noise of 
 
 @dataclass(frozen=True, eq=False)
 class StoredNumbers:
-    """Numbers as they are stored, and what turns them into values."""
+    """Stored numbers, and their conversion to values."""
 
     array: NDArray[Any]
-    """Three axes of space, then perhaps one of time, then others of length 1."""
+    """Three axes of space, then optionally one of time, then others of length 1."""
     axes: tuple[int, int, int]
     """The axes (0, 1 or 2) that are slices, rows and columns."""
     slope: float = 1.0
@@ -49,11 +49,11 @@ class StoredNumbers:
         """Return the same with the offset that the values need."""
         offset = _offset(self._real(plane) for plane in self._planes(self.array))
         if offset:
-            logger.info("%s: %.17g is subtracted from all values, and added again when they are written", path, offset)
+            logger.info("%s: %.17g is subtracted from all values, and added back when they are written", path, offset)
         return replace(self, offset=offset)
 
     def stack(self, path: Path, spacing_mm: Spacing) -> SliceStack:
-        """Return the values, less the offset; each volume over time is a part.
+        """Return the values, minus the offset; each volume over time is a part.
 
         Raises
         ------
@@ -73,10 +73,10 @@ class StoredNumbers:
         try:
             return SliceStack.of(values_dhw, spacing_mm=spacing_mm, parts=(depth,) * volumes)
         except VolumeError as error:
-            raise VolumeError(f"{path} cannot be taken as a volume: {error}") from error
+            raise VolumeError(f"{path} cannot be used as a volume: {error}") from error
 
     def replaced(self, volume_dhw: Float32Array, path: Path) -> NDArray[Any]:
-        """Return the numbers that stand for other values, less the offset, in the type and the axes of the file.
+        """Return the numbers for other values, minus the offset, in the type and the axes of the file.
 
         Raises
         ------
@@ -101,7 +101,9 @@ class StoredNumbers:
             plane[changed], outside = self._unscaled(values[changed])
             clipped += outside
         if clipped:
-            logger.warning("%d of %d values lie outside of %s and were clipped", clipped, stored.size, stored.dtype)
+            logger.warning(
+                "%d of %d values are outside the range of %s and were clipped", clipped, stored.size, stored.dtype
+            )
         return stored
 
     def placed(self, map_dhw: Float32Array) -> Float32Array:
@@ -136,12 +138,12 @@ class StoredNumbers:
 
 
 def _wide(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Integers of 64 bits are no float64; x86-64 has a type that holds them."""
+    """float64 cannot hold 64-bit integers; x86-64 has a type that can."""
     return np.longdouble if dtype.itemsize > 8 or (dtype.kind in "iu" and dtype.itemsize == 8) else np.float64
 
 
 def _less(real: NDArray[np.floating[Any]], offset: float) -> Float32Array:
-    """Return values less an offset as float32; infinite, where they do not fit it."""
+    """Return values minus an offset as float32; infinite where they do not fit."""
     with np.errstate(over="ignore"):
         less: Float32Array = (real - offset).astype(np.float32)
     return less
@@ -155,8 +157,8 @@ def _offset(planes: Iterator[NDArray[np.floating[Any]]]) -> float:
         if finite.size:
             low, high = min(low, np.longdouble(finite.min())), max(high, np.longdouble(finite.max()))
             rounded = rounded or bool((_less(finite, 0.0) != finite).any())
-    reach, nearest = float(high - low), float(max(low, -high))  # negative, where values have both signs
+    reach, nearest = float(high - low), float(max(low, -high))  # negative if values have both signs
     if not (rounded and 0 < reach < math.inf and _FAR * reach < nearest):
         return 0.0
-    step = 2.0 ** math.floor(math.log2(reach))  # whole numbers stay whole
+    step = 2.0 ** math.floor(math.log2(reach))  # integers stay integers
     return math.copysign(math.floor((nearest - _KEPT * reach) / step) * step, float(low))

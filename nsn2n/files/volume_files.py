@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes in files of any format that is read: in, and out with maps on the same grid."""
+"""Volumes in files of any supported format: reading, and writing with maps on the same grid."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from nsn2n.files.file_volume import FileVolume, complete_files
 __all__ = ["read_mask", "read_volume", "write_volume"]
 
 _FARTHEST_MM = 1e-3
-"""By which the places of a voxel in two headers may differ."""
+"""Largest difference of voxel positions in two headers."""
 
 
 def read_volume(path: Path) -> FileVolume:
-    """Read a file as its name says.
+    """Read a file according to its name.
 
     Raises
     ------
     VolumeError
-        If it is of no format that is read, or no volume.
+        If its format is not supported, or it is not a volume.
     NSN2NError
         If the package that reads it is missing, or memory runs out.
     """
@@ -51,7 +51,7 @@ def read_mask(path: Path, like: FileVolume) -> BoolArray:
     Parameters
     ----------
     path : path
-        A file of any format that is read, of one volume; of several over time all have the same mask.
+        A file of any supported format, of one volume; several volumes over time all have the same mask.
     like : FileVolume
         On whose grid it must be.
 
@@ -70,7 +70,7 @@ def read_mask(path: Path, like: FileVolume) -> BoolArray:
         raise VolumeError(f"the mask must have the shape of the input, {expected}; {path} has {shape}. Resample it.")
     if not np.allclose(mask.affine, like.affine, atol=_FARTHEST_MM):
         raise VolumeError(
-            f"the mask must lie where the input does, voxel by voxel; by its header {path} does not. Resample it."
+            f"the mask must be on the voxel grid of the input; according to its header {path} is not. Resample it."
         )
     values = mask.numbers.array.reshape(expected).transpose(like.axes)
     inside: BoolArray = np.isfinite(values) & (values != 0)
@@ -88,9 +88,10 @@ def write_volume(
     beside: Mapping[str, bytes] | None = None,
     mode: int = 0o666,
 ) -> None:
-    """Write a file like the one that was read, with other values, and maps of the same shape beside it.
+    """Write a file like the one that was read, with other values, and maps of the same shape next to it.
 
-    Everything but the values is kept, the type of the stored numbers too. The files appear when all are complete.
+    Everything except the values is kept, including the type of the stored numbers. The files appear when all are
+    complete.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def write_volume(
     beside : mapping, optional
         The content of other files by their names, such as those that describe the images.
     mode : int
-        The permissions that the files get, as far as the umask leaves them.
+        Permissions of the files, subject to the umask.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A denoised volume mixed with its source, for readers who want a part of the noise to stay."""
+"""Blends a denoised volume with its source, for readers who prefer to keep a fraction of the noise."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["blend"]
 def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
     """Move a denoised volume back towards its source: ``original + strength * (denoised - original)``.
 
-    Of the removed noise the part ``1 - strength`` stays, and with it the same part of its mean, which in MR magnitudes
-    is not 0 (:mod:`nsn2n.noise.rician`). That is as it should be: where there is no signal the mean of a magnitude is
-    proportional to its noise, so a slice with half of the noise has half of that mean.
+    The fraction ``1 - strength`` of the removed noise is kept, and with it the same fraction of its mean, which in MR
+    magnitudes is not 0 (:mod:`nsn2n.noise.rician`). This is correct: where there is no signal the mean of a magnitude
+    is proportional to its noise, so a slice with half of the noise has half of that mean.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], 
     if strength == 0:
         denoised_dhw[...] = original_dhw
     elif strength < 1:
-        # Slice by slice, to spare memory.
+        # Slice by slice, to save memory.
         for original_hw, denoised_hw in zip(original_dhw, denoised_dhw, strict=True):
-            changed = original_hw != denoised_hw  # infinity less infinity is no number
+            changed = original_hw != denoised_hw  # infinity minus infinity is NaN
             original = original_hw[changed]
             denoised_hw[changed] = original + np.float32(strength) * (denoised_hw[changed] - original)
     return denoised_dhw

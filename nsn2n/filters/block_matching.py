@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of alike blocks of neighboring slices, and a Wiener filter of each group.
+"""Block matching in neighboring slices, and a Wiener filter of each group of similar blocks.
 
 The blocks of a group are transformed together. What they share is in few coefficients; the weights of Wiener, from the
 same coefficients of a guide, keep these and lower the others. Each block goes back to where it comes from, and where
@@ -36,9 +36,9 @@ _REACH_SLICES, _SHIFT_PX = 3, 1
 _FREQUENCIES = 3
 """Blocks are compared by so many of their lowest frequencies along each axis."""
 _WINDOW_BETA = 2.0
-"""Of the Kaiser window: the middle of a block counts more than its rim."""
+"""Shape parameter of the Kaiser window: the middle of a block has more weight than its rim."""
 _GROUPS_AT_ONCE = 512
-"""On a CPU, whose caches hold them."""
+"""Groups at a time on a CPU, limited by its caches."""
 _GROUPS_AT_ONCE_CUDA = 2**13
 
 _SAMPLE_SLICES = 16
@@ -46,11 +46,11 @@ _SAMPLE_SLICES = 16
 _NOISE_ALONE = (0.25, 4.0)
 """Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
 _LEAST_POWER = 1e-3
-"""Of a frequency of the noise, whose mean is 1: nothing is divided by less."""
+"""Lower bound of the noise power at a frequency, whose mean is 1, where it is a divisor."""
 
 
 class Groups:
-    """Finds groups of alike blocks and filters them, of the slices that are loaded: noise has the sd 1 in them.
+    """Finds groups of similar blocks and filters them, in loaded slices whose noise has the sd 1.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Groups:
     noise_power : ndarray, shape (8, 8), float32, > 0
         Power of the noise at each frequency of a block, as :func:`noise_spectrum` returns it.
     threshold_sd : float
-        What the guide holds of a frequency counts as its own noise up to this many sd of the noise in it.
+        What the guide contains at a frequency counts as its own noise up to this many sd of the noise there.
     device : torch.device, optional
         Where to compute; the CPU by default.
     size : int
@@ -67,7 +67,7 @@ class Groups:
 
     Notes
     -----
-    Slices take turns in as many places as groups reach. Pixels of all places are counted in one row.
+    A ring buffer holds as many slices as groups reach. Pixels of all its slots are numbered consecutively.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Groups:
         self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
 
     def load(self, index: int, noisy_hw: Float32Array, guide_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
-        """Put a slice in the place of one that is no longer needed."""
+        """Load a slice into the slot of one that is no longer needed."""
         place = index % self._places
         pixels = slice(place * noisy_hw.size, (place + 1) * noisy_hw.size)
         self._noisy[pixels] = self._tensor(noisy_hw / noise_sd_hw).ravel()
@@ -113,13 +113,13 @@ class Groups:
         self._total[pixels] = 0
         self._weight[pixels] = 0
         count = self._rows * self._columns
-        # TensorFloat-32 would blur the small differences of large values, by which alike blocks are found.
+        # TensorFloat-32 would blur the small differences of large values, by which similar blocks are found.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features = F.conv2d(guide[None, None], self._kernels)[0]
         self._features[place * count : (place + 1) * count] = features.flatten(1).T
 
     def filter(self, index: int, at_edge_hw: BoolArray, slices: range) -> None:
-        """Filter the groups of the blocks of a slice that hold a pixel of an edge; what is alike is in ``slices``."""
+        """Filter the groups of the blocks of a slice that contain an edge pixel; similar blocks are in ``slices``."""
         grid_rows, grid_columns = self._grid(self._rows), self._grid(self._columns)
         in_rows = torch.from_numpy(at_edge_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
         wanted = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1)
@@ -139,7 +139,7 @@ class Groups:
         return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
 
     def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
-        """First pixels of the blocks of each group, shape (groups, size), most alike first."""
+        """First pixels of the blocks of each group, shape (groups, size), most similar first."""
         distances, pixels = [], []
         own = self._features[self._block(index, rows, columns)][:, None]
         for other in slices:
@@ -157,13 +157,13 @@ class Groups:
         return torch.cat(pixels, 1).gather(1, nearest)
 
     def _filter(self, first_pixels: Tensor) -> None:
-        """Filter groups of blocks, and add what comes of them to the slices."""
+        """Filter groups of blocks, and add the estimates to the slices."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, guide = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._guide))
         power = guide.square_().sub_(self._guide_noise).clamp_(min=0)
         share = power / (power + self._noise_power)
         blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
-        # What is made of fewer coefficients holds less noise.
+        # An estimate from fewer coefficients has less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
         self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
@@ -188,14 +188,14 @@ def filtered_slices(
     noise_sd: Callable[[int], Float32Array],
     wanted: Callable[[int], BoolArray],
 ) -> Iterator[tuple[int, Float32Array]]:
-    """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+    """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
     Parameters
     ----------
     groups : Groups
         With no slice loaded.
     noisy_dhw, guide_dhw : ndarray, shape (D, H, W), float32, finite
-        A slice of the guide is read no more once it has been yielded.
+        A slice of the guide is not read after it has been yielded.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     wanted : callable
@@ -218,7 +218,7 @@ def noise_spectrum(
 ) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
 
-    From differences of neighboring slices, the median over blocks, as edges are in few; white where none is of use.
+    From differences of neighboring slices, the median over blocks, as edges are in few; white if none is usable.
 
     Parameters
     ----------

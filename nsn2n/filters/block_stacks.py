@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of similar stacks of blocks, which run through several slices, and a Wiener filter of each group.
+"""Groups of similar block stacks, which extend over several slices, and a Wiener filter of each group.
 
 A stack is the same square of several neighboring slices. Noise is independent from slice to slice, so a stack has as
 many independent samples as slices, while blocks of one slice that overlap share their noise. The similar stacks of a
-group are transformed together, in four dimensions; the weights of Wiener, from the same coefficients of a pilot, keep
+group are transformed together, in four dimensions; the Wiener weights, from the same coefficients of a pilot, keep
 what they share. Where the slices of a stack differ, their coefficients along the slices are kept too. Source: Maggioni
 et al., IEEE Trans Image Process 22 (2013) 119-133 (BM4D, second stage).
 """
@@ -27,20 +27,20 @@ from nsn2n.runtime.cpus import in_order
 __all__ = ["StackFilter", "filtered_stacks"]
 
 _STEP_PX, _STEP_SLICES = 6, 2
-"""Between the stacks for which groups are sought."""
+"""Step between the reference stacks."""
 _SLICES = 3
-"""In a stack, or as many as there are. Of thick slices more have little in common."""
+"""Slices per stack, or as many as there are. More thick slices would have little in common."""
 _REACH_PX = 4
 """A group's stacks are displaced by no more than this, along each axis."""
 _FREQUENCIES = 3
 """Stacks are compared by so many of the lowest frequencies along each axis of the mean of their blocks."""
 _WINDOW_BETA = 2.0
-"""Of the Kaiser window: the middle of a block counts more than its rim."""
+"""Shape parameter of the Kaiser window: the middle of a block has more weight than its rim."""
 _GROUPS_AT_ONCE = 512
-"""On a CPU, whose caches hold them."""
+"""Groups at a time on a CPU, limited by its caches."""
 _GROUPS_AT_ONCE_CUDA = 2**13
 _LEAST_POWER = 1e-3
-"""Of the noise that is left in a group: nothing is divided by less."""
+"""Lower bound of the residual noise of a group where it is a divisor."""
 
 
 class StackFilter:
@@ -54,7 +54,7 @@ class StackFilter:
         Power of the noise at each frequency of a block, as
         :func:`~nsn2n.filters.block_matching.noise_spectrum` returns it.
     noise_factor : float
-        What the noise's power is multiplied by in the weights.
+        Factor on the noise power in the weights.
     size : int
         Stacks in a group.
     device : torch.device, optional
@@ -62,7 +62,7 @@ class StackFilter:
 
     Notes
     -----
-    Slices take turns in as many places as a stack has. Pixels of all places are counted in one row.
+    A ring buffer holds as many slices as a stack has. Pixels of all its slots are numbered consecutively.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class StackFilter:
         self._rows, self._columns = self._height - BLOCK_PX + 1, self._width - BLOCK_PX + 1
 
     def load(self, index: int, noisy_hw: Float32Array, pilot_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
-        """Put a slice in the place of one that is no longer needed."""
+        """Load a slice into the slot of one that is no longer needed."""
         part = self._place(index)
         self._noisy[part] = self._tensor(noisy_hw / noise_sd_hw).ravel()
         self._pilot[part] = self._tensor(pilot_hw / noise_sd_hw).ravel()
@@ -105,7 +105,7 @@ class StackFilter:
         self._weight[part] = 0
 
     def filter(self, first: int, wanted_hw: BoolArray) -> None:
-        """Filter the groups of the stacks that begin at a slice and hold a pixel that is wanted."""
+        """Filter the groups of the stacks that start at a slice and contain a wanted pixel."""
         rows, columns = self._places(wanted_hw)
         groups = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
         # TensorFloat-32 would blur the small differences of large values, by which similar stacks are found.
@@ -136,7 +136,7 @@ class StackFilter:
         return slice(index % self.slices * pixels, (index % self.slices + 1) * pixels)
 
     def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
-        """Rows and columns where the stacks begin for which groups are sought."""
+        """Return rows and columns where the reference stacks start."""
         grid_rows, grid_columns = (self._grid(positions) for positions in (self._rows, self._columns))
         in_rows = torch.from_numpy(wanted_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
         at_row, at_column = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1).nonzero(as_tuple=True)
@@ -153,13 +153,13 @@ class StackFilter:
         return (at_row * self._width + at_column).gather(1, nearest)
 
     def _filtered(self, first_pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Filter groups of stacks: the pixels of their blocks, what comes of these in its weight, and the weight."""
+        """Filter groups of stacks: return the pixels of their blocks, their weighted estimates, and the weights."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
         power = pilot.square_()
         share = power / (power + self._power_in_weights)
         blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
-        # What is made of fewer coefficients holds less noise.
+        # An estimate from fewer coefficients has less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
         return pixels, blocks.mul_(weight), weight
@@ -180,14 +180,14 @@ def filtered_stacks(
     noise_sd: Callable[[int], Float32Array],
     wanted: Callable[[slice], BoolArray],
 ) -> Iterator[tuple[int, Float32Array]]:
-    """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+    """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
     Parameters
     ----------
     stacks : StackFilter
         With no slice loaded.
     noisy_dhw, pilot_dhw : ndarray, shape (D, H, W), float32, finite
-        A slice of the pilot is read no more once it has been yielded.
+        A slice of the pilot is not read after it has been yielded.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     wanted : callable

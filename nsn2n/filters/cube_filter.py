@@ -22,16 +22,16 @@ from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
 __all__ = ["filter_cubes", "share_kept"]
 
 _THRESHOLD_SD = 2.7
-"""Coefficients of a group below so many sd of the noise are left out of the first estimate."""
+"""Coefficients of a group below this many sd of the noise are set to 0 in the first estimate."""
 _LEAST_PX = 2 * CUBE_PX
 _STANDS_OUT_PX = 0.7
-"""Gaussian under which what the filter takes is judged,"""
+"""Gaussian in which what the filter removes is averaged,"""
 _STANDS_OUT_SD = (0.4, 0.8)
-"""in noise sd: from the first on a part of it comes back, from the second on all."""
+"""in noise sd: above the first a fraction of it is restored, above the second all."""
 _DETAIL_PX = 3.0
-"""Its sign is that of what a slice has beyond its Gaussian mean of this sd."""
+"""Its sign is that of the difference of a slice from its Gaussian mean of this sd."""
 _AROUND_PX = 3
-"""With the rim of what stands out."""
+"""Includes the rim of what stands out."""
 
 SliceOf = Callable[[int], Float32Array]
 
@@ -49,12 +49,12 @@ def filter_cubes(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Replace a denoised volume by what the filter makes of the noisy one with it, in place.
+    """Replace a denoised volume by the noisy one filtered with it, in place.
 
     Parameters
     ----------
     noisy_dhw : ndarray, shape (D, H, W), float32, finite
-        D >= 2. Slices of fewer than 8 rows or columns stay as they are.
+        D >= 2. Slices of fewer than 8 rows or columns are not changed.
     denoised_dhw : ndarray, same shape and unit
         Overwritten.
     noise_sd : callable
@@ -62,11 +62,11 @@ def filter_cubes(
     cubes : int
         In a group.
     noise_factor : float
-        What the noise's power is multiplied by in the weights.
+        Factor on the noise power in the weights.
     share : float
         Weight of the denoised volume in its mean with what was filtered.
     step_px : int
-        Between the cubes for which groups are sought: the more, the faster, and the less even.
+        Step between the reference cubes: a larger one is faster, but the result is less even.
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; cubes without any are not filtered.
     device : torch.device, optional
@@ -119,10 +119,10 @@ def filter_cubes(
 
 
 def share_kept(before_hw: Float32Array, filtered_hw: Float32Array) -> Float32Array:
-    """Return which part of what a filter took comes back, shape (H, W): of small structures that lost contrast.
+    """Return the fraction of what a filter removed that is restored, shape (H, W): small structures that lost contrast.
 
-    A spot of one slice is in one cube of its group alone, so that the filter lowers it. There the difference is of one
-    sign over several pixels, that of the spot. What gained contrast stays as filtered.
+    A spot of one slice is in only one cube of its group, so that the filter lowers it. There the difference has one
+    sign over several pixels, that of the spot. What gained contrast is left as filtered.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of similar cubes of a volume: how they are found, shrunk and put back.
+"""Groups of similar cubes of a volume: search, shrinkage and aggregation.
 
-Where slices lie as close as pixels, a small cube has many that are like it: along an edge, and in the slices around.
+If slices are as close as pixels, a small cube has many similar ones: along an edge, and in the slices around.
 The cubes of a group are transformed together, in four dimensions. Source: Maggioni et al., IEEE Trans Image Process 22
-(2013) 119-133 (BM4D); here a denoised volume says which cubes are similar, so that they are sought once.
+(2013) 119-133 (BM4D); here similar cubes are searched for in a denoised volume, and only once.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 CUBE_PX = 4
 """Edge of the cubes, or as many slices as there are."""
 _STEP_SLICES = 2
-"""Between the cubes for which groups are sought."""
+"""Step between the reference cubes."""
 _REACH_SLICES, _REACH_PX = 2, 4
 """A group's cubes are displaced by no more than this."""
 _HIGHEST_FREQUENCY, _HIGHEST_SUM = 2, 3
 """Cubes are compared by the frequencies up to the first along each axis, and together up to the second."""
 _OUTSIDE = 1e6
-"""Feature of places where no cube can be: nothing is similar to it."""
+"""Feature of positions where no cube fits: nothing is similar to it."""
 _WINDOW_BETA = 2.0
-"""Of the Kaiser window: the middle of a cube counts more than its rim."""
+"""Shape parameter of the Kaiser window: the middle of a cube has more weight than its rim."""
 _GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
 _ROWS_AT_ONCE = 64
 _SLAB_VOXELS = 2**18
-"""Slices are worked on together up to about this many voxels."""
+"""Slices are processed together up to about this many voxels."""
 _LEAST_POWER = 1e-3
-"""Of the noise that is left in a group: nothing is divided by less."""
+"""Lower bound of the residual noise of a group where it is a divisor."""
 
 Shrinkage = Callable[[Tensor, Tensor], Tensor]
-"""From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the share of each that stays."""
+"""From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the fraction kept of each."""
 Slices = Callable[[int], Float32Array]
 """The slice with that index, shape (H, W), in noise sd."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The groups of some places in a volume."""
+    """The groups of some positions in a volume."""
 
     first_slice: int
     places: Tensor
-    """First voxels of the cubes for which groups were sought, counted from the first slice, shape (groups,)."""
+    """First voxels of the reference cubes, counted from the first slice, shape (groups,)."""
     members: Tensor
     """The similar cubes, by the number of their displacement, shape (groups, cubes), int16."""
 
@@ -71,7 +71,7 @@ class Cubes:
     size : int
         Cubes in a group, or as many as there are.
     step_px : int
-        Between the cubes for which groups are sought, along rows and columns.
+        Step between the reference cubes, along rows and columns.
     device : torch.device, optional
         Where to compute; the CPU by default.
     """
@@ -125,7 +125,7 @@ class Cubes:
         for firsts in self._slabs():
             start, end = max(firsts[0] - _REACH_SLICES, 0), min(firsts[-1] + _REACH_SLICES, last)
             loaded = self._load(guide, slice(start, end + self._slices)).reshape(1, 1, -1, self._height, self._width)
-            # Places beyond the volume, where no cube can be, too. A few rows at a time: what is convolved takes many
+            # Includes positions outside the volume, where no cube fits. A few rows at a time: convolution takes many
             # times its own memory.
             count = firsts[-1] - firsts[0] + 1 + 2 * _REACH_SLICES
             features = torch.full((count, plane // row, row, len(self._kernels)), _OUTSIDE, device=self._device)
@@ -150,15 +150,15 @@ class Cubes:
     def filtered(
         self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
     ) -> Iterator[tuple[int, Float32Array]]:
-        """Yield the index of each slice and what its groups make of it, shape (H, W), in noise sd.
+        """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
         Parameters
         ----------
         groups : iterator of Group
             In the order of slices.
         noisy, guide : callable
-            Slices of the volumes; where no group has a cube the guide stays. A slice that has been yielded is not asked
-            for again.
+            Slices of the volumes; where no group has a cube the guide is kept. A slice that has been yielded is not
+            requested again.
         shrinkage : callable
         """
         displacements = self._displacements(self._pixels, self._width)
@@ -177,7 +177,7 @@ class Cubes:
         noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (window.noisy, window.guide))
         share = shrinkage(noisy, guide)
         cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
-        # What is made of fewer coefficients holds less noise.
+        # An estimate from fewer coefficients has less noise.
         noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
         weight = self._window / (noise_left + _LEAST_POWER)
         window.total.index_add_(0, voxels.ravel(), cubes.mul_(weight).ravel())
@@ -190,7 +190,7 @@ class Cubes:
         return nearest.to(torch.int16)
 
     def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
-        """Rows and columns where the cubes begin for which groups are sought."""
+        """Return rows and columns where the reference cubes start."""
         _, grid_rows, grid_columns = self._grid
         blocks = np.lib.stride_tricks.sliding_window_view(wanted_hw, (CUBE_PX, CUBE_PX))
         rows, columns = np.nonzero(blocks[np.ix_(grid_rows, grid_columns)].any(axis=(2, 3)))
@@ -198,7 +198,7 @@ class Cubes:
         return torch.from_numpy(at_row).to(self._device), torch.from_numpy(at_column).to(self._device)
 
     def _slabs(self) -> Iterator[list[int]]:
-        """First slices of cubes, those together that are worked on together."""
+        """Return the first slices of cubes, grouped by what is processed together."""
         together = max(_SLAB_VOXELS // (_STEP_SLICES * self._pixels), 1)
         for start in range(0, len(self._grid[0]), together):
             yield self._grid[0][start : start + together]
@@ -214,7 +214,7 @@ class Cubes:
         return self._tensor(np.stack([slices(index) for index in range(part.start, part.stop)])).ravel()
 
     def _parts(self, of_groups: Tensor) -> Sequence[Tensor]:
-        """What is worked on at once."""
+        """What is processed at once."""
         at_once = _GROUPS_AT_ONCE if of_groups.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
         return torch.split(of_groups, at_once) if len(of_groups) else ()
 
@@ -233,7 +233,7 @@ class Cubes:
 
 
 class _Window:
-    """The slices that groups reach at a time, and the sums of what comes of them; voxels in one row."""
+    """The slices within reach of groups, and the sums of their estimates; voxels in one row."""
 
     def __init__(self, pixels: int, device: torch.device | None) -> None:
         self._pixels = pixels
@@ -241,7 +241,7 @@ class _Window:
         self.noisy, self.guide, self.total, self.weight = (torch.zeros(0, device=device) for _ in range(4))
 
     def load(self, end: int, both: Callable[[slice], tuple[Tensor, Tensor]]) -> None:
-        """Take in the slices up to one."""
+        """Load the slices up to one."""
         begin = self.first + len(self.noisy) // self._pixels
         if end <= begin:
             return
@@ -251,7 +251,7 @@ class _Window:
         self.total, self.weight = torch.cat([self.total, nothing]), torch.cat([self.weight, nothing])
 
     def finish(self, end: int) -> list[tuple[int, Tensor]]:
-        """Give away the slices before one."""
+        """Return the slices before one."""
         count = end - self.first
         if count <= 0:
             return []

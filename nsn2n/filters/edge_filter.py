@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The noise at edges, lowered by a filter of groups of alike blocks.
+"""Reduces the noise at edges by collaborative filtering of groups of similar blocks.
 
-A voxel of an edge is like few others, so that the guided mean leaves its noise there. But a small block of an edge is
-like those further along it and in the neighboring slices (:mod:`nsn2n.filters.block_matching`). That the filter is
-left to edges, and that it may take nothing coherent out of a single slice, is our own.
+A voxel of an edge is similar to few others, so that the guided mean leaves its noise. But a small block of an edge is
+similar to those farther along it and in the neighboring slices (:mod:`nsn2n.filters.block_matching`). Restricting the
+filter to edges, and keeping what is coherent in a single slice, are our own additions.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ NoiseOf = Callable[[int], Float32Array]
 _EDGE_PX = 5
 """Edge of the square in which values differ where there is an edge."""
 _RAMP_SD = 4.0
-"""The share of the filter rises from 0 to 1 over this much contrast."""
+"""The weight of the filter rises from 0 to 1 over this range of contrast."""
 
 _GROUP = 12
 """Blocks in a group."""
 
 _LARGEST_SD = 2.0
-"""No voxel is changed by more than this many noise sd: what is left at an edge is less."""
+"""No voxel is changed by more than this many noise sd: residual noise at an edge is smaller."""
 
 _KEPT_PX = (2.0, 1.0)
-"""Sizes of the structures of one slice that the filter must leave, as sd of a Gaussian."""
+"""Sizes of the single-slice structures that the filter must keep, as sd of a Gaussian."""
 
 _SAMPLE_SLICES = 16
-"""Slices on which the local means of what is taken are measured."""
+"""Slices on which the local means of what is removed are measured."""
 
 
 def filter_edges(
@@ -57,7 +57,7 @@ def filter_edges(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Lower the noise that a denoised volume still has at its edges, in place.
+    """Reduce the residual noise of a denoised volume at its edges, in place.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def filter_edges(
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     settings : EdgeSettings
     valid : ndarray, same shape, bool, optional
-        Voxels that hold a measurement; the others stay as they are.
+        Voxels that hold a measurement; the others are not changed.
     device : torch.device, optional
         Where to compute; the CPU by default.
     progress : callable, optional
@@ -97,7 +97,7 @@ def filter_edges(
 
 
 def edge_share(denoised_hw: Float32Array, noise_sd_hw: Float32Array, contrast_sd: float) -> Float32Array:
-    """Return how far each pixel is at an edge, 0 to 1, shape (H, W), float32.
+    """Return the degree to which each pixel is at an edge, 0 to 1, shape (H, W), float32.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, vali
 
 
 def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float) -> float:
-    """Standard deviation, robust, of the local means of what is taken at edges; 0 where there are none."""
+    """Standard deviation, robust, of the local means of what is removed at edges; 0 if there are none."""
 
     def at_edges(index: int) -> Float32Array:
         return np.asarray(np.abs(_local_mean(taken_dhw[index], sigma_px)[shares_dhw[index] > 0.5]))
@@ -136,7 +136,7 @@ def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float)
 
 
 def _kept(taken_hw: Float16Array, mean_sd: Mapping[float, float], keep_sd: float) -> Float32Array:
-    """Return how far each pixel is of a structure, which must not be taken, 0 to 1, shape (H, W)."""
+    """Return the degree to which each pixel belongs to a structure to be kept, 0 to 1, shape (H, W)."""
     shares = [structure_share(_local_mean(taken_hw, sigma_px), sd, keep_sd) for sigma_px, sd in mean_sd.items()]
     return np.asarray(np.maximum.reduce(shares), dtype=np.float32)
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Wiener filter of groups of similar stacks of blocks over whole slices, with a denoised volume as its pilot.
 
-A fit takes what differs between slices by less than the noise for the same, so it loses faint detail. A group of stacks
-(:mod:`nsn2n.filters.block_stacks`) still holds it: what the noisy blocks share comes back, in the measure in which
-the pilot has power at that frequency. As second stage of BM4D (Maggioni et al., IEEE Trans Image Process 22 (2013)
-119-133), whose first stage, a threshold, the fit replaces.
+A fit treats what differs between slices by less than the noise as equal, so it loses faint detail. A group of stacks
+(:mod:`nsn2n.filters.block_stacks`) still contains it: what the noisy blocks share is restored, in proportion to
+the power of the pilot at that frequency. Like the second stage of BM4D (Maggioni et al., IEEE Trans Image Process 22
+(2013) 119-133), whose first stage, a threshold, the fit replaces.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
 __all__ = ["filter_groups", "lost_contrast"]
 
 _DETAIL_PX = 3.0
-"""What a slice has beyond its Gaussian mean of this sd is detail."""
+"""Detail is the difference of a slice from its Gaussian mean of this sd."""
 _STANDS_OUT_SD, _RAMP_SD = 1.0, 1.0
-"""From so many noise sd of detail on, over so many, a structure is trusted to the pilot."""
+"""Detail in noise sd from which a structure is taken from the pilot, and the width of the transition."""
 
 NoiseOf = Callable[[int], Float32Array]
 
@@ -41,12 +41,12 @@ def filter_groups(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Replace a denoised volume by what the filter makes of the noisy one with it, in place.
+    """Replace a denoised volume by the noisy one filtered with it as pilot, in place.
 
     Parameters
     ----------
     noisy_dhw : ndarray, shape (D, H, W), float32, finite
-        D >= 2. Slices of fewer than 8 rows or columns stay as they are.
+        D >= 2. Slices of fewer than 8 rows or columns are not changed.
     pilot_dhw : ndarray, same shape and unit
         Denoised volume; overwritten.
     noise_sd : callable
@@ -54,7 +54,7 @@ def filter_groups(
     stacks : int
         In a group.
     noise_factor : float
-        What the noise's power is multiplied by in the weights.
+        Factor on the noise power in the weights.
     valid : ndarray, same shape, bool, optional
         Voxels that hold a measurement; blocks without any are not filtered.
     device : torch.device, optional
@@ -81,9 +81,9 @@ def filter_groups(
 
 
 def lost_contrast(pilot_hw: Float32Array, filtered_hw: Float32Array, noise_sd_hw: Float32Array) -> Float32Array:
-    """What structures that stand out of the noise lost of the contrast that they have in the pilot, shape (H, W).
+    """Return the contrast that structures above the noise lost relative to the pilot, shape (H, W).
 
-    A spot of one slice is in one block of its group alone, so that the filter lowers it. What gained contrast stays.
+    A spot of one slice is in only one block of its group, so that the filter lowers it. Gained contrast is kept.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nonlocal mean of the noisy slices, guided by what the fit made of them.
+"""Non-local means of the noisy slices, guided by the result of the fit.
 
 A fit shrinks what it cannot predict from a neighboring slice, small spots for example, and leaves some noise where it
-saw little. Its result tells all the same which voxels show the same tissue. The mean of the *noisy* values of those is
-free of both: a spot is like no voxel around it, so it keeps its own values, and homogeneous tissue is averaged over
-many voxels. Source: Manjon et al., Med Image Anal 16 (2012) 18-27 (PRI-NLM3D), where the guide is a transform's
+saw little. Its result nevertheless shows which voxels are of the same tissue. The mean of the *noisy* values of those
+is free of both: a spot is similar to no voxel around it, so it keeps its values, and homogeneous tissue is averaged
+over many voxels. Source: Manjon et al., Med Image Anal 16 (2012) 18-27 (PRI-NLM3D), where the guide is a transform's
 denoised volume.
 
 Where the noise of neighboring pixels is correlated, the mean still holds blotches, coarser than its reach. It can be
@@ -33,24 +33,24 @@ _LOCAL_MEAN_WEIGHT = 3.0
 """How much more the mean over 3x3x3 voxels counts than the voxel itself, as in the source: it holds less noise."""
 
 _REACH = 3
-"""Steps in reach where the settings leave it open."""
+"""Reach in steps, unless given in the settings."""
 
 _COARSE_LEVELS = ((1, 1), (2, 0), (4, 0))
-"""Levels of the coarse mean: the step, in those of the first mean, and the slices in reach on each side."""
+"""Levels of the coarse mean: the step, in steps of the first mean, and the reach in slices on each side."""
 _COARSE_REACH = 2
-"""Steps in reach at each level, as in the source."""
+"""Reach in steps at each level, as in the source."""
 
 _CORRELATED = 0.2
-"""Lag-one correlation of noise from which neighbors are passed over; a fit makes that of white noise some -0.1."""
+"""Lag-one correlation of noise above which neighbors are skipped; after a fit that of white noise is about -0.1."""
 
 _LARGEST_SD = 3.0
-"""Removed values count up to this many noise sd in the correlation: edges are not noise."""
+"""Removed values are clipped to this many noise sd in the correlation: edges are not noise."""
 
 _LEAST_EXPONENT = -60.0
-"""Weights of unlike voxels fall no further: 1e-26 is nothing next to 1, and subnormal numbers are slow to compute."""
+"""Lower bound of weights: 1e-26 is negligible next to 1, and subnormal numbers are slow to compute."""
 
 _INVALID = 1e15
-"""Guide of voxels without a measurement: unlike any other, and finite when squared."""
+"""Guide of voxels without a measurement: different from any other, and finite when squared."""
 
 _PIXELS_PER_BLOCK = 2**18
 """Pixels of the slices that are averaged together on a CPU: 2.5 times as fast with two threads, where slices are small,
@@ -71,11 +71,11 @@ def guided_mean(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Replace the guide by the mean of the noisy voxels around each voxel that the guide says are like it.
+    """Replace the guide by the mean of the noisy voxels around each voxel that are similar to it in the guide.
 
-    A voxel j in reach of i counts with ``exp(-((g_i - g_j)^2 + 3 (m_i - m_j)^2) / (2 s)^2)``: g the guide, m its mean
-    over 3x3x3 voxels, s the local noise sd times ``similarity_sd``. In reach are ``reach`` steps in the plane, in the
-    second slice from i and each one after it one less.
+    A voxel j in reach of i has the weight ``exp(-((g_i - g_j)^2 + 3 (m_i - m_j)^2) / (2 s)^2)``: g the guide, m its
+    mean over 3x3x3 voxels, s the local noise sd times ``similarity_sd``. In reach are ``reach`` steps in the plane, in
+    the second slice from i and each one after it one less.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def guided_mean(
     step_px : int
         Pixels in a step, as :func:`step_for` finds them.
     valid : ndarray, same shape, bool, optional
-        Voxels that count; what the others become has no meaning.
+        Voxels to use; the result is undefined in the others.
     device : torch.device, optional
         Where to compute; the CPU by default.
     progress : callable, optional
@@ -117,7 +117,7 @@ def guided_mean(
         _accumulate(current, current, _half_plane(reach, step_px))
         for distance in range(1, settings.reach_slices + 1):
             pairs = min(end - start, in_reach - start - distance)
-            # Further slices show less alike tissue: there a smaller plane gives nearly the same mean.
+            # Farther slices show less similar tissue: there a smaller window gives nearly the same mean.
             offsets = _plane(max(reach + 1 - distance, 0), step_px)
             if pairs > 0:
                 _accumulate(slices.part(0, pairs), slices.part(distance, distance + pairs), offsets)
@@ -139,15 +139,15 @@ def coarse_mean(
 ) -> None:
     """Average a guided mean again, in place: three times, in steps of 1, 2 and 4 times ``step_px``.
 
-    Weights are those of :func:`guided_mean`, with the volume as its own guide. The neighboring slices take part in the
-    first of the three alone, which costs the least contrast for what it gains.
+    Weights are those of :func:`guided_mean`, with the volume as its own guide. The neighboring slices are used only in
+    the first of the three, which costs the least contrast for its benefit.
 
     Parameters
     ----------
     volume_dhw : ndarray, shape (D, H, W), float32, finite
-        What :func:`guided_mean` made; overwritten.
+        The result of :func:`guided_mean`; overwritten.
     coarse_sd : float
-        Difference of voxels, in units of ``noise_sd``, at which their weight begins to fall.
+        Difference of voxels, in units of ``noise_sd``, at which their weight starts to fall.
     noise_sd, step_px, valid, device, progress
         As in :func:`guided_mean`.
     """
@@ -183,7 +183,7 @@ def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) ->
 
 
 class _Slices(NamedTuple):
-    """Neighboring slices, shape (slices, H, W), and the weighted sums over the voxels that are like each of theirs."""
+    """Neighboring slices, shape (slices, H, W), and the weighted sums over the voxels similar to each of theirs."""
 
     noisy: Tensor
     guide: Tensor
@@ -198,7 +198,7 @@ class _Slices(NamedTuple):
 
     @staticmethod
     def joined(parts: list[_Slices]) -> _Slices:
-        """Return all slices of the parts, in memory of their own."""
+        """Return all slices of the parts, in separate memory."""
         return _Slices(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
@@ -224,7 +224,7 @@ def _guides(
 
 
 def _accumulate(first: _Slices, second: _Slices, offsets: list[tuple[int, int]]) -> None:
-    """Let each voxel of ``first`` and the one at an offset from it in ``second`` count for each other."""
+    """Add each voxel of ``first`` and the one at an offset from it in ``second`` to each other's sums."""
     shape = first.noisy.shape[1:]
     for offset in offsets:
         here, there = _overlap(offset, shape)
@@ -244,7 +244,7 @@ def _plane(reach: int, step: int) -> list[tuple[int, int]]:
 
 
 def _half_plane(reach: int, step: int) -> list[tuple[int, int]]:
-    """One of each two opposite offsets."""
+    """Return one of each pair of opposite offsets."""
     return [offset for offset in _plane(reach, step) if offset > (0, 0)]
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a fit took away although it was not noise, and how it is given back."""
+"""Structure that a fit removed although it was not noise, and its restoration."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nsn2n.noise.level import MAD_TO_SD
 __all__ = ["coherent_excess", "excess_noise", "normalized_mean", "removed_mean", "structure_share"]
 
 _EDGE_LIMIT_SD = 2.0
-"""Removed values count up to this many noise sd, so that the error at one sharp edge does not spread as a halo."""
+"""Removed values are clipped to this many noise sd, so that the error at one sharp edge does not spread as a halo."""
 
 _EXTENT_SD = 1.0
 """A structure ends where its local means fall to this many of their standard deviations."""
 
 _TRUNCATE_SD = 2.5
-"""Where the window of the removed mean ends: a wider one takes longer and changes nothing that matters."""
+"""Truncation of the window of the removed mean: a wider one takes longer without relevant change."""
 
 
 def removed_mean(
@@ -27,7 +27,7 @@ def removed_mean(
 ) -> NDArray[np.float32]:
     """Local mean of the removed part: 0 for noise, a bias of the fit where it is not.
 
-    White noise of sd s keeps s / (2 sqrt(pi) sigma_px) in this mean, 2 % at 12 pixels: that much comes back with it.
+    White noise of sd s leaves s / (2 sqrt(pi) sigma_px) in this mean, 2 % at 12 pixels, which is restored with it.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def coherent_excess(
     sigma_px : float
         Standard deviation of the Gaussian window in the plane: the size of the structures.
     mean_sd : float
-        As :func:`excess_noise` returns it.
+        As returned by :func:`excess_noise`.
     threshold_sd : float
         A structure is where a local mean is beyond this many of its own standard deviations.
 
@@ -101,11 +101,12 @@ def coherent_excess(
 
 
 def structure_share(mean_hw: NDArray[np.float32], mean_sd: float, threshold_sd: float) -> NDArray[np.float32]:
-    """Return how far local means belong to structures and not to noise, 0 to 1.
+    """Return the degree to which local means belong to structures and not to noise, 0 to 1.
 
-    A structure is a connected region of local means of one sign and beyond one standard deviation, of which one at
-    least is beyond the threshold: its faint rim comes with its peak, while noise alone is as high nowhere (hysteresis,
-    as in Canny, IEEE Trans Pattern Anal 8 (1986) 679-698). Both limits are ramps of one standard deviation.
+    A structure is a connected region of local means of one sign and beyond one standard deviation, with at
+    least one beyond the threshold: its faint rim is included with its peak, while noise alone never reaches it
+    (hysteresis, as in Canny, IEEE Trans Pattern Anal 8 (1986) 679-698). Both limits are ramps of one standard
+    deviation.
 
     Parameters
     ----------

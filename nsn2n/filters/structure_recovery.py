@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A denoised volume gets back what was removed from it although it was no noise."""
+"""Restores to a denoised volume what was removed from it although it was not noise."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ __all__ = ["StructureRecovery"]
 
 
 _SMALL_PX = (2.0, 1.0)
-"""Sizes of the structures of one slice that are looked for in what was removed, as sd of a Gaussian."""
+"""Sizes of single-slice structures searched for in what was removed, as sd of a Gaussian."""
 
 _AT_THE_END = 1.5
-"""What is given back to a guide by mistake is averaged out again. At the end it would stay, so that more is asked."""
+"""What is restored to a guide by mistake is averaged out again. At the end it would remain, so the limit is higher."""
 
 _ACROSS_PX, _ACROSS_SLICES = 2.0, 1.0
-"""Window of the local mean that is given back of structures that go through several slices."""
+"""Window of the local mean that is restored for structures that extend over several slices."""
 _SOUGHT_PX, _SOUGHT_SLICES = 3.0, 1.5
-"""Window in which they are sought: a wider one, which holds less noise, where one would lose their contrast."""
+"""Window of the search: a wider one, which has less noise but would lose contrast if restored."""
 _REACH_SLICES = 3
-"""Slices on each side from which the wider window is made of the other."""
+"""Slices on each side from which the wider window is computed from the other."""
 
 _SAMPLE_SLICES = 16
 """Slices on which the noise of a local mean is measured."""
 
 
 class StructureRecovery:
-    """Gives back to denoised volumes, in place, what is too coherent in the removed part to be noise.
+    """Restores to denoised volumes, in place, what is too coherent in the removed part to be noise.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class StructureRecovery:
     noise : NoiseMap
         Of that volume.
     settings : Settings
-        The thresholds; what has none is not given back.
+        The thresholds; what has none is not restored.
     """
 
     def __init__(self, noisy: Float32Array, noise: NoiseMap, settings: Settings) -> None:
@@ -61,7 +61,7 @@ class StructureRecovery:
         self._sample = evenly_spread(len(noisy), _SAMPLE_SLICES)
 
     def small_structures(self, denoised: Float32Array, *, at_the_end: bool = False) -> None:
-        """Give back small structures that stand out in what was removed from one slice."""
+        """Restore small structures that stand out in what was removed from one slice."""
         threshold = self._settings.excess_sd
         if threshold is None:
             return
@@ -80,7 +80,7 @@ class StructureRecovery:
             for_each_slice(give_back, range(len(denoised)))
 
     def structures_across(self, denoised: Float32Array) -> None:
-        """Give back what is coherent over several slices: faint structures that no single slice shows."""
+        """Restore what is coherent over several slices: faint structures that no single slice shows."""
         threshold = self._settings.excess_across_sd
         if threshold is None:
             return
@@ -101,7 +101,7 @@ class StructureRecovery:
         for_each_slice(give_back, range(len(denoised)))
 
     def means_and_bounds(self, denoised: Float32Array) -> None:
-        """Give back the local mean of what was removed, and let no voxel change by more than the settings allow."""
+        """Restore the local mean of what was removed, and limit the change of each voxel as set."""
         settings = self._settings
 
         def restrain(index: int) -> None:
@@ -121,7 +121,7 @@ class StructureRecovery:
 
 
 def _widened(mean_dhw: Float32Array, index: int) -> Float32Array:
-    """One slice of local means in the window in which structures are sought, shape (H, W)."""
+    """Return one slice of local means in the search window, shape (H, W)."""
     # Variances of Gaussians add: the wider window is the first one under this one.
     further = np.arange(-_REACH_SLICES, _REACH_SLICES + 1)
     weights = np.exp(-0.5 * np.square(further) / (_SOUGHT_SLICES**2 - _ACROSS_SLICES**2))

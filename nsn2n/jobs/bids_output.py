@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ``--bids`` writes beside the images: a dataset of derivatives, and what describes each image.
+"""What ``--bids`` writes in addition to the images: a derivative dataset and the description of each image.
 
 Source: BIDS, as :mod:`nsn2n.files.bids` names it: derived dataset and pipeline description, common data types, imaging.
 """
@@ -30,11 +30,11 @@ _LINK = "source"
 """How BIDS URIs of new derivatives name the dataset of the input."""
 
 _LABELS = {"": "denoised", "residual": "residual", "noise-sd": "noise"}
-"""Of the entity desc, by what a file holds; empty: the denoised image."""
+"""Value of the entity desc, by the content of a file; empty: the denoised image."""
 
 _MEANING = {
     "": "",
-    "residual": "What was removed, source less denoised image. ",
+    "residual": "What was removed: source minus denoised image. ",
     "noise-sd": "Estimated local standard deviation of the noise of the source, 0 where it has none. ",
 }
 
@@ -42,22 +42,22 @@ _OF_THE_SOURCE = {
     *("Description", "Sources", "RawSources", "SpatialReference"),
     *("IntendedFor", "B0FieldIdentifier", "B0FieldSource"),
 }
-"""Fields that say nothing true of a derivative: they are made anew, or point into the dataset of the source."""
+"""Fields that do not hold for a derivative: they are written anew, or point into the dataset of the source."""
 
 
 @dataclass(frozen=True)
 class BidsOutput:
-    """Where the derivatives of an image go, and what is said of them."""
+    """Where the derivatives of an image go, and how they are described."""
 
     source: BidsFile
     of_source: Mapping[str, Any]
     """The description of its dataset."""
     root: Path
-    """Of the dataset of derivatives."""
+    """Root folder of the derivative dataset."""
     link: str
     """How its BIDS URIs name the dataset of the source."""
     is_new: bool
-    """Whether the dataset of derivatives has no description yet."""
+    """Whether the derivative dataset has no description yet."""
 
     @classmethod
     def of(cls, input_file: Path, output: Path) -> BidsOutput:
@@ -66,7 +66,8 @@ class BidsOutput:
         Raises
         ------
         VolumeError
-            If the input is no image of a BIDS dataset, or the output is no folder for derivatives of it by nsn2n.
+            If the input is not an image of a BIDS dataset, or the output is not a folder for derivatives of it by
+            nsn2n.
         """
         source, root = BidsFile.of(input_file), Path(os.path.abspath(output))
         of_source = read_json(source.dataset / DESCRIPTION)
@@ -82,12 +83,12 @@ class BidsOutput:
         return cls(source, of_source, root, _link_to(source.dataset, root), is_new=False)
 
     def file(self, kind: str = "") -> Path:
-        """Where the image of a kind goes: what `nsn2n.jobs.volume_file_job` names it, empty for the denoised one."""
+        """Return the file of an image by `kind`, as in `nsn2n.jobs.volume_file_job`; empty: the denoised image."""
         return self.root / self.source.derivative(_LABELS[kind])
 
     @property
     def new_description(self) -> list[Path]:
-        """The file that describes the dataset of derivatives, where there is none yet."""
+        """The file that describes the derivative dataset, if there is none yet."""
         return [self.root / DESCRIPTION] if self.is_new else []
 
     def beside(self, kind: str = "") -> list[Path]:
@@ -105,10 +106,10 @@ class BidsOutput:
         return image.with_name(image.name.removesuffix(self.source.extension) + extension)
 
     def _tables(self, kind: str) -> dict[Path, bytes]:
-        """Gradients of a diffusion series, without which a derivative could not be used, where they are to go.
+        """Return where the gradients of a diffusion series go, without which a derivative could not be used.
 
-        Copies of raw files keep their names, as the specification asks, and hold for all derivatives of the image; one
-        that is there already is no new file.
+        Copies of raw files keep their names, as the specification requires, and apply to all derivatives of the image;
+        one that already exists is not a new file.
         """
         tables = {}
         for extension in (".bval", ".bvec"):
@@ -133,14 +134,14 @@ class BidsOutput:
             Of the JSON files that describe the source.
         result : DenoiseResult
         mask : path, optional
-            What was used as a mask; named among the sources if it lies in the dataset of the input.
+            What was used as a mask; named among the sources if it is in the dataset of the input.
         """
         uri = f"bids:{self.link}:{self.source.path}"
         sources, of_mask = [uri], Path(os.path.abspath(mask or os.devnull))
         if of_mask.is_relative_to(self.source.dataset):
             sources.append(f"bids:{self.link}:{of_mask.relative_to(self.source.dataset).as_posix()}")
         sidecar = {name: value for name, value in fields.items() if name not in _OF_THE_SOURCE and not _points(value)}
-        if self.of_source.get("DatasetType", "raw") == "raw":  # what was done to a derivative is not known here
+        if self.of_source.get("DatasetType", "raw") == "raw":  # the processing of a derivative is not known here
             sidecar.setdefault("SkullStripped", False)
         record = result.record
         sidecar |= {
@@ -153,7 +154,7 @@ class BidsOutput:
         return {self._named(kind, ".json").name: _text(sidecar), **tables}
 
     def write_description(self, mode: int) -> None:
-        """Describe the dataset of derivatives, where there is no description yet; one that is there never changes."""
+        """Describe the derivative dataset if it has no description yet; an existing one never changes."""
         location = quote(os.path.relpath(os.path.realpath(self.source.dataset), os.path.realpath(self.root)))
         doi = self.of_source.get("DatasetDOI")
         description = {
@@ -170,7 +171,7 @@ class BidsOutput:
 
 
 def _link_to(dataset: Path, root: Path) -> str:
-    """Return how an existing dataset of derivatives names that of the source."""
+    """Return the name of the source dataset in an existing derivative dataset."""
     file = root / DESCRIPTION
     description = read_json(file)
     programs = description.get("GeneratedBy")
@@ -178,7 +179,7 @@ def _link_to(dataset: Path, root: Path) -> str:
     if "nsn2n" not in names:
         got = ", ".join(map(str, names)) or "no program"
         raise VolumeError(
-            f"with --bids the output must be a dataset that nsn2n has made, or a new one; GeneratedBy of {file} names "
+            f"with --bids the output must be a dataset created by nsn2n, or a new one; GeneratedBy of {file} names "
             f"{got}. Choose another folder."
         )
     links = description.get("DatasetLinks")
@@ -187,7 +188,7 @@ def _link_to(dataset: Path, root: Path) -> str:
             return str(name)
     raise VolumeError(
         f"with --bids the output must hold derivatives of the dataset of the input, {dataset}; DatasetLinks of {file} "
-        "has none to it. Choose another folder."
+        "has no link to it. Choose another folder."
     )
 
 
@@ -206,7 +207,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _points(value: Any) -> bool:
-    """Whether a value holds a BIDS URI, which is relative to the dataset that it stands in."""
+    """Whether a value holds a BIDS URI, which is relative to the dataset in which it occurs."""
     if isinstance(value, dict):
         return any(map(_points, value.values()))
     if isinstance(value, list):

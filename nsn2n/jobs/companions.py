@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a PACS can hold beside a derived series: the removed noise and the measurements, a series each.
+"""Writes what a PACS can hold together with a derived series: the removed noise and the measurements, one series each.
 
-Either is complete or not there, as the series of images is (`nsn2n.dicom.write.series_writer`).
+Each is either complete or absent, like the series of images (`nsn2n.dicom.write.series_writer`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_companions(
     options: JobOptions,
     taken_series_numbers: Collection[int] = (),
 ) -> tuple[WrittenSeries, ...]:
-    """Write the objects that the options ask for, each into a subfolder named by its SeriesInstanceUID.
+    """Write the objects requested by the options, each into a subfolder named by its SeriesInstanceUID.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def write_companions(
         As `nsn2n.DenoiseResult.record` gives it.
     options : JobOptions
     taken_series_numbers : collection of int
-        Numbers in use in the study, besides those in the output folder.
+        Numbers in use in the study, in addition to those in the output folder.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def write_companions(
 
         makers["SR0001.dcm"] = lambda series: measurement_report(sources, written.files, record, series, __version__)
     header = pydicom.dcmread(written.files[0], stop_before_pixels=True)
-    # The numbers that follow that of the derived series.
+    # The numbers following that of the derived series.
     derivation = Derivation(description="-", software_version=__version__, series_number_offset=1)
     companions = []
     for name, make in makers.items():
@@ -104,8 +104,8 @@ def _write(
     except OSError as error:
         system = error.__cause__ if isinstance(error.__cause__, OSError) else error
         raise DicomError(
-            f"the output folder must be writable and have room; got {system.strerror or type(system).__name__} at"
-            f" {output}. Make room and run again."
+            f"the output folder must be writable and have free space; got {system.strerror or type(system).__name__} at"
+            f" {output}. Free some space and run again."
         ) from error
     logger.info("wrote %s", folder / name)
     return WrittenSeries(folder, series.SeriesInstanceUID, series.SeriesNumber, (folder / name,), 0, 0)
@@ -115,9 +115,9 @@ def _made(make: Callable[[DerivedSeries], Dataset], series: DerivedSeries, name:
     try:
         return make(series)
     except PARSE_ERRORS as error:
-        # Its message may quote a birth date, so only its kind is told.
+        # Its message may quote a birth date, so only its type is reported.
         raise DicomError(
-            f"the source must have valid attributes for {name}; its patient, study or equipment has one that is not"
+            f"the source must have valid attributes for {name}; its patient, study or equipment has an invalid one"
             f" ({type(error).__name__}). Correct it, or leave this object out."
         ) from error
 
@@ -126,4 +126,6 @@ def _check(file: Path, series: DerivedSeries) -> None:
     """Read the header back."""
     found = pydicom.dcmread(file, stop_before_pixels=True)
     if (found.SeriesInstanceUID, series_number(found)) != (series.SeriesInstanceUID, series.SeriesNumber):
-        raise DicomError(f"a written file must say what was meant; {file.name} does not. Please report this.")
+        raise DicomError(
+            f"a written file must contain what was to be written; {file.name} does not. Please report this."
+        )

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The steps by which series of a folder become denoised ones, and the run that takes them all.
+"""The steps from the series of a folder to denoised series, and the run that performs them all.
 
-Each step is written here, once: the command line takes them one after the other in :func:`denoise_folder`, and each
-operator of the application takes one.
+Each step is written here, once: the command line performs them in sequence in :func:`denoise_folder`, and each
+operator of the application performs one.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ Denoise = Callable[..., "DenoiseResult"]
 """Takes a `SliceStack` and the keyword ``progress``; `JobOptions.denoise`, or `nsn2n.denoise` with its settings."""
 
 SeriesProgress = Callable[[SeriesRecord, float, float], None]
-"""Takes the series in work, the fraction of it that is done, and the seconds left."""
+"""Takes the series in progress, the fraction of it that is done, and the seconds left."""
 
 
 @dataclass(frozen=True, eq=False)
 class DenoisedSeries:
-    """What became of the volume of a series, before it is written."""
+    """The denoised volume of a series, before it is written."""
 
     values: Float32Array
     """Shape (D, H, W), in the unit of the source."""
@@ -69,7 +69,7 @@ class DenoisedSeries:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one selected series: `written` or `error` is set, neither if it was not tried."""
+    """The outcome of one selected series: `written` or `error` is set, neither if it was not tried."""
 
     record: SeriesRecord
     written: WrittenSeries | None = None
@@ -82,7 +82,7 @@ def choose_series(
     series_uids: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Selection:
-    """Choose the series of a folder that are to be denoised, and log why the others are not.
+    """Select the series of a folder to denoise, and log why the others are not.
 
     Parameters
     ----------
@@ -91,16 +91,16 @@ def choose_series(
     rules : Rules, path of a JSON file or JSON text, optional
         By default those of the model bundle.
     series_uids : sequence of str, optional
-        Exactly these series, in place of rules.
+        Exactly these series, instead of those that the rules choose.
     limits : Limits, optional
         What the folder may hold.
 
     Raises
     ------
     DicomError
-        If there is no folder or no DICOM in it, a named series is not there, or no series is selected.
+        If there is no folder or no DICOM in it, a named series is missing, or no series is selected.
     SettingsError
-        If the rules make no sense.
+        If the rules are invalid.
     """
     if folder is None:
         raise DicomError("the selection needs a folder; got none. Pass input_folder, or connect that port.")
@@ -112,14 +112,14 @@ def choose_series(
     if not selection.selected:
         reasons = "; ".join(alone.reason for alone in selection.left_alone)
         raise DicomError(
-            f"at least one series of {folder} must be one to denoise; none of {len(selection.left_alone)} is"
+            f"at least one series of {folder} must be suitable for denoising; none of {len(selection.left_alone)} is"
             f" ({reasons}). Name one by its UID, or adapt the rules."
         )
     return selection
 
 
 def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
-    """Return the series numbers in use, which no derived series of the study may get."""
+    """Return the series numbers in use, which no derived series of the study may take."""
     records = [record for _, record in selection.selected] + [record for record, _ in selection.left_alone]
     numbers: dict[str, set[int]] = {}
     for record in records:
@@ -130,7 +130,7 @@ def series_numbers_by_study(selection: Selection) -> dict[str, set[int]]:
 
 
 def load_series(files: Sequence[Path | str], *, refuse_gaps: bool = False) -> SeriesVolume:
-    """Read the files of a series as a volume; errors as of `nsn2n.dicom.read.series_reader.read_series`."""
+    """Read the files of a series as a volume; errors as for `nsn2n.dicom.read.series_reader.read_series`."""
     return read_series([Path(file) for file in files], refuse_gaps=refuse_gaps)
 
 
@@ -150,25 +150,25 @@ def denoise_series(
     stack : SliceStack
     denoise : callable
     label : str
-        How messages name the series.
+        Name of the series in messages.
     report : bool
-        Collect what a quality report shows.
+        Collect the data of a quality report.
     viewer : bool
-        With it what the viewer beside it shows.
+        Also collect the volumes of its viewer.
     progress : callable, optional
         Called with the fraction done and the seconds left.
 
     Raises
     ------
     VolumeError, SettingsError
-        As of `nsn2n.denoise`.
+        As for `nsn2n.denoise`.
     """
     result = denoise(stack, progress=progress)
     summary = result.summary()
     logger.info("%s: %s", label, summary)
     data = None
     if report:
-        from nsn2n.report import collect_report  # with what draws
+        from nsn2n.report import collect_report  # imports the plotting libraries
 
         data = collect_report(stack, result, viewer=viewer)
     return DenoisedSeries(result.volume, {**result.record, "summary": summary}, data)
@@ -183,29 +183,29 @@ def write_denoised(
     series_numbers: set[int],
     label: str,
 ) -> WrittenSeries:
-    """Write a volume as a series derived from its source, and the objects that the options ask for beside it.
+    """Write a volume as a series derived from its source, together with the objects requested by the options.
 
     Parameters
     ----------
     values_dhw : ndarray, shape (D, H, W)
     record : mapping
-        As `DenoisedSeries` has it; ``summary`` is what the new series says of itself.
+        As `DenoisedSeries` has it; ``summary`` describes the new series in its header.
     source_files : sequence of path
         The source of each slice, in order.
     output_folder : path
-        Made if absent.
+        Created if absent.
     options : JobOptions
     series_numbers : set of int
         Numbers in use in the study; those of the new series are added.
     label : str
-        How messages name the series.
+        Name of the series in messages.
 
     Raises
     ------
     VolumeError
-        If the structure check says that anatomy was removed, or the values do not fit the source.
+        If the structure check finds that anatomy was removed, or the values do not fit the source.
     DicomError
-        As of `nsn2n.dicom.write.series_writer.write_series`.
+        As for `nsn2n.dicom.write.series_writer.write_series`.
     """
     raise_on_failed_check(record.get("structure", {}), force=options.force)
     written = write_series(
@@ -242,18 +242,18 @@ def denoise_folder(
     input_folder : path
         Searched with all its subfolders.
     output_folder : path
-        Made if absent; each derived series goes into a subfolder named by its UID.
+        Created if absent; each derived series goes into a subfolder named by its UID.
     options : JobOptions, optional
     denoise : callable, optional
-        In place of `JobOptions.denoise`.
+        Used instead of `JobOptions.denoise`.
     rules : Rules, path of a JSON file or JSON text, optional
-        By default those that the options name, else those of the model bundle.
+        By default those named in the options, else those of the model bundle.
     taken_series_numbers : collection of int
-        Numbers that series of the studies have elsewhere; no new series gets one of them.
+        Numbers that series of the studies have elsewhere; no new series is given one of them.
     progress : callable, optional
         Called with the series, the fraction of it that is done, and the seconds left for it.
     on_written : callable, optional
-        Called with each series when it is complete, with all that comes beside it.
+        Called with each series when it and its companion objects are complete.
 
     Returns
     -------
@@ -264,9 +264,9 @@ def denoise_folder(
     Raises
     ------
     DicomError
-        If the input holds no series to denoise, or a named series is not there.
+        If the input holds no series to denoise, or a named series is missing.
     NSN2NError
-        If the output cannot be a folder.
+        If the output cannot be created as a folder.
     """
     output, options = Path(output_folder), options or JobOptions()
     selection = choose_series(input_folder, rules or options.selection_rules, options.series_uids)
@@ -304,13 +304,13 @@ def denoise_record(
     series_numbers: set[int],
     progress: SeriesProgress | None = None,
 ) -> WrittenSeries:
-    """Take one series through all steps, from its files to the new series with all that comes beside it.
+    """Run all steps on one series, from its files to the new series with its companion objects.
 
     Parameters
     ----------
     record : SeriesRecord
     output : path
-        Made if absent; the new series goes into a subfolder named by its UID.
+        Created if absent; the new series goes into a subfolder named by its UID.
     options : JobOptions
     denoise : callable
     series_numbers : set of int
@@ -321,7 +321,7 @@ def denoise_record(
     Raises
     ------
     NSN2NError
-        As of the steps.
+        As for the steps.
     """
     series = load_series(record.files, refuse_gaps=options.refuse_gaps)
     tell = partial(progress, record) if progress is not None else None

@@ -3,8 +3,8 @@
 """One call by mercure, a DICOM orchestrator that runs a container for each series or study.
 
 Its contract, https://mercure-imaging.org and process/process_series.py of github.com/mercure-imaging/mercure: images
-and ``task.json``, which has the settings, lie in one folder; new images are expected in another, none of them in a
-subfolder; ``result.json`` beside them is kept with the task; any exit code but 0 discards all of it.
+and ``task.json`` with the settings are in one folder; new images are expected in another, none of them in a subfolder;
+``result.json`` next to them is kept with the task; any exit code but 0 discards everything.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ TASK, RESULT = "task.json", "result.json"
 
 
 def run_mercure_task(source: Path, target: Path) -> int:
-    """Denoise the series of a task and give the exit code: 0 if some were written, so that mercure delivers them.
+    """Denoise the series of a task and return the exit code: 0 if any was written, so that mercure delivers it.
 
     Parameters
     ----------
     source : path
         Folder with the images and ``task.json``.
     target : path
-        Folder for new images, named ``<SeriesInstanceUID>#<SOPInstanceUID>.dcm``, and ``result.json``, which says what
-        became of each series.
+        Folder for new images, named ``<SeriesInstanceUID>#<SOPInstanceUID>.dcm``, and ``result.json``, which has
+        the outcome of each series.
 
     Raises
     ------
@@ -64,8 +64,8 @@ def run_mercure_task(source: Path, target: Path) -> int:
         (target / RESULT).write_text(json.dumps(_result(outcomes)), encoding="utf-8")
     except OSError as error:
         raise NSN2NError(
-            f"the output folder must be writable and have room; got {error.strerror or type(error).__name__} at"
-            f" {target}. Make room, and have the task processed again."
+            f"the output folder must be writable and have free space; got {error.strerror or type(error).__name__} at"
+            f" {target}. Free some space, and have the task processed again."
         ) from error
     written = sum(outcome.written is not None for outcome in outcomes)
     failures = [outcome.record.label for outcome in outcomes if outcome.error is not None]
@@ -78,8 +78,8 @@ def _options(task_file: Path) -> JobOptions:
         task = json.loads(read_short_text(task_file))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
-            f"the input folder must hold mercure's {TASK}; got {type(error).__name__} at {task_file}. Let mercure start"
-            " this, or use nsn2n denoise."
+            f"the input folder must hold mercure's {TASK}; got {type(error).__name__} at {task_file}. Have mercure "
+            "start this, or use nsn2n denoise."
         ) from error
     process = task.get("process") if isinstance(task, Mapping) else None
     settings = process.get("settings") if isinstance(process, Mapping) else None
@@ -93,7 +93,7 @@ def _options(task_file: Path) -> JobOptions:
 
 
 def _result(outcomes: list[Outcome]) -> dict[str, Any]:
-    """What became of each series, by UIDs; mercure sends the text to whom the rule says."""
+    """Return the outcome of each series, by UID; mercure sends the text to the recipients of its rule."""
     written = [
         {
             "source": outcome.record.SeriesInstanceUID,

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of options: what a user decides about a run.
+"""The one table of options: the choices of a user for a run.
 
 The options of ``nsn2n denoise``, the keys of ``app.yaml`` with their checks, and the table in ``docs/options.md`` all
-come from the fields of :class:`JobOptions`. A new option is one field here, and the place that uses it.
+come from the fields of :class:`JobOptions`. A new option is one field here, and the code that uses it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILES = ("volume files",)
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """The same for all series of a run; checked when it is made.
+    """The options of a run, the same for all its series; checked on construction.
 
     Raises
     ------
@@ -46,27 +46,28 @@ class JobOptions:
 
     series_uids: tuple[str, ...] = option(
         (),
-        "SeriesInstanceUID of a series to denoise, in place of the rules; repeatable.",
+        "SeriesInstanceUID of a series to denoise, instead of those that the rules choose; repeatable.",
         group=INPUT,
         flag="--series",
         inputs=_DICOM,
     )
     selection_rules: Path | None = option(
         None,
-        "File with the rules that choose series, relative to app.yaml; by default those of the model.",
+        "File with the rules that choose series, relative to app.yaml; by default those of the model bundle.",
         group=INPUT,
         inputs=_DICOM,
     )
     refuse_gaps: bool = option(
         False,
-        "Refuse a series of which slices are missing or unevenly spaced; otherwise its even parts are denoised apart.",
+        "Refuse a series with missing or unevenly spaced slices; otherwise its evenly spaced parts are denoised "
+        "separately.",
         group=INPUT,
         flag="--refuse-gaps",
         inputs=_DICOM,
     )
     modality: Modality | None = option(
         None,
-        "What a volume file holds; MR: magnitudes. DICOM files say it themselves.",
+        "Modality of a volume file; MR: magnitudes. DICOM files state it themselves.",
         choices=tuple(Modality),
         group=INPUT,
         flag="--modality",
@@ -75,18 +76,20 @@ class JobOptions:
     )
     mask: Path | None = option(
         None,
-        "Volume file of the same grid; where it is 0, voxels take no part and come back as they are.",
+        "Volume file on the same grid; voxels where it is 0 are ignored and returned unchanged.",
         group=INPUT,
         flag="--mask",
         metavar="FILE",
         in_app_yaml=False,
         inputs=_FILES,
     )
-    strict: bool = option(False, "Begin no series after one has failed.", group=INPUT, flag="--strict", inputs=_DICOM)
+    strict: bool = option(
+        False, "Start no further series after one has failed.", group=INPUT, flag="--strict", inputs=_DICOM
+    )
 
     preset: str | None = option(
         None,
-        "Settings of the method to start from; default if none is named.",
+        "Preset of the method's settings; by default the preset default.",
         choices=tuple(PRESETS),
         group=METHOD,
         flag="--preset",
@@ -100,13 +103,13 @@ class JobOptions:
     )
     seed: int | None = option(
         None,
-        "Seed of weights and crops: 0 or more; that of the settings if none is given.",
+        "Seed of weights and crops: 0 or more; by default that of the settings.",
         group=METHOD,
         flag="--seed",
     )
     strength: float | None = option(
         None,
-        "How much of the noise to remove: 0 (none) to 1; that of the settings if none is given.",
+        "Fraction of the noise to remove: 0 (none) to 1; by default that of the settings.",
         at_least=0,
         at_most=1,
         group=METHOD,
@@ -114,14 +117,16 @@ class JobOptions:
     )
     budget_s: float | None = option(
         None,
-        "End the fits early, so that a series takes about so long.",
+        "End the fits early, so that a series takes about this long.",
         unit="s",
         above=0,
         group=METHOD,
         flag="--budget",
         metavar="SECONDS",
     )
-    device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda"), group=METHOD, flag="--device")
+    device: str = option(
+        "auto", "Device to compute on.", choices=("auto", "cpu", "cuda"), group=METHOD, flag="--device"
+    )
 
     series_description_suffix: str = option(
         Derivation.series_description_suffix,
@@ -149,7 +154,7 @@ class JobOptions:
     )
     compression: str = option(
         "none",
-        "How the pixels of the new series are stored; all without loss.",
+        "Compression of the pixels of the new series; all choices are lossless.",
         choices=("none", "rle", "jpeg-ls", "jpeg-2000"),
         group=OUTPUT,
         flag="--compress",
@@ -157,7 +162,7 @@ class JobOptions:
     )
     residual: bool = option(
         False,
-        "Write what was removed, too: NAME_residual, beside the new file and of its format.",
+        "Also write what was removed: NAME_residual, next to the new file and in its format.",
         group=OUTPUT,
         flag="--residual",
         in_app_yaml=False,
@@ -165,7 +170,7 @@ class JobOptions:
     )
     noise_map: bool = option(
         False,
-        "Write the local standard deviation of the noise, too: NAME_noise-sd, beside the new file and of its format.",
+        "Also write the local standard deviation of the noise: NAME_noise-sd, next to the new file and in its format.",
         group=OUTPUT,
         flag="--noise-map",
         in_app_yaml=False,
@@ -182,7 +187,7 @@ class JobOptions:
     )
     force: bool = option(
         False,
-        "Write a series too of which the structure check says that anatomy was removed.",
+        "Write a series even if the structure check finds that anatomy was removed.",
         group=OUTPUT,
         flag="--force",
     )
@@ -196,29 +201,32 @@ class JobOptions:
     )
     viewer: bool = option(
         False,
-        "Write viewer.html beside the report: before, after and removed, slice by slice, in one page for a browser.",
+        "Write viewer.html next to the report: before, after and removed, slice by slice, in one page for a browser.",
         group=REPORT,
         flag="--viewer",
         inputs=_DICOM,
     )
     parametric_map: bool = option(
         False,
-        "Write the removed noise, and the contrast kept of faint discs, as DICOM Parametric Maps, a series each.",
+        "Write the removed noise, and the contrast retention of faint discs, as DICOM Parametric Maps, one series "
+        "each.",
         group=REPORT,
         flag="--parametric-map",
         inputs=_DICOM,
     )
     structured_report: bool = option(
         False,
-        "Write the measurements as a DICOM Structured Report, a series of its own.",
+        "Write the measurements as a DICOM Structured Report, in a separate series.",
         group=REPORT, flag="--structured-report", inputs=_DICOM,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Let those check the values that use them later."""
+        """Have the values checked by the code that uses them later."""
         check_bounds(self)
         if self.viewer and not self.report:
-            raise SettingsError("viewer needs the report, which it lies beside; report is false. Leave one out.")
+            raise SettingsError(
+                "viewer must be combined with the report, next to which it is written; report is false. Leave one out."
+            )
         self.settings()
         self.derivation("-")
         if self.selection_rules is not None:
@@ -238,7 +246,7 @@ class JobOptions:
         return updated_from(cls(), mapping, prefix)
 
     def settings(self) -> Settings:
-        """Return the settings of the method: those of the preset, with what differs.
+        """Return the settings of the method: those of the preset, with the changes of ``config``.
 
         Raises
         ------
@@ -253,13 +261,13 @@ class JobOptions:
         return Settings.from_mapping({name: value for name, value in given.items() if value is not None}, settings)
 
     def denoise(self, stack: SliceStack, **keywords: Any) -> DenoiseResult:
-        """Denoise a stack as the options say; PyTorch is loaded here. ``progress`` as of `nsn2n.denoise`."""
+        """Denoise a stack with these options; PyTorch is imported here. ``progress`` as for `nsn2n.denoise`."""
         from nsn2n.denoising import denoise_stack
 
         return denoise_stack(stack, self.settings(), device=self.device, **keywords)
 
     def derivation(self, description: str) -> Derivation:
-        """Say what was done to a series.
+        """Return the description of what was done to a series.
 
         Raises
         ------
@@ -275,7 +283,7 @@ class JobOptions:
         )
 
     def write_options(self, taken_series_numbers: Collection[int] = ()) -> WriteOptions:
-        """Say how a series is written."""
+        """Return how a series is written."""
         from nsn2n.dicom.write.series_writer import WriteOptions
 
         return WriteOptions(taken_series_numbers=frozenset(taken_series_numbers), compression=self.compression)

@@ -24,15 +24,15 @@ _HEAD = """\
 Made by `make options` from the fields of `JobOptions` (`nsn2n/jobs/options.py`) and of
 `Settings` (`nsn2n/settings.py`); change them there.
 
-An option of `nsn2n denoise` and a key of section `nsn2n` in `app.yaml` are two names of one thing, checked alike. A
-number in brackets is the range that is allowed.
+An option of `nsn2n denoise` and the key of section `nsn2n` in `app.yaml` in the same row are equivalent and checked in
+the same way. The allowed range of a number is in brackets.
 """
 
 _SETTINGS = f"""\
 ## Settings of the method
 
 For `--config FILE`, `config` in `app.yaml`, and `nsn2n.denoise(volume, config=...)`: what differs from the preset
-({", ".join(PRESETS)}). The defaults are those of the preset `default`. `null` means that there is no limit, or that the
+({", ".join(PRESETS)}). The defaults are those of the preset `default`. `null` means no limit, or that the
 program chooses.
 """
 

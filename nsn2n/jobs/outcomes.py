@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What became of the series of a run: a failure is that of one series, and the exit code says how many there were."""
+"""The outcomes of the series of a run: a failure affects one series only; the exit code reflects the failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 ALL_FAILED = 1
 SOME_FAILED = 3
-"""Exit codes; 0 if all went well, 2 if the command line is not understood."""
+"""Exit codes; 0 if all went well, 2 if the command line is invalid."""
 
 _REPORT_IT = "Run again with --traceback (-l DEBUG for the application) and report this."
 
@@ -28,15 +28,15 @@ ErrorHandler = Callable[[str, NSN2NError], None]
 
 @contextmanager
 def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
-    """Hand whatever the block raises to `on_error`, or let it pass if there is none.
+    """Pass whatever the block raises to `on_error`, or let it propagate if there is none.
 
-    The rest of the block is skipped, so what comes after it in the chain gets nothing of that series, and the next
-    series goes on.
+    The rest of the block is skipped, so later steps get nothing of that series, and the run continues with the next
+    series.
 
     Parameters
     ----------
     label : str
-        How messages name the series.
+        Name of the series in messages.
     on_error : callable, optional
         Called with the label and the error.
     """
@@ -50,62 +50,64 @@ def series_errors(label: str, on_error: ErrorHandler | None) -> Iterator[None]:
     except Exception as error:
         if on_error is None:
             raise
-        # Its message may quote a value of the header, so only its kind is told.
-        fault = NSN2NError(f"a series must raise no fault of the program; got {type(error).__name__}. {_REPORT_IT}")
+        # Its message may quote a value of the header, so only its type is reported.
+        fault = NSN2NError(
+            f"a series must be processed without an internal error; got {type(error).__name__}. {_REPORT_IT}"
+        )
         fault.__cause__ = error
         on_error(label, fault)
 
 
 @contextmanager
 def warned(what: str) -> Iterator[None]:
-    """Turn whatever the block raises into a warning: what it adds to a complete series is worth less than that.
+    """Turn whatever the block raises into a warning: a complete series matters more than what the block adds to it.
 
     Parameters
     ----------
     what : str
-        What is not written then, for the message.
+        What is not written in that case, for the message.
     """
     try:
         with memory_errors(what):
             yield
     except Exception as error:
-        told = str(error) if isinstance(error, NSN2NError) else f"got {type(error).__name__}. {_REPORT_IT}"
-        logger.warning("%s The denoised series is complete, %s beside it was not written.", told, what)
+        reason = str(error) if isinstance(error, NSN2NError) else f"got {type(error).__name__}. {_REPORT_IT}"
+        logger.warning("%s The denoised series is complete; %s was not written.", reason, what)
 
 
 @dataclass
 class JobOutcomes:
-    """Collects the series that failed, and says whether to go on."""
+    """Collects the series that failed, and decides whether to go on."""
 
     strict: bool = False
-    """Begin no series after one has failed."""
+    """Start no further series after one has failed."""
     failures: list[str] = field(default_factory=list)
     """Labels of the series."""
 
     def failed(self, label: str, error: NSN2NError) -> None:
-        """Note and log that a series could not be processed."""
+        """Record and log that a series could not be processed."""
         self.failures.append(label)
         logger.error("%s: %s", label, error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
 
     def should_continue(self) -> bool:
-        """Whether another series is to be begun."""
+        """Whether another series is to be started."""
         return not (self.strict and self.failures)
 
 
 def conclude(selected: int, written: int, failures: Sequence[str], untried: int = 0) -> int:
-    """Log the outcome, with the failures once more at the end, where they are seen, and give the exit code.
+    """Log the outcome, with the failures repeated at the end, where they are seen, and return the exit code.
 
     Parameters
     ----------
     selected, written, untried : int
-        Numbers of series; those untried were not begun, since one before them failed.
+        Numbers of series; those untried were not started, since one before them failed.
     failures : sequence of str
         Labels of the series that failed.
 
     Raises
     ------
     NSN2NError
-        If a series that was begun is neither written nor known to have failed.
+        If a series that was started is neither written nor known to have failed.
     """
     failed, begun = len(failures), selected - untried
     if written + failed != begun:

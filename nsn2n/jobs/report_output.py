@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the quality report of a series beside it, under its UIDs."""
+"""Writes the quality report of a series next to it, under its UIDs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["REPORTS", "VIEWER", "write_quality_report"]
 logger = logging.getLogger(__name__)
 
 REPORTS = "reports"
-"""Folder of the reports in the output folder: the folders of series hold nothing but DICOM files."""
+"""Folder of the reports in the output folder: the folders of series hold only DICOM files."""
 VIEWER = "viewer.html"
-"""Beside the report, if it was asked for."""
+"""Next to the report, if requested."""
 
 
 def write_quality_report(
@@ -38,7 +38,7 @@ def write_quality_report(
 ) -> Path | None:
     """Write the report of a series as ``reports/<its SeriesInstanceUID>/report.html`` and ``report.json``.
 
-    With ``viewer.html`` beside them if the data have its volumes, and no slice has text in its pixels.
+    ``viewer.html`` is written next to them if the data have its volumes, and no slice has text in its pixels.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def write_quality_report(
         header = _header(written.files[0])
         keywords = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID")
         of_study = {keyword: text(header, keyword) for keyword in keywords}
-        # What a source says of its pixels, the new series says too.
+        # The new series copies what the source states about its pixels.
         pictures = not any(has_burned_in_text(_header(file)) for file in written.files)
         if data.volumes is not None and not pictures:
             logger.warning(
@@ -90,7 +90,7 @@ def write_quality_report(
 
 @contextmanager
 def _reports_folder(reports: Path) -> Iterator[tuple[Path, Path]]:
-    """Make a hidden folder for a report: its files get their names at once, and a killed run leaves none."""
+    """Create a hidden folder for a report: its files appear all at once, and a killed run leaves none."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
         remove_abandoned(reports)
@@ -98,8 +98,8 @@ def _reports_folder(reports: Path) -> Iterator[tuple[Path, Path]]:
             yield reports, hidden
     except OSError as error:
         raise NSN2NError(
-            f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
-            f"{reports}. Make room, or turn reports off."
+            f"the folder of the report must be writable; got {error.strerror or type(error).__name__} at "
+            f"{reports}. Free some space, or turn reports off."
         ) from error
 
 

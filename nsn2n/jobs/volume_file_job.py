@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NewFiles:
-    """The files that a run is to write."""
+    """The files that a run will write."""
 
     volume: Path
     maps: Mapping[str, Path]
-    """Beside it: ``residual``, ``noise-sd``."""
+    """In addition: ``residual``, ``noise-sd``."""
     bids: BidsOutput | None
-    """What describes them, where that was asked for."""
+    """The description of them, if requested."""
 
     @property
     def images(self) -> Mapping[str, Path]:
@@ -49,7 +49,7 @@ class NewFiles:
 
     @property
     def all(self) -> list[Path]:
-        """Every file, with those that may be written for the voxels of a header."""
+        """Every file, including voxel files that a header may refer to."""
         described: list[Path] = []
         if self.bids is not None:
             described += [file for kind in self.images for file in self.bids.beside(kind)] + self.bids.new_description
@@ -58,7 +58,7 @@ class NewFiles:
 
 
 def new_files(input_file: Path | str, output: Path | str, options: JobOptions | None = None) -> NewFiles:
-    """Say which files are to be written; parameters and errors as of `denoise_volume_file`."""
+    """Return which files are to be written; parameters and errors as for `denoise_volume_file`."""
     source, target, options = Path(input_file), Path(output), options or JobOptions()
     require_possible_path(target)
     kinds = [kind for kind, asked in (("residual", options.residual), ("noise-sd", options.noise_map)) if asked]
@@ -69,20 +69,20 @@ def new_files(input_file: Path | str, output: Path | str, options: JobOptions | 
         new = _beside_each_other(source, target, kinds)
     for file in new.all:
         if file.exists():
-            what = "the input itself" if source.exists() and file.samefile(source) else "there already"
+            what = "the input itself" if source.exists() and file.samefile(source) else "an existing file"
             raise VolumeError(f"the output must be a new file; {file} is {what}. Choose another name or folder.")
     return new
 
 
 def _beside_each_other(source: Path, target: Path, kinds: list[str]) -> NewFiles:
-    """Name the new volume as the output says, and its maps after it."""
+    """Name the new volume according to the output, and its maps after it."""
     if target.is_dir() or not str(target).endswith(FILE_SUFFIXES):
         target = target / source.name
         require_possible_path(target)
     kind = format_of(source)
     if kind is not None and format_of(target) != kind:
         raise VolumeError(
-            f"the output must be of the format of the input, {kind} ({' or '.join(FORMATS[kind])}); got {target}. "
+            f"the output must have the format of the input, {kind} ({' or '.join(FORMATS[kind])}); got {target}. "
             "Choose another name, and convert the new file."
         )
     suffix = suffix_of(target)
@@ -91,7 +91,7 @@ def _beside_each_other(source: Path, target: Path, kinds: list[str]) -> NewFiles
 
 
 def _voxel_files(target: Path) -> tuple[Path, ...]:
-    """The files that may be written for the voxels of a header."""
+    """The voxel files that a header may refer to."""
     if suffix_of(target) != ".mhd":
         return ()
     return tuple(target.with_suffix(suffix) for suffix in (".raw", ".zraw"))
@@ -105,19 +105,19 @@ def denoise_volume_file(
     denoise: Callable[..., DenoiseResult] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Denoise the volume of a file, or each of its volumes; the new file differs in the values alone.
+    """Denoise the volume of a file, or each of its volumes; the new file differs only in the values.
 
     Parameters
     ----------
     input_file : path
         Of a format of `nsn2n.files.FORMATS`.
     output : path
-        A file name of the same format, or a folder, made if absent, that gets a file of the
-        same name as the input; with the option ``bids`` the folder of a dataset of derivatives.
+        A file name of the same format, or a folder, created if absent, for a file of the
+        same name as the input; with the option ``bids`` the folder of a derivative dataset.
     options : JobOptions, optional
-        Those that are for files.
+        Those that apply to files.
     denoise : callable, optional
-        In place of `JobOptions.denoise`.
+        Used instead of `JobOptions.denoise`.
     progress : callable, optional
         Called with the fraction that is done and the seconds left.
 
@@ -132,7 +132,7 @@ def denoise_volume_file(
         If the input is not a volume that can be denoised, anatomy was removed with the noise, or the output exists
         already: nothing is overwritten.
     NSN2NError
-        If the output cannot be written to.
+        If the output is not writable.
     """
     options = options or JobOptions()
     source, new = Path(input_file), new_files(input_file, output, options)
@@ -146,7 +146,7 @@ def denoise_volume_file(
         stack = replace(stack, mask=inside if stack.mask is None else stack.mask & inside)
     if len(stack.parts) > 1:
         logger.info(
-            "%s: %d volumes of %d slices; each is denoised apart", source.name, len(stack.parts), stack.parts[0]
+            "%s: %d volumes of %d slices; each is denoised separately", source.name, len(stack.parts), stack.parts[0]
         )
     with memory_errors(source.name):
         result = (denoise or options.denoise)(stack, progress=progress)
@@ -158,7 +158,9 @@ def denoise_volume_file(
             maps = {file.name: _map(kind, stack, result) for kind, file in new.maps.items()}
             beside: dict[str, bytes] = {}
             if new.bids is not None:
-                bids = BidsOutput.of(source, Path(output))  # others may have begun the dataset in the meantime
+                bids = BidsOutput.of(
+                    source, Path(output)
+                )  # another process may have started the dataset in the meantime
                 bids.write_description(mode_of_all([source]))
                 for kind in new.images:
                     beside |= bids.described(kind, fields, result, options.mask)
@@ -166,13 +168,13 @@ def denoise_volume_file(
     except OSError as error:
         raise VolumeError(
             f"{target} must be writable; got {error.strerror or type(error).__name__}. "
-            "Make room or choose another folder."
+            "Free some space or choose another folder."
         ) from error
     return target
 
 
 def _map(kind: str, stack: SliceStack, result: DenoiseResult) -> Float32Array:
-    """Return the noise, or what was removed: source less denoised, before that is rounded for its file."""
+    """Return the noise, or what was removed: source minus denoised, before rounding to the type of the file."""
     if kind == "noise-sd":
         return result.noise_sd
     finite = np.isfinite(stack.values)

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong between the worker and Orthanc."""
+"""Errors between the worker and Orthanc."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["OrthancError", "OrthancRefusalError", "OrthancUnavailableError", "St
 
 
 class OrthancError(NSN2NError):
-    """Orthanc does not do what was asked for."""
+    """Orthanc does not fulfill a request."""
 
 
 class OrthancUnavailableError(OrthancError):
-    """Orthanc does not answer, or has trouble of its own; to be tried again."""
+    """Orthanc does not respond, or has an internal problem; to be retried."""
 
 
 class StorageFullError(OrthancUnavailableError):
-    """Orthanc has no room for an instance."""
+    """Orthanc has no space for an instance."""
 
 
 class OrthancRefusalError(OrthancError):
-    """Orthanc will not do it the next time either."""
+    """Orthanc refuses permanently; a retry would not help."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Passes new series on to another archive, with growing waits, until each is there: Orthanc itself tries once."""
+"""Forwards new series to another archive, with growing waits until each has arrived: Orthanc itself tries once."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ logger = logging.getLogger(__name__)
 
 
 class Forwarding:
-    """The new series that wait to be passed on; their marks in Orthanc say the same, and outlive the worker.
+    """The new series waiting to be forwarded; their marks in Orthanc hold the same, and outlive the worker.
 
     Parameters
     ----------
     client : OrthancClient
     index : int
-        Of the metadata that hold the states of sources; the next holds the marks.
+        Number of the metadata that holds the states of sources; the next holds the marks.
     first_wait_s : float
-        Before the second try.
+        Wait before the first retry.
     """
 
     def __init__(self, client: OrthancClient, index: int, first_wait_s: float) -> None:
         self._client, self._index, self._first_wait_s = client, index, first_wait_s
         self._waiting: dict[str, tuple[OutputMark, float]] = {}
         self.failures = 0
-        """Tries that failed."""
+        """Failed tries."""
         self.sent = 0
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Forwarding:
         return max((time.monotonic() - since for _, since in self._waiting.values()), default=0.0)
 
     def add(self, series_id: str, mark: OutputMark) -> None:
-        """Take a series, by Orthanc's id, if it is to be sent."""
+        """Add a series, by Orthanc's id, if it is to be sent."""
         if mark.is_to_be_sent():
             _, since = self._waiting.get(series_id, (mark, time.monotonic()))
             self._waiting[series_id] = (mark, since)
@@ -53,7 +53,7 @@ class Forwarding:
             self._waiting.pop(series_id, None)
 
     def send_due(self) -> None:
-        """Send what is due until a try fails: an archive that is down keeps the worker from nothing else."""
+        """Send what is due until a try fails: an archive that is down must not block the worker."""
         for series_id, (mark, _) in list(self._waiting.items()):
             if mark.is_due() and not self._send(series_id, mark):
                 return
@@ -69,7 +69,9 @@ class Forwarding:
         except NSN2NError as error:
             failed = mark.after_failure(str(error), self._first_wait_s)
             self.failures += 1
-            logger.warning("series %s is not at %s yet, try %d: %s", series.uid, mark.send_to, failed.tries, error)
+            logger.warning(
+                "series %s has not reached %s yet, try %d: %s", series.uid, mark.send_to, failed.tries, error
+            )
             self._waiting[series_id] = (failed, self._waiting[series_id][1])
             self._client.set_metadata(series_id, self._index + 1, failed.to_text())
             return False
@@ -78,7 +80,7 @@ class Forwarding:
         self._tell_source(sent)
         del self._waiting[series_id]
         self.sent += 1
-        logger.info("series %s is at %s", series.uid, mark.send_to)
+        logger.info("series %s has reached %s", series.uid, mark.send_to)
         return True
 
     def _tell_source(self, mark: OutputMark) -> None:
@@ -89,6 +91,6 @@ class Forwarding:
             try:
                 state = SeriesState.from_text(told)
             except NSN2NError:
-                continue  # not ours; the mark of the new series says the same
+                continue  # not ours; the mark of the new series holds the same
             sent = replace(state, sent=f"{mark.send_to} {mark.sent}")
             self._client.set_metadata(source_id, self._index, sent.to_text())

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells how the worker is: ``/metrics`` in Prometheus' text format, and ``/healthz``.
+"""Health of the worker: ``/metrics`` in Prometheus' text format, and ``/healthz``.
 
 The format: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
@@ -22,12 +22,12 @@ from nsn2n.errors import NSN2NError
 __all__ = ["Health", "served_health"]
 
 LONGEST_SILENCE_S = 900.0
-"""The worker says that it lives between two steps; the longest of them passes a large series on."""
+"""The worker reports between two steps that it is alive; the longest step forwards a large series."""
 
 
 @dataclass
 class Health:
-    """What the worker last said of itself."""
+    """The last report of the worker about itself."""
 
     queue_length: int = 0
     queue_age_s: float = 0.0
@@ -36,30 +36,30 @@ class Health:
     send_failures: int = 0
     sent: int = 0
     series: Counter[str] = field(default_factory=Counter)
-    """How many series came into each state since the worker was started."""
+    """How many series entered each state since the worker was started."""
     in_work: bool = False
     trouble: str = "the worker has not reached Orthanc yet"
-    """Why nothing goes on; empty if all is well."""
+    """Why there is no progress; empty if all is well."""
     last_step: float = field(default_factory=time.monotonic)
 
     def why_unwell(self) -> str:
-        """Return one line; empty if the worker is well."""
+        """Return the reason in one line; empty if the worker is healthy."""
         silence_s = time.monotonic() - self.last_step
-        return f"the worker has said nothing for {silence_s:.0f} s" if silence_s > LONGEST_SILENCE_S else self.trouble
+        return f"the worker has not reported for {silence_s:.0f} s" if silence_s > LONGEST_SILENCE_S else self.trouble
 
     def metrics(self) -> str:
         """Return all figures as text."""
         states = {f'{{state="{state}"}}': count for state, count in sorted(self.series.items())}
         families: tuple[tuple[str, str, str, Mapping[str, float]], ...] = (
-            ("up", "gauge", "Whether the worker is well.", {"": not self.why_unwell()}),
+            ("up", "gauge", "Whether the worker is healthy.", {"": not self.why_unwell()}),
             ("queue_length", "gauge", "Series that may need work.", {"": self.queue_length}),
             ("queue_age_seconds", "gauge", "How long the oldest of them has waited.", {"": self.queue_age_s}),
             ("in_work", "gauge", "Series being denoised.", {"": self.in_work}),
-            ("send_queue_length", "gauge", "New series not yet where --send-to says.", {"": self.send_queue_length}),
+            ("send_queue_length", "gauge", "New series not yet forwarded to --send-to.", {"": self.send_queue_length}),
             ("send_queue_age_seconds", "gauge", "How long the oldest has waited.", {"": self.send_queue_age_s}),
-            ("sent_total", "counter", "New series passed on.", {"": self.sent}),
-            ("send_failures_total", "counter", "Tries to pass one on that failed.", {"": self.send_failures}),
-            ("series_total", "counter", "Series that came into a state since the start.", states),
+            ("sent_total", "counter", "New series forwarded.", {"": self.sent}),
+            ("send_failures_total", "counter", "Failed tries to forward one.", {"": self.send_failures}),
+            ("series_total", "counter", "Series that entered a state since the start.", states),
             ("info", "gauge", "The program.", {f'{{version="{__version__}"}}': 1}),
         )
         lines = []
@@ -71,12 +71,12 @@ class Health:
 
 @contextmanager
 def served_health(health: Health, address: tuple[str, int]) -> Iterator[int]:
-    """Answer on an address until the block ends, and give the port.
+    """Serve on an address until the block ends, and yield the port.
 
     Raises
     ------
     NSN2NError
-        If another program, perhaps another node, answers there already.
+        If another program, such as another node, listens there already.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -95,13 +95,13 @@ def served_health(health: Health, address: tuple[str, int]) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            pass  # a line for each question would hide all else
+            pass  # a line for each request would drown out everything else
 
     try:
         server = ThreadingHTTPServer(address, Handler)
     except OSError as error:
         raise NSN2NError(
-            f"--listen must be an address that is free; got {error.strerror} at {address[0]}:{address[1]}. End the"
+            f"--listen must be a free address; got {error.strerror} at {address[0]}:{address[1]}. Stop the"
             " other node, or choose another port."
         ) from error
     with server:

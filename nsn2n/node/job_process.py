@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoises the series of a folder in a process of its own: its memory is given back, and a crash is its alone.
+"""Denoises the series of a folder in a separate process: its memory is freed, and a crash affects nothing else.
 
-The process is forked off one that has loaded the libraries and nothing else, so it is there in a moment.
+The process is forked from one that has only imported the libraries, so it starts in a moment.
 """
 
 from __future__ import annotations
@@ -33,36 +33,36 @@ __all__ = ["JobAnswer", "JobProcess"]
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 PRELOADED = ["nsn2n.denoising", "nsn2n.report", "nsn2n.jobs.dicom_job", __name__]
-"""What the process that the others are forked off imports; none of it may touch a GPU."""
+"""Imports of the process from which the others are forked; none of them may touch a GPU."""
 
 _ANSWER = "answer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobAnswer:
-    """What became of the series."""
+    """The outcome of the series."""
 
     written: bool
     reason: str = ""
     """Why it was not written."""
     verdict: str = ""
-    """Of the structure check; empty if it did not come so far."""
+    """Verdict of the structure check; empty if it was not reached."""
     is_fault: bool = False
-    """The reason is one of the program or the machine, not of the series: another try may help."""
+    """The reason is the program or the machine, not the series: a retry may help."""
 
 
 class JobProcess:
-    """Denoises the one series of a folder.
+    """Denoises the only series of a folder.
 
     Parameters
     ----------
     source, target : path
-        Folder with the series, and the one that the new series get subfolders in.
+        Folder with the series, and the folder for the subfolders of the new series.
     options : JobOptions
     taken_series_numbers : collection of int
         Numbers in use in the study.
     longest_s : float
-        When it takes longer, it is killed.
+        Time limit, after which it is killed.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class JobProcess:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Process id."""
         return self._process.pid or 0
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, but not longer; return whether it has ended."""
+        """Wait for its end until the timeout; return whether it has ended."""
         wait([self._process.sentinel], seconds)
         if self._process.exitcode is None and time.monotonic() > self._end:
             self.killed_for = f"it took longer than {self._longest_s:g} s"
@@ -100,7 +100,7 @@ class JobProcess:
         return self._process.exitcode is not None
 
     def answer(self) -> JobAnswer | None:
-        """Return what an ended process found; None if it crashed."""
+        """Return the outcome of an ended process; None if it crashed."""
         if self._process.exitcode != 0 or not self._answer_file.is_file():
             return None
         return JobAnswer(**json.loads(self._answer_file.read_text(encoding="utf-8")))
@@ -112,7 +112,7 @@ class JobProcess:
         return self.killed_for or f"its process {how}"
 
     def stop(self) -> None:
-        """Kill it, if it still runs."""
+        """Kill it if it is still running."""
         if self._process.exitcode is None:
             self._process.kill()
         self._process.join()
@@ -126,7 +126,7 @@ def _run(
     answer_file: Path,
     log_level: str,
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the worker, which ends this process
     threading.Thread(target=_end_with_worker, daemon=True).start()
     configure_logging(log_level)
     answer = _answer(source, target, options, taken_series_numbers)
@@ -134,7 +134,7 @@ def _run(
 
 
 def _end_with_worker() -> None:
-    """A worker that was killed cannot end this process, and the next one would begin the series beside it."""
+    """Exit if the worker was killed, which cannot end this process: the next worker would process the series too."""
     worker = multiprocessing.parent_process()
     if worker is not None:
         worker.join()
@@ -170,6 +170,6 @@ def _answer(source: Path, target: Path, options: JobOptions, taken_series_number
 
 
 def _is_fault(outcome: Outcome) -> bool:
-    """Whether a series failed for want of memory or room, or by a fault of the program."""
+    """Whether a series failed for lack of memory or disk space, or by an internal error."""
     error = outcome.error
     return type(error) is NSN2NError or isinstance(getattr(error, "__cause__", None), (MemoryError, OSError))

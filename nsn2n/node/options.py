@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The options of ``nsn2n node`` besides those of a run, as a table like that of `nsn2n.jobs.options`."""
+"""The options of ``nsn2n node`` in addition to those of a run, as a table like that of `nsn2n.jobs.options`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ORTHANC, PACE, WATCHING = "Orthanc", "Pace", "Watching the node"
 
 @dataclass(frozen=True, kw_only=True)
 class NodeOptions:
-    """Which archive the worker follows, and how; checked when it is made.
+    """Which archive the worker follows, and how; checked on construction.
 
     Raises
     ------
     SettingsError
-        If a value is out of bounds or makes no sense.
+        If a value is out of bounds or invalid.
     """
 
     orthanc: str = option(
@@ -35,48 +35,50 @@ class NodeOptions:
     )
     credentials: Path | None = option(
         None,
-        "File with user:password in one line; else NSN2N_ORTHANC_USER and NSN2N_ORTHANC_PASSWORD of the environment.",
+        "File with user:password on one line; by default the variables NSN2N_ORTHANC_USER and NSN2N_ORTHANC_PASSWORD.",
         group=ORTHANC,
         flag="--credentials",
         metavar="FILE",
     )
     ca_file: Path | None = option(
         None,
-        "Certificates (PEM) that an https Orthanc is verified by, in place of the public ones.",
+        "CA certificates (PEM) to verify an https Orthanc with, instead of the public ones.",
         group=ORTHANC,
         flag="--ca-file",
         metavar="FILE",
     )
     send_to: str | None = option(
         None,
-        "Pass each new series on by C-STORE to this one of Orthanc's DicomModalities, until it is there.",
+        "Forward each new series by C-STORE to this entry of Orthanc's DicomModalities, with retries until it has "
+        "arrived.",
         group=ORTHANC,
         flag="--send-to",
         metavar="MODALITY",
     )
     rules: Path | None = option(
         None,
-        "File with the rules that choose series; by default those of the model.",
+        "File with the rules that choose series; by default those of the model bundle.",
         group=ORTHANC,
         flag="--rules",
         metavar="FILE",
     )
     since: str | None = option(
         None,
-        "Leave alone what arrived before this time (UTC, such as 2026-11-27 or 2026-11-27T08:30); by default nothing.",
+        "Ignore what arrived before this time (UTC, such as 2026-11-27 or 2026-11-27T08:30); by default ignore "
+        "nothing.",
         group=ORTHANC,
         flag="--since",
         metavar="TIME",
     )
     hold_review: bool = option(
         False,
-        "Do not send back a series of which the structure check says review.",
+        "Do not send back a series whose structure check says review.",
         group=ORTHANC,
         flag="--hold-review",
     )
     metadata_index: int = option(
         1024,
-        "Orthanc's metadata that hold the states: this one on sources, the next on new series.",
+        "Number of the Orthanc metadata that holds the state: this one on sources, the next on new series.",
         at_least=1024,
         at_most=65534,
         group=ORTHANC,
@@ -84,11 +86,11 @@ class NodeOptions:
     )
 
     poll_s: float = option(
-        5.0, "Time between two questions to Orthanc.", unit="s", at_least=0.1, group=PACE, flag="--poll"
+        5.0, "Time between two queries to Orthanc.", unit="s", at_least=0.1, group=PACE, flag="--poll"
     )
     settle_s: float = option(
         60.0,
-        "A series is complete when Orthanc calls it stable and got nothing of it for so long.",
+        "A series is complete when Orthanc reports it as stable and has received nothing of it for this long.",
         unit="s",
         at_least=0,
         group=PACE,
@@ -96,16 +98,18 @@ class NodeOptions:
     )
     list_every_s: float = option(
         300.0,
-        "List all series so often, since Orthanc forgets to report some when it is restarted.",
+        "Interval at which all series are listed, since Orthanc fails to report some when it is restarted.",
         unit="s",
         above=0,
         group=PACE,
         flag="--list-every",
     )
-    tries: int = option(3, "How often a series is tried whose process crashes.", at_least=1, group=PACE, flag="--tries")
+    tries: int = option(
+        3, "How many times to try a series whose process crashes.", at_least=1, group=PACE, flag="--tries"
+    )
     retry_wait_s: float = option(
         5.0,
-        "Wait before the second try of whatever failed; then twice as long each time, up to 10 minutes.",
+        "Wait before the first retry of whatever failed; the wait doubles each time, up to 10 minutes.",
         unit="s",
         above=0,
         at_most=600,
@@ -114,7 +118,7 @@ class NodeOptions:
     )
     longest_job_s: float = option(
         6 * 3600.0,
-        "A series that takes longer counts as a crash.",
+        "Time limit of a series; exceeding it counts as a crash.",
         unit="s",
         above=0,
         group=PACE,
@@ -122,7 +126,7 @@ class NodeOptions:
     )
     work_folder: Path | None = option(
         None,
-        "Folder for the files of the series in work; by default that for temporary files.",
+        "Folder for the files of the series in progress; by default the folder for temporary files.",
         group=PACE,
         flag="--work-folder",
         metavar="FOLDER",
@@ -130,7 +134,7 @@ class NodeOptions:
 
     listen: str = option(
         "127.0.0.1:8043",
-        "Where /metrics and /healthz answer; only one node can listen there.",
+        "Address of /metrics and /healthz; only one node can listen there.",
         group=WATCHING,
         flag="--listen",
         metavar="ADDRESS:PORT",
@@ -146,8 +150,8 @@ class NodeOptions:
             )
         if parts.username or parts.password:
             raise SettingsError(
-                "--orthanc must be an address without user and password, which everyone could see; got some. Put them"
-                " into the environment or a file (--credentials)."
+                "--orthanc must be an address without user and password, which anyone could read; got one with them. "
+                "Put them in the environment or in a file (--credentials)."
             )
         self.since_time()
         self.listen_address()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of Orthanc's REST API that the worker needs (https://orthanc.uclouvain.be/book/users/rest.html).
 
-What may be right later raises `OrthancUnavailableError`; what stays wrong, `OrthancRefusalError`.
+Transient failures raise `OrthancUnavailableError`, permanent ones `OrthancRefusalError`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 TIMEOUT_S = (10.0, 120.0)
-"""To connect, and for the next bytes of an answer."""
+"""Timeouts of connecting, and of the next bytes of a response."""
 
 SEND_TIMEOUT_S = (10.0, 3600.0)
-"""A whole series goes to another archive before the answer comes."""
+"""Timeouts of forwarding: the response comes after the whole series is sent to the other archive."""
 
 FULL_STORAGE = 19
 """Orthanc's own number of the error, https://orthanc.uclouvain.be/hg/orthanc, ErrorCode_FullStorage."""
@@ -55,16 +55,16 @@ class OrthancSeries:
 
 @dataclass(frozen=True)
 class Changes:
-    """Some of what happened in Orthanc, in order."""
+    """A batch of changes in Orthanc, in order."""
 
     series: tuple[tuple[str, str], ...]
-    """Kind of the change and Orthanc's id, of those of series."""
+    """Type of the change and Orthanc's id, for changes of series."""
     last: int
     is_all: bool
 
 
 class OrthancClient:
-    """Asks one Orthanc.
+    """Client of one Orthanc.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class OrthancClient:
     credentials : tuple of str, optional
         User and password.
     ca_file : path, optional
-        Certificates by which it is verified; by default the public ones.
+        CA certificates to verify it with; by default the public ones.
     """
 
     def __init__(self, url: str, credentials: tuple[str, str] | None = None, ca_file: Path | None = None) -> None:
@@ -83,12 +83,12 @@ class OrthancClient:
                 f"--ca-file must be a file of certificates; there is none at {ca_file}. Check the path."
             )
         self._session = requests.Session()
-        self._session.trust_env = False  # no .netrc and no proxy decides who gets the password
+        self._session.trust_env = False  # neither .netrc nor a proxy may redirect the password
         self._session.auth = credentials
         self._session.verify = str(ca_file) if ca_file is not None else True
 
     def check_access(self) -> None:
-        """Ask for something that every user may know.
+        """Make a request that is allowed for every user.
 
         Raises
         ------
@@ -97,25 +97,25 @@ class OrthancClient:
         told = self._json("GET", "/system")
         if not isinstance(told, Mapping) or "DicomAet" not in told:
             raise OrthancRefusalError(
-                f"--orthanc must be the REST API of an Orthanc; {self.url} is none. Check the address."
+                f"--orthanc must be the REST API of an Orthanc; {self.url} is not. Check the address."
             )
 
     def now(self) -> datetime:
-        """Return the time of Orthanc's clock, by which it stamps what arrives."""
+        """Return the time of Orthanc's clock, which timestamps what arrives."""
         return _time(self._request("GET", "/tools/now").text)
 
     def series(self, series_id: str) -> OrthancSeries | None:
-        """Return a series; None if it is not there."""
+        """Return a series; None if it does not exist."""
         told = self._json("GET", f"/series/{series_id}")
         return None if told is None else _series(told)
 
     def list_series(self, since: int, limit: int) -> list[OrthancSeries]:
-        """Return some of all series."""
+        """Return a batch of all series."""
         told = self._json("GET", "/series", params={"expand": "", "since": since, "limit": limit})
         return [_series(one) for one in told]
 
     def series_of_study(self, study_id: str) -> list[OrthancSeries]:
-        """Return the series of a study; none if it is not there."""
+        """Return the series of a study; none if it does not exist."""
         return [_series(one) for one in self._json("GET", f"/studies/{study_id}/series") or ()]
 
     def find_series(self, series_uid: str) -> list[str]:
@@ -124,7 +124,7 @@ class OrthancClient:
         return [one["ID"] for one in found if one["Type"] == "Series"]
 
     def changes(self, since: int, limit: int = 1000) -> Changes:
-        """Return what happened after the change of a number."""
+        """Return the changes after a change number."""
         told = self._json("GET", "/changes", params={"since": since, "limit": limit})
         of_series = tuple((one["ChangeType"], one["ID"]) for one in told["Changes"] if one["ResourceType"] == "Series")
         return Changes(of_series, int(told["Last"]), bool(told["Done"]))
@@ -134,30 +134,30 @@ class OrthancClient:
         return int(self._json("GET", "/changes", params={"last": ""})["Last"])
 
     def metadata(self, series_id: str, index: int) -> str | None:
-        """Return metadata of a series; None if it has none of that index, or is not there."""
-        # By number: a list of all has the names that UserMetadata may give them.
+        """Return metadata of a series; None if it has none of that index, or does not exist."""
+        # By number: a list of all uses the names that UserMetadata may define.
         answer = self._request("GET", f"/series/{series_id}/metadata/{index}")
         return answer.text if answer.ok else None
 
     def set_metadata(self, series_id: str, index: int, text: str) -> bool:
-        """Store metadata of a series; return False if it is not there."""
+        """Store metadata of a series; return False if it does not exist."""
         path = f"/series/{series_id}/metadata/{index}"
-        # Where Orthanc is told to check revisions (CheckRevisions) it wants that of what is replaced.
+        # If Orthanc checks revisions (CheckRevisions), it requires that of the value being replaced.
         before = self._request("GET", path)
         headers = {"If-Match": before.headers["ETag"]} if before.ok and "ETag" in before.headers else {}
         return self._request("PUT", path, data=text.encode(), headers=headers).ok
 
     def sop_instance_uids(self, series_id: str) -> list[str]:
-        """Return the SOPInstanceUIDs of a series; none if it is not there."""
+        """Return the SOPInstanceUIDs of a series; none if it does not exist."""
         told = self._json("GET", f"/series/{series_id}/instances") or ()
         return [str(one["MainDicomTags"]["SOPInstanceUID"]) for one in told]
 
     def tags(self, instance_id: str) -> dict[str, Any]:
-        """Return the attributes of an instance by keyword; none if it is not there."""
+        """Return the attributes of an instance by keyword; none if it does not exist."""
         return self._json("GET", f"/instances/{instance_id}/simplified-tags") or {}
 
     def fetch(self, instance_id: str, file: Path) -> bool:
-        """Write the file of an instance; return False if it is not there."""
+        """Write the file of an instance; return False if it does not exist."""
         answer = self._request("GET", f"/instances/{instance_id}/file")
         if answer.ok:
             file.write_bytes(answer.content)
@@ -169,21 +169,21 @@ class OrthancClient:
         if told is None or told.get("Status") not in ("Success", "AlreadyStored"):
             status = beginning(str((told or {}).get("Status")))
             raise OrthancRefusalError(
-                f"Orthanc must store each new instance; it answers {status}. Look whether one of its plugins or scripts"
-                " filters what comes."
+                f"Orthanc must store each new instance; it responds {status}. Check whether one of its plugins or "
+                "scripts filters incoming instances."
             )
         return str(told["ParentSeries"])
 
     def attach(self, series_id: str, index: int, file: Path) -> None:
-        """Store a file as user-defined attachment of a series."""
+        """Store a file as a user-defined attachment of a series."""
         self._request("PUT", f"/series/{series_id}/attachments/{index}", data=file.read_bytes())
 
     def delete_series(self, series_id: str) -> None:
-        """Delete a series; it is no error if it is not there."""
+        """Delete a series; it is not an error if it does not exist."""
         self._request("DELETE", f"/series/{series_id}")
 
     def send(self, modality: str, series_id: str, instances: int) -> None:
-        """Pass a series on by C-STORE, and wait until it is there.
+        """Forward a series by C-STORE, and wait until it has arrived.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class OrthancClient:
             )
         arrived = int(told.get("InstancesCount", 0)) - int(told.get("FailedInstancesCount", 0))
         if arrived != instances:
-            raise OrthancUnavailableError(f"{modality} must take all {instances} instances; it took {arrived}.")
+            raise OrthancUnavailableError(f"{modality} must accept all {instances} instances; it accepted {arrived}.")
 
     def modalities(self) -> list[str]:
         """Return the names of Orthanc's DicomModalities."""
@@ -213,23 +213,22 @@ class OrthancClient:
             return answer.json()
         except ValueError as error:
             raise OrthancRefusalError(
-                f"the REST API of an Orthanc must answer in JSON; {self.url}{path} does not. Check --orthanc."
+                f"the REST API of an Orthanc must respond in JSON; {self.url}{path} does not. Check --orthanc."
             ) from error
 
     def _request(self, method: str, path: str, **more: Any) -> requests.Response:
-        """Return the answer if it is a success or says that there is no such thing."""
+        """Return the response if it is a success or reports that the resource does not exist."""
         try:
             answer = self._session.request(
                 method, self.url + path, **{"timeout": TIMEOUT_S, "allow_redirects": False, **more}
             )
         except requests.exceptions.SSLError as error:
             raise OrthancRefusalError(
-                f"{self.url} must have a certificate that can be verified; it has none. Name its authority with"
-                " --ca-file."
+                f"{self.url} must have a certificate that can be verified; it has none. Give its CA with --ca-file."
             ) from error
         except requests.exceptions.RequestException as error:
             raise OrthancUnavailableError(
-                f"Orthanc must answer at {self.url}; got {type(error).__name__}. Is it running?"
+                f"Orthanc must respond at {self.url}; got {type(error).__name__}. Check that it is running."
             ) from error
         if (answer.ok and not answer.is_redirect) or answer.status_code == requests.codes.not_found:
             return answer
@@ -239,20 +238,18 @@ class OrthancClient:
 def _refusal(answer: requests.Response, method: str, path: str, url: str) -> NSN2NError:
     told = _details(answer)
     message = beginning(str(told.get("Message", answer.reason)))
-    if path.startswith("/modalities"):  # why another archive did not take it
+    if path.startswith("/modalities"):  # why another archive did not accept it
         message = f"{message} ({beginning(str(told.get('Details', '')))})"
     if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
         return OrthancRefusalError(
-            f"Orthanc at {url} must let the node in; it answers {answer.status_code} to {method} {path}. Check user and"
-            " password, and what that user may do."
+            f"Orthanc at {url} must grant the node access; it responds {answer.status_code} to {method} {path}. Check "
+            "user and password, and the permissions of that user."
         )
     if told.get("OrthancStatus") == FULL_STORAGE or answer.status_code == INSUFFICIENT_STORAGE:
-        return StorageFullError(f"Orthanc at {url} must have room for the new series; it is full. Make room.")
+        return StorageFullError(f"Orthanc at {url} must have space for the new series; it is full. Free some space.")
     retry = answer.status_code >= requests.codes.server_error or answer.status_code in (409, 412, 429)
     kind = OrthancUnavailableError if retry else OrthancRefusalError
-    return kind(
-        f"Orthanc at {url} must answer {method} {path}; got {answer.status_code}, {message}. Its log says more."
-    )
+    return kind(f"Orthanc at {url} must respond to {method} {path}; got {answer.status_code}, {message}. See its log.")
 
 
 def _details(answer: requests.Response) -> Mapping[str, Any]:

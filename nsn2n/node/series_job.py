@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One series on its way: fetched into a folder of its own, denoised, stored as new series."""
+"""One series in progress: fetched into a separate folder, denoised, stored as new series."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SeriesJob:
     client : OrthancClient
     series : OrthancSeries
     work_folder : path
-        Gets a hidden folder with the files, for the owner's eyes only.
+        Parent of a hidden folder with the files, readable only by the owner.
     """
 
     def __init__(self, client: OrthancClient, series: OrthancSeries, work_folder: Path) -> None:
@@ -47,7 +47,7 @@ class SeriesJob:
         self.state: SeriesState | None = None
 
     def why_not(self, rules: Rules) -> str:
-        """Return why the rules leave the series alone, judged by its first instance; empty if they select it.
+        """Return why the rules leave the series alone, from its first instance; empty if they select it.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class SeriesJob:
         )
 
     def start(self, options: JobOptions, longest_s: float) -> bool:
-        """Fetch the series and begin to denoise it; return False if some of it is no longer there."""
+        """Fetch the series and start to denoise it; return False if some of it no longer exists."""
         if not self._fetch(self.series.instances):
             return False
         numbers = [other.number for other in self._client.series_of_study(self.series.study)]
@@ -71,17 +71,17 @@ class SeriesJob:
         return True
 
     def _fetch(self, instances: tuple[str, ...]) -> bool:
-        # In one order always: the first file decides what the selection sees.
+        # Always in the same order: the selection uses the first file.
         files = {instance: self._source / f"{place:06d}.dcm" for place, instance in enumerate(instances)}
         return all(file.exists() or self._client.fetch(instance, file) for instance, file in files.items())
 
     def upload(self, state: SeriesState, marks: Marks, send_to: str | None) -> SeriesState:
-        """Store what was made, with its marks, and mark what it takes the place of; return the state to be stored.
+        """Store the new series with their marks, and mark those they replace; return the state to be stored.
 
         Raises
         ------
         OrthancUnavailableError
-            If Orthanc cannot take it now; to be called again.
+            If Orthanc cannot accept it now; to be called again.
         NSN2NError
             If it never will.
         """
@@ -123,6 +123,6 @@ def conclude_upload(
         if uid not in uids:
             earlier.append(uid)
             if not mark.superseded_by:
-                logger.warning("series %s is superseded by %s, since slices came later", uid, ", ".join(uids))
+                logger.warning("series %s is superseded by %s, since slices arrived later", uid, ", ".join(uids))
                 marks.set_mark(series_id, replace(mark, superseded_by=uids))
     return replace(state, state=DONE, reason="", next_try="", earlier=tuple(sorted(earlier)))

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes one series at a time from source to new series; each state stands in Orthanc before the step that it names."""
+"""Processes one series at a time; each state is stored in Orthanc before the step that it names."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ logger = logging.getLogger(__name__)
 
 
 class SeriesProcessor:
-    """Has one series in work at most; to be closed.
+    """Processes at most one series at a time; to be closed.
 
     Parameters
     ----------
     client : OrthancClient
     marks : Marks
     queue : SeriesQueue
-        Is told which series need nothing more.
+        Is notified of series that need nothing more.
     node : NodeOptions
     options : JobOptions
         How each series is denoised.
     work_folder : path
-        Gets the files of the series in work.
+        Folder for the files of the series in progress.
     counts : Counter
-        How many series came into each state.
+        How many series entered each state.
     """
 
     def __init__(
@@ -77,21 +77,21 @@ class SeriesProcessor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a series is in work."""
+        """Whether a series is in progress."""
         return self._job is not None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the series in work is denoised, but not longer; return whether it is."""
+        """Wait until the series in progress is denoised, or until the timeout; return whether it is."""
         process = None if self._job is None else self._job.process
         return process is None or process.wait(seconds)
 
     def begin(self, series: OrthancSeries, before: SeriesState | None) -> bool:
-        """Take a series into work; return False if that needs no more time.
+        """Start a series; return False if there is nothing more to do for it.
 
         Raises
         ------
         OrthancError, OSError
-            The series waits then, behind all others.
+            The series then waits behind all others.
         """
         try:
             started = self._begin(series, before)
@@ -125,7 +125,7 @@ class SeriesProcessor:
         if before is not None and is_known:
             state = replace(state, tries=before.tries, reason=before.reason)
         if state.tries >= self._node.tries:
-            reason = state.reason or f"the node was ended {state.tries} times while the series was in work"
+            reason = state.reason or f"the node was ended {state.tries} times while the series was in progress"
             self._settle(series, replace(state, state=FAILED, reason=reason))
             return False
         self._job = SeriesJob(self._client, series, self._work_folder)
@@ -146,7 +146,7 @@ class SeriesProcessor:
         return job.start(self._options, self._node.longest_job_s)
 
     def _recover(self, series: OrthancSeries, before: SeriesState) -> bool:
-        """Complete what a worker had stored when it was ended, and return True; or remove it."""
+        """Complete what a worker had stored before it ended, and return True; or remove it."""
         complete = [complete_series(self._client, output) for output in before.outputs]
         if before.outputs and all(complete):
             self._settle(series, conclude_upload(self._client, series, before, self._marks, self._node.send_to))
@@ -156,7 +156,7 @@ class SeriesProcessor:
         return False
 
     def _adopt(self, series: OrthancSeries, state: SeriesState, uids: list[str]) -> None:
-        """Note that the new series are there already, though the source does not say so."""
+        """Record that the new series exist already, although the state of the source lacks them."""
         outputs = []
         for uid in uids:
             for series_id in self._client.find_series(uid):
@@ -165,16 +165,16 @@ class SeriesProcessor:
         self._settle(series, replace(state, state=DONE, outputs=tuple(outputs)))
 
     def finish(self) -> None:
-        """Draw the consequence of a process that has ended."""
+        """Handle the end of a process."""
         job = self._job
         if job is None or job.state is None or job.process is None:
             return
         state, process = job.state, job.process
         series = self._client.series(job.series.id)
         if series is None or instances_digest(series.instances) != state.source:
-            logger.warning("series %s changed while it was in work; its result is dropped", job.series.uid)
+            logger.warning("series %s changed while it was in progress; its result is discarded", job.series.uid)
             if series is not None:
-                waiting = replace(state, state=WAITING, reason="slices came or went while it was in work")
+                waiting = replace(state, state=WAITING, reason="slices were added or removed while it was in progress")
                 self._marks.set_state(series.id, waiting)
             self._drop_job()
             return
@@ -227,7 +227,7 @@ class SeriesProcessor:
             job.close()
 
     def close(self) -> None:
-        """End the process of the series in work, and give the series back; this try of it does not count."""
+        """End the process of the series in progress, and return the series to the queue; this try does not count."""
         job = self._job
         self._drop_job()
         if job is not None and job.state is not None:

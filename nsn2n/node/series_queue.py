@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The series that may need work, in the order in which they were found.
 
-Orthanc's list of changes tells of new ones soon; but what became stable while it was being restarted is never told, so
-all series are listed now and then.
+Orthanc's list of changes reports new ones soon; but series that became stable during a restart are never reported, so
+all series are listed from time to time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["SeriesQueue"]
 _PAGE = 200
 
 _TELLING = ("NewSeries", "StableSeries", "UpdatedMetadata")
-"""Changes after which a series is looked at; the last since a user may delete a state to have a series done again."""
+"""Changes after which a series is checked; the last since a user may delete a state to have a series redone."""
 
 
 class SeriesQueue:
@@ -28,9 +28,9 @@ class SeriesQueue:
     ----------
     client : OrthancClient
     since : datetime, optional
-        What arrived earlier is passed over.
+        What arrived earlier is ignored.
     list_every_s : float
-        Time between two lists of everything.
+        Interval between two listings of all series.
     """
 
     def __init__(self, client: OrthancClient, since: datetime | None, list_every_s: float) -> None:
@@ -53,25 +53,25 @@ class SeriesQueue:
         return list(self._pending)
 
     def settle(self, series: OrthancSeries) -> None:
-        """Note that nothing is to be done with a series as it is now."""
+        """Record that a series needs nothing in its present state."""
         self._pending.pop(series.id, None)
         self._settled[series.id] = _seen(series)
 
     def postpone(self, series_id: str) -> None:
-        """Let all others come first."""
+        """Move a series behind all others."""
         since = self._pending.pop(series_id, None)
         if since is not None:
             self._pending[series_id] = since
 
     def drop(self, series_id: str) -> None:
-        """Note that a series is gone."""
+        """Record that a series no longer exists."""
         self._pending.pop(series_id, None)
         self._settled.pop(series_id, None)
 
     def follow(self) -> None:
-        """Ask what is new."""
+        """Query Orthanc for what is new."""
         if time.monotonic() >= self._next_list:
-            last = self._client.last_change()  # before the list, so that nothing falls between them
+            last = self._client.last_change()  # before the list, so that nothing is missed between them
             if self._last_change is None or last < self._last_change:
                 self._last_change = last
             self._list()

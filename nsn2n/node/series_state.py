@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was done with a series, or why not, as JSON in Orthanc's metadata, which outlives every restart.
+"""What was done with a series, or why not, as JSON in Orthanc's metadata, which survives every restart.
 
-A source has a `SeriesState`, a series that came of it an `OutputMark`. Neither holds anything of the patient.
+A source has a `SeriesState`, a series derived from it an `OutputMark`. Neither holds patient data.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ __all__ = [
 VERSION = 1
 
 LEFT_ALONE = "left alone"
-"""The rules do not select it, or it is no volume."""
+"""The rules do not select it, or it is not a volume."""
 WAITING = "waiting"
-"""The worker was told to stop, or slices came, while it was in work."""
+"""The worker was stopped, or slices arrived, while it was in progress."""
 PROCESSING = "processing"
 UPLOADING = "uploading"
 CRASHED = "crashed"
-"""Its process ended without an answer; it is tried again."""
+"""Its process ended without a result; it is retried."""
 REFUSED = "refused"
-"""It cannot be denoised; `reason` says why. It is not tried again until its instances change."""
+"""It cannot be denoised; `reason` says why. It is not retried until its instances change."""
 HELD = "held"
 """The structure check says review, and such series are not sent."""
 FAILED = "failed"
-"""Its process crashed as often as it may."""
+"""Its process crashed as many times as allowed."""
 DONE = "done"
 
 FINAL = (LEFT_ALONE, REFUSED, HELD, FAILED, DONE)
@@ -68,7 +68,7 @@ class PlannedSeries:
     """SeriesInstanceUID."""
     instances: int
     digest: str
-    """Of its SOPInstanceUIDs, as of `instances_digest`."""
+    """Digest of its SOPInstanceUIDs, by `instances_digest`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,23 +77,23 @@ class SeriesState:
 
     state: str
     source: str
-    """Digest of Orthanc's ids of the instances that this is about; others mean that slices came or went."""
+    """Digest of Orthanc's ids of the instances concerned; another one means that slices were added or removed."""
     tries: int = 0
     time: str = ""
     """When this was written, UTC."""
     next_try: str = ""
-    """Not before this time, UTC; empty: at once."""
+    """Time of the next try, UTC; empty: at once."""
     reason: str = ""
     verdict: str = ""
-    """Of the structure check."""
+    """Verdict of the structure check."""
     outputs: tuple[PlannedSeries, ...] = ()
     earlier: tuple[str, ...] = ()
-    """SeriesInstanceUIDs of the series made before slices came or went."""
+    """SeriesInstanceUIDs of the new series written before slices were added or removed."""
     sent: str = ""
-    """Where the new series were passed on to, and when."""
+    """Where the new series were forwarded to, and when."""
 
     def to_text(self) -> str:
-        """Return it as JSON with the time of now."""
+        """Return it as JSON with the current time."""
         return _to_text(replace(self, time=_now()))
 
     @classmethod
@@ -103,7 +103,7 @@ class SeriesState:
         Raises
         ------
         NSN2NError
-            If another program wrote it, or a later version of this one.
+            If it was written by another program, or by a later version of this one.
         """
         values = _from_text(text, cls)
         try:
@@ -119,32 +119,32 @@ class SeriesState:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputMark:
-    """What a series that the worker made says of itself; by it the worker knows its own output."""
+    """The mark of a series written by the worker, by which it recognizes its own output."""
 
     made_of: str
     """SeriesInstanceUID of the source."""
     source: str
-    """As of `SeriesState`."""
+    """As for `SeriesState`."""
     instances: int
     time: str = ""
     superseded_by: tuple[str, ...] = ()
-    """SeriesInstanceUIDs of what took its place when slices came late."""
+    """SeriesInstanceUIDs of the series that replaced it after late slices arrived."""
     send_to: str = ""
-    """Where it is to be passed on to; empty: nowhere."""
+    """Where it is to be forwarded to; empty: nowhere."""
     sent: str = ""
-    """When it was there, UTC."""
+    """When it arrived there, UTC."""
     tries: int = 0
     next_try: str = ""
     reason: str = ""
     """Why the last try failed."""
 
     def to_text(self) -> str:
-        """Return it as JSON with the time of now."""
+        """Return it as JSON with the current time."""
         return _to_text(replace(self, time=_now()))
 
     @classmethod
     def from_text(cls, text: str) -> OutputMark:
-        """Read it; errors as of `SeriesState.from_text`."""
+        """Read it; errors as for `SeriesState.from_text`."""
         values = _from_text(text, cls)
         try:
             return cls(**{**values, "superseded_by": tuple(values.pop("superseded_by", ()))})
@@ -152,7 +152,7 @@ class OutputMark:
             raise _foreign() from error
 
     def is_to_be_sent(self) -> bool:
-        """Whether it waits to be passed on."""
+        """Whether it waits to be forwarded."""
         return bool(self.send_to) and not self.sent and not self.superseded_by
 
     def is_due(self) -> bool:
@@ -160,23 +160,23 @@ class OutputMark:
         return is_due(self.next_try)
 
     def after_failure(self, reason: str, first_wait_s: float) -> OutputMark:
-        """Return it with one more try that failed, and the time of the next."""
+        """Return it with one more failed try, and the time of the next."""
         tries = self.tries + 1
         return replace(self, tries=tries, reason=reason, next_try=later(growing_wait_s(tries, first_wait_s)))
 
 
 def instances_digest(identifiers: Iterable[str]) -> str:
-    """Return a digest of a set of identifiers, whatever their order."""
+    """Return a digest of a set of identifiers, independent of their order."""
     return hashlib.sha256("\n".join(sorted(identifiers)).encode()).hexdigest()
 
 
 def growing_wait_s(tries: int, first_wait_s: float) -> float:
-    """Return how long to wait after so many failures: twice as long each time, up to `LONGEST_WAIT_S`."""
+    """Return how long to wait after a number of failures: twice as long each time, up to `LONGEST_WAIT_S`."""
     return min(LONGEST_WAIT_S, first_wait_s * 2.0 ** min(max(tries - 1, 0), 32))
 
 
 def later(seconds: float) -> str:
-    """Return the time in so many seconds, UTC."""
+    """Return the time a number of seconds from now, UTC."""
     return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
@@ -208,5 +208,5 @@ def _from_text(text: str, kind: type[_Stored]) -> dict[str, Any]:
 def _foreign() -> NSN2NError:
     return NSN2NError(
         f"the node's metadata must be that of this program, version {VERSION}; got something else. Choose other"
-        " metadata with --metadata-index, or delete what is there."
+        " metadata with --metadata-index, or delete the existing one."
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts new series into Orthanc: each is there as a whole, or not at all."""
+"""Stores new series in Orthanc: each completely, or not at all."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["complete_series", "planned_series", "remove_series", "upload_series"
 logger = logging.getLogger(__name__)
 
 REPORT_ATTACHMENT = 1024
-"""User-defined attachments of a new series: the page of its quality report, and behind it the JSON."""
+"""User-defined attachments of a new series: the page of its quality report, followed by the JSON."""
 
 
 def planned_series(output: Path) -> tuple[tuple[PlannedSeries, tuple[Path, ...]], ...]:
-    """Return the series that lie in an output folder, one in each subfolder, with their files."""
+    """Return the series in an output folder, one in each subfolder, with their files."""
     found = []
     for folder in sorted(path for path in output.iterdir() if path.is_dir()):
         files = tuple(sorted(folder.glob("*.dcm")))
@@ -41,7 +41,7 @@ def planned_series(output: Path) -> tuple[tuple[PlannedSeries, tuple[Path, ...]]
 
 
 def complete_series(client: OrthancClient, planned: PlannedSeries) -> str | None:
-    """Return Orthanc's id of a series if it is there with all its instances and no other."""
+    """Return Orthanc's id of a series if it is stored with all its instances and no others."""
     for series_id in client.find_series(planned.series):
         if instances_digest(client.sop_instance_uids(series_id)) == planned.digest:
             return series_id
@@ -49,12 +49,12 @@ def complete_series(client: OrthancClient, planned: PlannedSeries) -> str | None
 
 
 def remove_series(client: OrthancClient, series_uid: str) -> None:
-    """Remove what is in Orthanc of a series of this program; any other stays, whoever asks.
+    """Remove from Orthanc what it holds of a series of this program; any other series is never removed.
 
     Raises
     ------
     NSN2NError
-        If another program made it.
+        If another program created it.
     """
     for series_id in client.find_series(series_uid):
         series = client.series(series_id)
@@ -62,8 +62,8 @@ def remove_series(client: OrthancClient, series_uid: str) -> None:
             continue
         if not _is_ours(client, series.instances):
             raise NSN2NError(
-                f"only series of this program may be removed; series {series_uid} is of another. Look who wrote the"
-                " node's metadata."
+                f"only series of this program may be removed; series {series_uid} is of another. Check which program"
+                " wrote the node's metadata."
             )
         logger.info("removing the incomplete series %s", series_uid)
         client.delete_series(series_id)
@@ -91,9 +91,9 @@ def upload_series(client: OrthancClient, planned: PlannedSeries, files: Sequence
     Raises
     ------
     OrthancUnavailableError
-        If not all of it could be stored; what was is removed, as far as Orthanc answers.
+        If not all of it could be stored; the stored part is removed, as far as Orthanc responds.
     OrthancRefusalError
-        If Orthanc will not have it.
+        If Orthanc refuses it.
     """
     try:
         for file in files:
@@ -105,8 +105,8 @@ def upload_series(client: OrthancClient, planned: PlannedSeries, files: Sequence
     if series_id is None:
         remove_series(client, planned.series)
         raise OrthancRefusalError(
-            f"Orthanc must hold all {planned.instances} instances of the new series {planned.series} and no other; it"
-            " does not. Look whether one of its plugins or scripts changes what comes."
+            f"Orthanc must hold all {planned.instances} instances of the new series {planned.series} and no others; it"
+            " does not. Check whether one of its plugins or scripts changes incoming instances."
         )
     for place, name in enumerate(("report.html", "report.json")):
         report = reports / planned.series / name

@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The worker: finds a series, has it denoised in a process of its own, and meanwhile passes on what is ready.
+"""The worker: finds a series, has it denoised in a separate process, and meanwhile forwards what is ready.
 
-Every step may be the last: what the next worker needs to know stands in Orthanc before the step is taken.
+Every step may be the last: what the next worker needs to know is stored in Orthanc before the step.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Worker:
     job : JobOptions
         How each series is denoised.
     health : Health
-        Is kept up to date.
+        Updated by the worker.
     """
 
     def __init__(self, client: OrthancClient, node: NodeOptions, job: JobOptions, health: Health) -> None:
@@ -58,12 +58,12 @@ class Worker:
         self._is_checked = False
 
     def run(self) -> None:
-        """Work until the process is told to stop.
+        """Work until the process is stopped.
 
         Raises
         ------
         OrthancRefusalError
-            If Orthanc does not let the worker do its work.
+            If Orthanc denies what the worker needs.
         """
         failures = 0
         try:
@@ -75,7 +75,7 @@ class Worker:
                     failures += 1
                     wait_s = growing_wait_s(failures, self._node.retry_wait_s)
                     self.health.trouble = str(error) if isinstance(error, NSN2NError) else _no_room(error)
-                    logger.warning("%s Trying again in %.3g s.", self.health.trouble, wait_s)
+                    logger.warning("%s Retrying in %.3g s.", self.health.trouble, wait_s)
                 self._tell_health()
                 if failures:
                     time.sleep(wait_s)
@@ -87,12 +87,12 @@ class Worker:
             self.close()
 
     def step(self) -> bool:
-        """Do what can be done at once; return whether something was.
+        """Do what can be done immediately; return whether anything was done.
 
         Raises
         ------
         OrthancUnavailableError, OSError
-            What was not done is done in a later step.
+            What was not done is left to a later step.
         """
         if not self._is_checked:
             self._check()
@@ -150,10 +150,11 @@ class Worker:
         health.in_work, health.last_step = self._processor.is_busy, time.monotonic()
 
     def close(self) -> None:
-        """Give the series in work back."""
+        """Return the series in progress to the queue."""
         self._processor.close()
 
 
 def _no_room(error: OSError | EOFError) -> str:
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return f"the folder for the files in work must be writable and have room; got {reason}. Make room there."
+    rule = "the folder for the files in progress must be writable and have free space"
+    return f"{rule}; got {reason}. Free some space there."

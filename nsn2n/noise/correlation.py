@@ -3,10 +3,10 @@
 """How much of the noise neighboring slices share, measured on the volume itself.
 
 Overlapping slices, a helical scan's interpolation and zero filling along the slices make neighbors share noise. A fit
-to the neighbor would keep what is shared, and differences of neighbors show less noise than there is.
+to the neighbor would keep the shared noise, and differences of neighbors underestimate the noise.
 
 Second differences along the slices hold little tissue. For noise of variance v and correlations r_k at distance k,
-that of step 1 has the variance v (6 - 8 r_1 + 2 r_2), that of step 2 has v (6 - 8 r_2 + 2 r_4): their ratio tells r_1.
+that of step 1 has the variance v (6 - 8 r_1 + 2 r_2), that of step 2 has v (6 - 8 r_2 + 2 r_4): their ratio gives r_1.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _SURE_SD = 2.0
 _MEDIAN_ERROR = 1.25
 """Standard error of a median, in units of that of a mean."""
 _LEAST = 0.1
-"""Less correlation than this is taken as none: structure may look like it."""
+"""A smaller correlation counts as none: structure may look like it."""
 _MOST = 0.9
 
 
 _FAR_FROM = 0.35
 """From this correlation of neighbors on, the slice after the next is the partner: what the neighbors share can be
-taken out of the target, but that makes it noisier."""
+removed from the target, but that makes it noisier."""
 
 
 class SliceCorrelation(NamedTuple):
@@ -58,7 +58,7 @@ class SliceCorrelation(NamedTuple):
 
 
 class Partner(NamedTuple):
-    """The slice that a slice learns from."""
+    """The slice that is the training target of a slice."""
 
     distance: int
     """Slices from one to the other."""
@@ -89,7 +89,7 @@ def slice_correlation(volume_dhw: Float32Array, valid: BoolArray | None = None) 
 
     Notes
     -----
-    Own method. Only positive correlation is told.
+    Own method. Only positive correlation is reported.
     """
     places = _Places(volume_dhw, valid)
     near, far = places.power_ratio(1, 2), places.power_ratio(2, 4)
@@ -119,8 +119,8 @@ class _Places:
     def power_ratio(self, step: int, larger: int) -> float | None:
         """Power of second differences along the slices of one step, over that of a larger one; None: not known.
 
-        It is taken too large rather than too small, since structure, which differs more over the larger step, makes it
-        smaller. Structure is coarser than noise: what the ratio falls by from the finest differences in the plane to
+        It is overestimated rather than underestimated, since structure, which differs more over the larger step, makes
+        it smaller. Structure is coarser than noise: what the ratio falls by from the finest differences in the plane to
         the next is due to it, and half of that is taken to be in the finest already.
         """
         if not self._strides_px or len(self._volume) <= 2 * larger:

@@ -3,7 +3,7 @@
 """The noise level of a volume, estimated from the volume itself, locally and robustly.
 
 Neighboring slices show nearly the same tissue with independent noise, so their difference is mostly noise, of twice
-the variance. What tissue is left in it is smooth in the plane or confined to edges: a second difference along both
+the variance. The tissue left in it is smooth in the plane or confined to edges: a second difference along both
 axes removes the first, medians over blocks ignore the second. How much of the noise such a second difference passes
 depends on the noise's spectrum, which is the same all over a volume; it is taken from the blocks with least structure.
 """
@@ -42,19 +42,19 @@ MEAN_SIGMA_PX = 4.0
 """Noise coarser than this Gaussian counts as structure."""
 
 _CLEAN_BLOCKS_PERCENTILE = 20.0
-"""Share of blocks taken to be free of structure when the gain of the second difference is measured."""
+"""Fraction of blocks assumed to be free of structure when the gain of the second difference is measured."""
 
 _EVERY_PAIRS = 4
 """Pairs so far apart, and those in the middle between them, have no slice in common."""
 
 _CLIPPED_SHARE = 0.02
-"""A block is clipped where more than this share of its voxels has the least or the greatest value of the volume."""
+"""A block is clipped if more than this fraction of its voxels has the minimum or maximum value of the volume."""
 
 _LARGEST_GAIN = 1000.0
 """Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
 
 _FLOOR = 0.25
-"""Errors are divided by no less than this fraction of the median noise sd: quiet corners must not own the loss."""
+"""Errors are divided by at least this fraction of the median noise sd: quiet corners must not dominate the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class NoiseMap:
 
     @property
     def floor(self) -> float:
-        """The least noise sd that counts where something is divided by it."""
+        """Lower bound of the noise sd where it is a divisor."""
         return _FLOOR * self.median
 
     def shared(self, correlation: float) -> NoiseMap:
-        """Return the noise where neighbors share some of it, which their differences do not show.
+        """Return the noise if neighbors share some of it, which their differences do not show.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ def clipped_blocks(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) ->
 def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:
     """Noise sd per sd of its second difference, from the places with least structure.
 
-    Some pairs choose the places and others, whose noise is independent, tell the gain there: in the pairs that chose,
+    Some pairs choose the places and others, whose noise is independent, give the gain there: in the pairs that chose,
     the gain would be too low by chance. Noise that is cut off has another spectrum, so clipped places count only if
     there are no others.
     """

@@ -1,9 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a magnitude holds noise alone, told from its mean over many voxels.
+"""Detects where a magnitude holds only noise, from its mean over many voxels.
 
-Without signal a mean magnitude of a few percent more turns into a signal of half of the noise, so that what little
-noise is left in air stands out as mottle once the noise's mean is subtracted. A wider mean tells air from faint tissue.
+Without signal a mean magnitude of a few percent more turns into a signal of half of the noise, so that residual
+noise in air stands out as mottle once the mean of the noise is subtracted. A wider mean separates air from faint
+tissue.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ are tissue."""
 _SIGNAL = (1.06, 1.12)
 """Mean magnitude over that of noise alone: up to the first there is no signal, from the second on there is."""
 _FEW = 1e-3
-"""Weight of dark voxels around one below which they tell nothing of it."""
+"""Weight of dark voxels around one below which they are not evidence for it."""
 
 SliceOf = Callable[[int], Float32Array]
 
 
 def signal_shares(volume_dhw: Float32Array, channel_sd: SliceOf) -> Iterator[Float32Array]:
-    """Yield for each slice which part of its signal is there, shape (H, W): 0 in air, 1 in tissue.
+    """Yield for each slice the signal weight, shape (H, W): 0 in air, 1 in tissue.
 
     Parameters
     ----------
     volume_dhw : ndarray, shape (D, H, W), float32
-        Denoised magnitude. A slice is read no more once its share has been yielded.
+        Denoised magnitude. A slice is not read after its weight has been yielded.
     channel_sd : callable
         Noise sd of one channel in the slice with that index, shape (H, W), same unit; 0 where there is none.
     """

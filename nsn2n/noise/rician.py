@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mean that noise adds to magnitude MR, and how it is taken away again.
+"""The mean that noise adds to MR magnitudes, and its subtraction.
 
 A magnitude is never negative, so its noise has a mean: where there is no signal, 1.25 times the standard deviation of
 the noise in the real and the imaginary part. A network fitted to noisy slices sees only that mean. Source of the
@@ -26,14 +26,14 @@ _LARGEST_RATIO = 12.0
 """Signal in units of the noise beyond which the tables end: bias and noise differ from a Gaussian's by under 1 %."""
 
 _RELIABLE_RATIO = 3.0
-"""Mean magnitude in units of its noise from which the noise tells that of a channel; below, both change too little
-with the signal to tell one from the other."""
+"""Mean magnitude in units of its noise above which the noise gives that of a channel; below, both change too little
+with the signal to be separated."""
 
 _TAKEN_FOR_NOISE = 1.1
-"""Noise that there may be in tissue, per noise that was removed: some is left."""
+"""Largest noise in tissue relative to the removed noise: some is left."""
 
 _AIR = 1.1
-"""Mean magnitude, over that of noise alone as its sd tells it, up to which a block is air."""
+"""Mean magnitude, relative to that of noise alone from its sd, up to which a block is air."""
 
 _TISSUE_RATIOS = (2.0, 4.0)
 """From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
@@ -69,9 +69,9 @@ class ChannelNoise(NamedTuple):
 
     blocks: Float32Array
     """Shape (D, ceil(H / 16), ceil(W / 16)), float32; 0 where the magnitude has no noise, as where a scanner masks the
-    background. Where there is little signal too high an estimate does no harm; too low a one leaves noise's mean."""
+    background. Where there is little signal, an overestimate is harmless; an underestimate leaves some of the mean."""
     in_tissue: float
-    """What part of that there is in tissue, at most 1."""
+    """Ratio of the noise in tissue to it, at most 1."""
 
 
 def channel_noise(
@@ -85,14 +85,14 @@ def channel_noise(
     Parameters
     ----------
     noise_sd_blocks : ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
-        As :func:`nsn2n.noise.level.estimate_noise` returns it.
+        As returned by :func:`nsn2n.noise.level.estimate_noise`.
     volume_dhw : ndarray, shape (D, H, W), float32
         Denoised magnitude, same unit.
     removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
-        Robust sd of what was removed, as :func:`nsn2n.noise.level.block_sd` finds it. Neighbors that are far apart
+        Robust sd of what was removed, as returned by :func:`nsn2n.noise.level.block_sd`. Neighbors that are far apart
         differ by tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
     per_removed : float
-        Noise that there may be in tissue, per noise that was removed.
+        Largest noise in tissue relative to the removed noise.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def channel_noise(
     carried = _carried(from_tissue, inside if inside.any() else reliable)
     channel = np.where(reliable, from_tissue, np.minimum(without_signal, carried))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
-    # In air the mean tells the noise better than its sd does.
+    # In air the mean is a better estimate of the noise than its sd.
     of_air = means / _MEAN[0]
     smooth = np.where(of_air < _AIR * smooth, np.maximum(of_air, smooth), smooth)
     of_tissue = present & reliable
@@ -142,7 +142,7 @@ def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
 
 
 def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array, in_tissue: float = 1.0) -> Float32Array:
-    """Return the signal of which a mean magnitude tells; 0 where it is not above that of noise alone.
+    """Return the signal that corresponds to a mean magnitude; 0 where it is not above that of noise alone.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array, in_tissue:
     channel_sd_hw : ndarray, same shape
         Noise sd of one channel, same unit; where it is 0 nothing changes.
     in_tissue : float
-        What part of that there is in tissue (:class:`ChannelNoise`).
+        Ratio of the noise in tissue to it (:class:`ChannelNoise`).
     """
     ratio = np.divide(slice_hw, channel_sd_hw, out=np.zeros_like(slice_hw), where=channel_sd_hw > 0)
     tissue = np.interp(ratio, _TISSUE_RATIOS, (0.0, 1.0))

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise of a measured spectrum, made anew."""
+"""Simulated noise with a measured spectrum."""
 
 from __future__ import annotations
 

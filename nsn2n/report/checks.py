@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says of the structure check: a row for each measure, the reason of the verdict, where to look."""
+"""The structure check in a report: a row for each measure, the reason for the verdict, and where to look."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nsn2n.structure_check import limits_of
 __all__ = ["check_rows", "places_to_check", "reason"]
 
 CHECKS = {
-    "detail": ("Faint detail", "share that was lost in a simulated copy of part of the volume, whose truth is known"),
-    "contrast": ("Faint discs", "share of contrast lost by inserted discs that are visible in the source"),
-    "edges": ("Edges", "share of the fine detail of edges that was removed; 0 for noise"),
+    "detail": ("Faint detail", "fraction lost in a simulated copy of part of the volume, for which the truth is known"),
+    "contrast": ("Faint discs", "fraction of contrast lost by inserted discs that are visible in the source"),
+    "edges": ("Edges", "fraction of the fine detail of edges that was removed; 0 for noise"),
     "excess": ("Small structures", "largest local mean of what was removed, in sd of a local mean of noise"),
     "coherence": (
         "Coherence",
@@ -23,11 +23,11 @@ CHECKS = {
     ),
 }
 UNKNOWN = {
-    "detail": "none that is surely no noise",
-    "contrast": "no room for discs",
+    "detail": "none distinguishable from noise",
+    "contrast": "no space for discs",
     "edges": "too few edges to judge",
 }
-"""What is said of a share that could not be measured."""
+"""Text for a fraction that could not be measured."""
 
 _NAMED_PLACES = 3
 
@@ -69,17 +69,17 @@ def _value(name: str, value: float) -> str:
 
 
 def reason(verdict: str, rows: Sequence[Mapping[str, str]]) -> str:
-    """Say in one sentence why the verdict is what it is; `rows` are those of `check_rows`."""
+    """Return one sentence that explains the verdict; `rows` are those of `check_rows`."""
     if verdict == "pass":
         return "What was removed looks like noise: no measure is above its limit."
     above = [row for row in rows if row["verdict"] in ("review", "fail")]
-    above.sort(key=lambda row: row["verdict"] != verdict)  # those that decide come first
+    above.sort(key=lambda row: row["verdict"] != verdict)  # the deciding ones come first
     named = "; ".join(f"{row['title'].lower()} {row['value']} ({row['limits']})" for row in above)
-    return f"What was removed may hold anatomy: {named or 'not every part could be measured'}."
+    return f"What was removed may contain anatomy: {named or 'not every part could be measured'}."
 
 
 def places_to_check(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name the places that stand out most, slices counted from 1, rows and columns from 0, as the table has them."""
+    """Name the most conspicuous places, slices counted from 1, rows and columns from 0, as in the table."""
     places = [finding["index_zyx"] for finding in findings[:_NAMED_PLACES]]
     named = [f"slice {z + 1}, row {y}, column {x}" for z, y, x in places]
     more = len(findings) - len(named)

@@ -26,14 +26,14 @@ from nsn2n.stack.slice_stack import SliceStack
 __all__ = ["REMOVED_SD", "ReportData", "ShownSlice", "Spectrum", "collect_report"]
 
 SHOWN = 3
-"""Slices that are shown, and one more where the structure check found something."""
+"""Number of slices shown, plus one if the structure check found something."""
 REMOVED_SD = 4.0
 """What was removed is shown from minus to plus this many noise sd."""
 PERCENTILES = (1.0, 99.7)
-"""Of the values, for the window of a modality that has none of its own."""
+"""Percentiles of the values, for the window of a modality without a fixed one."""
 LOSS_POINTS = 200
 _SMALLEST = np.float32(1e-30)
-"""In place of a noise of 0, by which nothing can be divided."""
+"""Used instead of a noise of 0, to avoid division by zero."""
 SPECTRUM_PAIRS = 8
 
 
@@ -53,20 +53,20 @@ class Spectrum:
     """Noise power spectra, all of shape (n,)."""
 
     frequency_per_mm: NDArray[np.float64]
-    """Per pixel where the spacing is not known."""
+    """Per pixel if the spacing is not known."""
     before: NDArray[np.float64]
     removed: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """All that a report shows of the voxels; a few slices and some curves."""
+    """Everything that a report shows of the voxels: a few slices and some curves."""
 
     shape_dhw: tuple[int, int, int]
     parts: tuple[int, ...]
     """Slices of each part, in order."""
     spacings_mm: tuple[Spacing | None, ...]
-    """(slice, row, column) spacing of each part; None where it is not known."""
+    """(slice, row, column) spacing of each part; None if it is not known."""
     modality: Modality | None
     record: dict[str, Any]
     """As `nsn2n.DenoiseResult.record` gives it."""
@@ -74,37 +74,37 @@ class ReportData:
     window: tuple[float, float]
     slices: tuple[ShownSlice, ...]
     noise_before: Float32Array
-    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 where no neighbor lies on it, or
+    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 where no neighbor overlaps it, or
     there is no measurement."""
     noise_after: Float32Array | None
-    """The same after denoising, as far as it was measured on a simulated copy: neighbors share what is left of their
-    noise, so that their difference does not show it. None where it was not."""
+    """The same after denoising, if it was measured on a simulated copy: neighbors share residual noise, so that their
+    difference does not show it. None if it was not measured."""
     middle: int
-    """Of the pair of neighbors nearest to the middle of the volume, the first slice."""
+    """The first slice of the pair of neighbors nearest to the middle of the volume."""
     matched_hw: NDArray[np.bool_]
     """Where that pair shows the same tissue, at the pixels of the first."""
     compared_hw: NDArray[np.bool_]
-    """Where it can be said: both lie there, and hold a measurement."""
+    """Where this is known: both slices overlap there, and hold a measurement."""
     spectrum: Spectrum
     loss: Float32Array
     """At most `LOSS_POINTS` means of consecutive steps."""
     steps: int
     excess_hw: Float32Array
-    """As `nsn2n.structure_check.StructureCheck` has it."""
+    """As in `nsn2n.structure_check.StructureCheck`."""
     volumes: ViewerVolumes | None = None
-    """What the viewer shows; None unless it was asked for."""
+    """The volumes of the viewer; None unless requested."""
 
 
 def collect_report(stack: SliceStack, result: DenoiseResult, *, viewer: bool = False) -> ReportData:
-    """Reduce a volume and what `nsn2n.denoise` made of it.
+    """Reduce a volume and its result of `nsn2n.denoise` to the data of a report.
 
-    Of a volume in parts only slices within one part are compared with each other, of a sheared one the slices as they
-    were moved onto each other, and nothing with a voxel that holds no measurement.
+    In a volume in parts only slices within one part are compared with each other, in a sheared one the slices as they
+    were aligned with each other; voxels without a measurement are never compared.
 
     Parameters
     ----------
     stack : SliceStack
-        The input of `nsn2n.denoise`; `SliceStack.of` makes one of an array.
+        The input of `nsn2n.denoise`; `SliceStack.of` creates one from an array.
     result : DenoiseResult
     viewer : bool
         Keep both volumes, packed, for ``viewer.html``.
@@ -146,7 +146,7 @@ def _volumes(stack: SliceStack, result: DenoiseResult, noise_before: Float32Arra
 
 
 def _noise_left(stack: SliceStack, result: DenoiseResult) -> Float32Array | None:
-    """Ratio of the noise that is left to that of the source, of each slice; what is blended in counts in full."""
+    """Return the ratio of residual noise to that of the source for each slice; blended-in source counts in full."""
     strength, of_parts = result.settings.strength, iter(result.parts or ((stack.parts[0], result.measured),))
     slices: list[float] = []
     for count in stack.parts:
@@ -170,22 +170,22 @@ def _shown(noisy: Float32Array, result: DenoiseResult, index: int) -> ShownSlice
 
 
 def _removed(noisy: Float32Array, result: DenoiseResult, index: int) -> Float32Array:
-    """What was removed from a slice, shape (H, W); 0 where that is no number."""
+    """Return what was removed from a slice, shape (H, W); 0 where that is not finite."""
     with np.errstate(invalid="ignore"):
         removed = noisy[index] - result.volume[index]
     return np.asarray(np.nan_to_num(removed, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
 
 
 def _matched(result: DenoiseResult, neighbors: Neighbors, pair: Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where a slice and the next one agree once they are denoised, as :mod:`nsn2n.training.match_refinement` judges;
-    and the pixels of which it can be judged."""
+    """Return where a slice and the next one agree after denoising, by :mod:`nsn2n.training.match_refinement`,
+    and the pixels for which this is known."""
     settings = result.settings.match
     matched, compared = np.zeros((2, *result.volume.shape[1:]), bool)
     compared[pair.in_first] = neighbors.usable(pair)
     if compared.any():
         noise = np.sqrt(0.5) * np.hypot(*pair.both(result.noise_sd))
         difference = pair.difference(result.volume) / np.maximum(noise, _SMALLEST)
-        difference[~compared[pair.in_first]] = 0  # what holds no measurement does not spread to what is beside it
+        difference[~compared[pair.in_first]] = 0  # pixels without a measurement must not affect adjacent ones
         smooth = ndimage.gaussian_filter(difference, settings.refine_smoothing_px)
         matched[pair.in_first] = np.abs(smooth) <= settings.refine_threshold_sd
     return matched & compared, compared
@@ -204,7 +204,7 @@ def _window(stack: SliceStack, slices: Sequence[ShownSlice]) -> tuple[float, flo
 def _spectrum(
     noisy: Float32Array, result: DenoiseResult, neighbors: Neighbors, pixel_mm: tuple[float, float]
 ) -> Spectrum:
-    """Of differences of neighbors (noise of twice the variance), and of what was removed, on the same squares."""
+    """Spectra of neighbor differences (twice the noise variance) and of what was removed, at the same squares."""
     before, removed = [], []
     pairs = neighbors.pairs
     for number in evenly_spread(len(pairs), SPECTRUM_PAIRS):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neighboring slices of a result, compared where both hold a measurement.
 
-Slices of a sheared stack are compared as they were denoised, moved onto each other by whole pixels; slices of
-different parts never.
+Slices of a sheared stack are compared as they were denoised, aligned by whole pixels; slices of different parts are
+never compared.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Neighbors", "Pair"]
 
 @dataclass(frozen=True)
 class Pair:
-    """A slice and the next one, and where they lie on each other: an area of shape (h, w) of each."""
+    """A slice and the next one, and where they overlap: an area of shape (h, w) of each."""
 
     first: int
     in_first: tuple[slice, slice]
     in_second: tuple[slice, slice]
 
     def both(self, volume_dhw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return that area of the one and of the other."""
+        """Return that area of both slices."""
         return volume_dhw[self.first][self.in_first], volume_dhw[self.first + 1][self.in_second]
 
     def difference(self, volume_dhw: Float32Array) -> Float32Array:
-        """Return the second less the first, shape (h, w); 0 where that is no number."""
+        """Return the second minus the first, shape (h, w); 0 where that is not finite."""
         before, after = self.both(volume_dhw)
         with np.errstate(invalid="ignore"):
             return np.asarray(np.nan_to_num(after - before, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
@@ -50,7 +50,7 @@ class Neighbors:
     ----------
     stack : SliceStack
     shears_px : sequence of (rows, columns)
-        Of each part, as far as its slices were moved onto each other (`DenoiseResult.shears_px`).
+        Of each part, if its slices were aligned with each other (`DenoiseResult.shears_px`).
     """
 
     def __init__(self, stack: SliceStack, shears_px: Sequence[Shear]) -> None:
@@ -58,7 +58,7 @@ class Neighbors:
         self._valid = stack.mask
         self._parts: list[tuple[slice, Layout]] = []
         self.pairs: list[Pair] = []
-        """All, in order."""
+        """Return all pairs, in order."""
         for place, shear_px in zip(stack.places, shears_px, strict=True):
             slices = place.stop - place.start
             layout = Layout((slices, *shape_hw), shear_px)
@@ -67,7 +67,7 @@ class Neighbors:
                 self.pairs.append(Pair(place.start + index, *layout.overlap(index, index + 1)))
 
     def usable(self, pair: Pair) -> BoolArray:
-        """Where both slices of a pair hold a measurement, shape (h, w)."""
+        """Return where both slices of a pair hold a measurement, shape (h, w)."""
         if self._valid is None:
             size = [place.stop - place.start for place in pair.in_first]
             return np.ones(size, bool)
@@ -77,7 +77,7 @@ class Neighbors:
     def noise(self, volume_dhw: Float32Array) -> Float32Array:
         """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)).
 
-        0 where a slice lies beside its neighbors, or one of them holds no measurement.
+        0 where a slice does not overlap its neighbors, or one of them holds no measurement.
         """
         blocks = np.zeros((len(volume_dhw), *(-(-size // BLOCK_PX) for size in volume_dhw.shape[1:])), np.float32)
         for place, layout in self._parts:
@@ -96,14 +96,14 @@ def _noise(volume_dhw: Float32Array, valid: BoolArray | None, layout: Layout) ->
     noise = estimate_noise(fill_invalid(layout.spread(volume_dhw, 0), valid), valid)
     if not layout.moves:
         return np.where(_block_sums(compared) > 0, noise, np.float32(0))
-    # The blocks of the canvas lie askew to those of the slices.
+    # The blocks of the canvas are not aligned with those of the slices.
     sd = layout.gather(np.stack([noise_sd_slice(noise_hw, layout.shape_dhw[1:]) for noise_hw in noise]))
     compared = layout.gather(compared)
     return np.asarray(_block_sums(sd * compared) / np.maximum(_block_sums(compared), 1), dtype=np.float32)
 
 
 def _compared(valid: BoolArray) -> BoolArray:
-    """Voxels of which there is a difference to a neighbor, shape (D, H, W)."""
+    """Voxels that have a difference to a neighbor, shape (D, H, W)."""
     both = valid[1:] & valid[:-1]
     compared = np.zeros_like(valid)
     compared[1:] |= both

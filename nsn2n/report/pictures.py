@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures for a page that needs nothing else: PNG for arrays, SVG for curves, both as text to put into HTML."""
+"""Pictures for a self-contained page: PNG for arrays, SVG for curves, both as text to embed in HTML."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from PIL import Image
 __all__ = ["COLORS", "Curve", "colored", "gray", "line_chart"]
 
 LARGEST_PX = 512
-"""Longer edges are reduced to this: a page of some megabytes."""
+"""Longer edges are reduced to this, which keeps the page at a few megabytes."""
 
 COLORS = np.array(
     [(13, 8, 60), (72, 15, 110), (140, 35, 105), (205, 70, 70), (245, 130, 35), (252, 200, 80), (252, 250, 200)], float
 )
-"""From low to high; brightness rises all the way, so it reads in print too."""
+"""From low to high; brightness increases monotonically, so it is also legible in print."""
 
 
 def gray(image_hw: NDArray[np.floating], low: float, high: float) -> str:

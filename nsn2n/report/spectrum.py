@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise power spectra, averaged over directions: how coarse noise is, in the source and in what was removed."""
+"""Noise power spectra, averaged over directions: the texture of the noise in the source and in what was removed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["TILE_PX", "radial_spectrum", "tiles_with_least_structure"]
 Float64Array = NDArray[np.float64]
 
 TILE_PX = 32
-"""Edge of the squares of which the spectrum is taken."""
+"""Edge of the squares for the spectrum."""
 
 
 def tiles_with_least_structure(
     difference_hw: Float32Array, usable: NDArray[np.bool_] | None = None, count: int = 16
 ) -> list[tuple[slice, slice]]:
-    """Choose the squares of a difference of neighbors in which it is least, but not 0: there it is noise.
+    """Choose the squares of a difference of neighbors in which it is smallest, but not 0: there it is noise.
 
-    Only squares of usable pixels, all by default; empty where there is no whole square.
+    Only squares of usable pixels, all by default; empty if there is no complete square.
     """
     rows, columns = difference_hw.shape
     tiles = [
@@ -37,7 +37,7 @@ def tiles_with_least_structure(
         tiles = [tile for tile in tiles if usable[tile].all()]
     spread = [(float(difference_hw[tile].std()), index) for index, tile in enumerate(tiles)]
     present = sorted(entry for entry in spread if entry[0] > 0)
-    # The very least are air or padding: the middle of the lower half stands for tissue.
+    # The smallest are air or padding: the middle of the lower half represents tissue.
     chosen = present[len(present) // 8 :][:count]
     return [tiles[index] for _, index in chosen]
 
@@ -69,7 +69,7 @@ def radial_spectrum(
     power = np.square(np.abs(np.fft.fft2(stacked))).mean(axis=0) * (math.prod(pixel_mm) / TILE_PX**2)
     rows, columns = (np.fft.fftfreq(TILE_PX, step) for step in pixel_mm)
     frequency = np.hypot(rows[:, None], columns)
-    # Rings as wide as the coarser of the two steps, up to the highest frequency that all directions have.
+    # Rings as wide as the coarser of the two steps, up to the highest frequency common to all directions.
     step = float(1.0 / (TILE_PX * min(pixel_mm)))
     ring = np.rint(frequency / step).astype(int)
     highest = int(0.5 / max(pixel_mm) / step)

@@ -1,6 +1,6 @@
 // Copyright 2026 The nsn2n authors
 // SPDX-License-Identifier: Apache-2.0
-// Drives viewer.html: NiiVue draws one slice into each pane, this says which, in what window, and what lies on it.
+// Controls viewer.html: NiiVue draws one slice in each pane; this script sets the slice, the window and the overlay.
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@
   const SHOWN = { side: ["before", "after", "removed"], swipe: ["before", "after"], before: ["before"], after: ["after"], removed: ["removed"] };
   const MAPS = [...document.querySelectorAll("[data-map]")].map((button) => button.dataset.map);
   const [, AUTO] = state.windows.Auto;
-  const HEADER_BYTES = 352; // of NIfTI-1 in one file, up to the values
+  const HEADER_BYTES = 352; // of single-file NIfTI-1, up to the values
   const panes = {};
   const shown = {
     view: "side", slice: Math.floor((depth - 1) / 2), map: null, place: -1, swipe: 50, zoom: 1, pan: [0, 0],
@@ -17,8 +17,8 @@
     removed: [-state.removed, state.removed],
   };
 
-  // ---- Volumes: all slices stay here, NiiVue gets the one that is shown, as a volume of one slice. So a long series
-  // needs no more of the graphics card than a short one, and a change of the window is at once.
+  // ---- Volumes: all slices are kept here, NiiVue gets only the displayed one, as a volume of one slice. So a long
+  // series needs no more graphics memory than a short one, and a change of the window takes effect immediately.
 
   const series = {}; // header of a volume of one slice, and the values of all slices
 
@@ -45,7 +45,7 @@
   async function image(name, colormap, low, high, opacity) {
     const values = valuesOf(name);
     const header = (series[name] || series.before).header.slice(0);
-    if (name === "removed") new DataView(header).setFloat32(116, 0, true); // scl_inter, which is the same in both, cancels
+    if (name === "removed") new DataView(header).setFloat32(116, 0, true); // scl_inter is the same in both and cancels
     const file = await new Blob([header, values]).arrayBuffer();
     return niivue.NVImage.new(file, `${name}.nii`, colormap, opacity, null, low, high);
   }
@@ -59,16 +59,16 @@
     await nv.attachToCanvas(byId(`pane-${name}`).querySelector("canvas"));
     const channel = (index) => state.colors.map((color) => color[index]);
     const places = state.colors.map((_, index) => Math.round((255 * index) / (state.colors.length - 1)));
-    // 0, where there is no value, is transparent; NiiVue makes opaque whatever is not.
+    // 0 means no value and is transparent; NiiVue makes all other values opaque.
     nv.addColormap("nsn2n", { R: channel(0), G: channel(1), B: channel(2), A: places.map((place) => (place ? 255 : 0)), I: places });
     nv.addVolume(await image(name, "gray", ...windowOf(name), 1));
     panes[name] = nv;
   }
 
-  // ---- Drawing; what changed is drawn once for each frame of the screen
+  // ---- Drawing; changes are drawn once per frame
 
   const windowOf = (name) => (name === "removed" ? shown.removed : shown.window);
-  // Until what is drawn is on the screen: the second frame from now begins when the first is done.
+  // Resolves when the drawing is on the screen: the second frame from now starts when the first is done.
   const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   let waiting = false;
 
@@ -103,13 +103,13 @@
     const short = (value) => Number(value.toPrecision(4)).toString().replace("-", "\u2212");
     const number = state.slices[shown.slice];
     const place = state.places[shown.place];
-    const told = [`Slice ${number} of ${state.of}`, `window ${short(shown.window[0])} to ${short(shown.window[1])} ${state.unit}`];
-    if (shown.place >= 0) told.push(`place ${shown.place + 1} of ${state.places.length}: ${short(place.excess)} noise sd removed`);
+    const parts = [`Slice ${number} of ${state.of}`, `window ${short(shown.window[0])} to ${short(shown.window[1])} ${state.unit}`];
+    if (shown.place >= 0) parts.push(`place ${shown.place + 1} of ${state.places.length}: ${short(place.excess)} noise sd removed`);
     if (shown.map === "kept" && !state.kept.includes(shown.slice))
-      told.push(`contrast kept was measured in slice ${state.kept.map((index) => state.slices[index]).join(", ")}`);
-    byId("status").textContent = told.join(" \u00b7 ");
+      parts.push(`contrast retention was measured in slice ${state.kept.map((index) => state.slices[index]).join(", ")}`);
+    byId("status").textContent = parts.join(" \u00b7 ");
     byId("slice").value = shown.slice;
-    byId("slice").setAttribute("aria-valuetext", told[0]);
+    byId("slice").setAttribute("aria-valuetext", parts[0]);
     document.body.dataset.view = shown.view;
     byId("panes").style.setProperty("--swipe", `${shown.swipe}%`);
     byId("divider").setAttribute("aria-valuenow", Math.round(shown.swipe));
@@ -121,11 +121,11 @@
     for (const name of MAPS) byId(`scale-${name}`).hidden = name !== shown.map;
   }
 
-  // ---- What a user does
+  // ---- User input
 
   function show(changes) {
     Object.assign(shown, changes);
-    document.body.dataset.view = shown.view; // before NiiVue draws: a pane that was hidden has no size
+    document.body.dataset.view = shown.view; // before NiiVue draws: a hidden pane has no size
     draw();
   }
   const goTo = (slice) => show({ slice: Math.min(Math.max(Math.round(slice), 0), depth - 1) });
@@ -145,7 +145,7 @@
     show({ map: name, slice });
     for (const nv of Object.values(panes)) {
       const map = name && (await image(name, "nsn2n", 0, 255, 0.5));
-      if (shown.map !== name) return; // another one was chosen meanwhile
+      if (shown.map !== name) return; // another one was chosen in the meantime
       if (nv.volumes[1]) nv.removeVolume(nv.volumes[1]);
       if (map) nv.addVolume(map);
       nv.drawn = null;
@@ -258,7 +258,7 @@
     await Promise.all([unpack("before", Int16Array), unpack("after", Int16Array), ...MAPS.map((name) => unpack(name, Uint8Array))]);
     show({ view: innerWidth < 768 ? "swipe" : "side" });
     listen();
-    // Those that are seen first; each compiles its shaders, which is most of what the start takes.
+    // The visible panes first; each compiles its shaders, which takes most of the start-up time.
     for (const name of [...new Set([...SHOWN[shown.view], ...SHOWN.side])]) {
       await openPane(name);
       byId("message").hidden = true;
@@ -266,13 +266,13 @@
       await frame();
       document.body.dataset.first ||= Math.round(performance.now());
     }
-    if (shown.map) await chooseMap(shown.map); // it was chosen before all panes were there
+    if (shown.map) await chooseMap(shown.map); // it was chosen before all panes existed
     document.body.dataset.ready = Math.round(performance.now());
   }
 
   start().catch((error) => {
     byId("message").hidden = false;
-    byId("message").textContent = `Nothing can be shown: ${error.message}`;
+    byId("message").textContent = `The volumes cannot be displayed: ${error.message}`;
     throw error;
   });
 })();

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes ``viewer.html``: source, result and what was removed, slice by slice, in one page that needs no network."""
+"""Creates ``viewer.html``: source, result and what was removed, slice by slice, in one page that needs no network."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _NIIVUE = "vendor/niivue-0.69.0.umd.js"
 
 
 def viewer_html(data: ReportData, volumes: ViewerVolumes, record: Mapping[str, Any]) -> str:
-    """Return the page; it needs no other file and makes no request.
+    """Return the page; it needs no other file and makes no requests.
 
     Parameters
     ----------
     data : ReportData
     volumes : ViewerVolumes
-        Of the same series.
+        Volumes of the same series.
     record : mapping
-        As `nsn2n.report.write.report_json` makes it.
+        As returned by `nsn2n.report.write.report_json`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text), autoescape=True, undefined=jinja2.StrictUndefined
@@ -62,7 +62,7 @@ def viewer_html(data: ReportData, volumes: ViewerVolumes, record: Mapping[str, A
         windows=_windows(data, volumes),
         maps=[
             ("noise", "Noise", "0", f"{highest:.3g} {policy_of(data.modality).unit}"),
-            *([("kept", "Contrast kept", "0", "100 %")] if kept else []),
+            *([("kept", "Contrast retention", "0", "100 %")] if kept else []),
         ],
         colors=", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in COLORS),
         unit=policy_of(data.modality).unit,
@@ -92,7 +92,7 @@ def _text(name: str) -> str:
 
 
 def _content_security_policy(scripts: list[str], style: str) -> str:
-    """Nothing runs but these scripts, and nothing is loaded: the pictures allowed are those that NiiVue has inside."""
+    """Allow only these scripts, and load nothing: the pictures allowed are those embedded in NiiVue."""
 
     def allowed(content: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
@@ -110,7 +110,7 @@ def _label(record: Mapping[str, Any]) -> str:
 
 
 def _windows(data: ReportData, volumes: ViewerVolumes) -> dict[str, tuple[str, tuple[float, float]]]:
-    """The key and the values of each window by its name; 5 is that of the values in all modalities."""
+    """Return key and values of each window by its name; key 5 is the range of the values in all modalities."""
     known = WINDOWS_HU if data.modality == Modality.CT else {}
     return {**{name: (str(key), known[name]) for key, name in enumerate(known, 1)}, "Auto": ("5", volumes.auto_window)}
 
@@ -125,7 +125,7 @@ def _measured_maps(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _kept_map(data: ReportData, volumes: ViewerVolumes) -> bytes | None:
-    """What is kept of faint discs, in the slices in whose place it was measured; None if in none."""
+    """Return the contrast retention of faint discs, in the slices where it was measured; None if in none."""
     measured = _measured_maps(data)
     if not measured:
         return None

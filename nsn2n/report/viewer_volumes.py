@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packs what the viewer shows into NIfTI files that are small enough for a page.
+"""Packs the volumes of the viewer into NIfTI files that are small enough for a web page.
 
-Source and result share one step of int16, fine enough to be lost in the noise; what was removed is their difference,
-which the page computes. In the files a row counts upward, as NIfTI has it, and slices lie 1 mm apart: the viewer shows
+Source and result share one int16 step, which is far below the noise; what was removed is their difference,
+which the page computes. In the files rows count upward, as in NIfTI, and slices are 1 mm apart: the viewer shows
 one slice at a time, and its number is then the coordinate.
 """
 
@@ -23,18 +23,18 @@ from nsn2n.noise.level import BLOCK_PX
 __all__ = ["LARGEST_VOXELS", "ViewerVolumes", "block_map", "pack_volumes"]
 
 LARGEST_VOXELS = 128 * 512 * 512
-"""Of longer series the page has every second, third ... slice: it would be more than 60 MB."""
+"""Of longer series the page has every second, third ... slice: it would otherwise exceed 60 MB."""
 STEPS_IN_NOISE = 8
-"""Values are rounded to this part of the noise sd; that adds 0.1 % to the noise."""
+"""Values are rounded to this fraction of the noise sd, which adds 0.1 % to the noise."""
 _AUTO_PERCENTILES = (1.0, 99.7)
 _DATATYPES = {"<i2": 4, "|u1": 2}
 _LARGEST_STORED = 32000
-"""So that the difference of two stored values is an int16 too."""
+"""Keeps the difference of two stored values within int16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewerVolumes:
-    """Both volumes as the page holds them."""
+    """Both volumes as embedded in the page."""
 
     before: bytes
     """NIfTI-1, int16, gzip."""
@@ -42,9 +42,9 @@ class ViewerVolumes:
     slices: tuple[int, ...]
     """The slices of the series that are in the files, from 0."""
     step: float
-    """Between two values, in the unit of the series."""
+    """Step between two values, in the unit of the series."""
     pixel_mm: tuple[float, float]
-    """(row, column) spacing; 1 mm where it is not known."""
+    """(row, column) spacing; 1 mm if it is not known."""
     auto_window: tuple[float, float]
     """From the 1st to the 99.7th percentile of the source, roughly."""
 
@@ -63,15 +63,15 @@ def pack_volumes(
     Parameters
     ----------
     before_dhw, after_dhw : ndarray, shape (D, H, W)
-        What is not finite is stored as the lowest value.
+        Values that are not finite are stored as the lowest value.
     noise_sd : float
-        Of the source, in its unit; 0 if there is none.
+        Noise sd of the source, in its unit; 0 if there is none.
     pixel_mm : (row, column), optional
         Spacing.
     wanted : collection of int
-        Slices that stay in a long series too.
+        Slices that are kept even in a long series.
     largest_voxels : int
-        Of each volume, but for the slices that are wanted.
+        Limit for each volume, apart from the wanted slices.
     """
     depth, *shape_hw = before_dhw.shape
     every = -(-before_dhw.size // largest_voxels)
@@ -111,12 +111,12 @@ def block_map(blocks_dhw: NDArray[np.floating], height: int, pixel_mm: tuple[flo
     pixel_mm : (row, column)
         Spacing of the slices.
     highest : float
-        Stored as 255; 0 and less as 1. 0 is kept for no value.
+        Stored as 255; 0 and less as 1. 0 is reserved for no value.
 
     Returns
     -------
     bytes
-        NIfTI-1, uint8, gzip, in place on the volumes of `pack_volumes`.
+        NIfTI-1, uint8, gzip, aligned with the volumes of `pack_volumes`.
     """
     known = np.isfinite(blocks_dhw)
     scaled = np.where(known, blocks_dhw, 0) * (254 / highest)
@@ -141,7 +141,7 @@ def _auto_window(sample: Float32Array, step: float) -> tuple[float, float]:
 
 
 def _nifti(stored_dhw: NDArray[np.integer], affine: NDArray[np.float64], slope: float, intercept: float) -> bytes:
-    """NIfTI-1 in one file (nifti1.h); written here, since the container has no nibabel."""
+    """Return single-file NIfTI-1 (nifti1.h); written here, since the container has no nibabel."""
     depth, height, width = stored_dhw.shape
     header = bytearray(352)
     for place, form, values in (

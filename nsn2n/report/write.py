@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes ``report.json``, for programs, and ``report.html``, for people, of collected data; on request a viewer too."""
+"""Writes ``report.json``, for programs, and ``report.html``, for people, from collected data; optionally a viewer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from nsn2n.stack.parts import places_of
 __all__ = ["SCHEMA_VERSION", "report_html", "report_json", "report_schema", "write_report"]
 
 SCHEMA_VERSION = "2.3"
-"""Of report.json: the first number changes when a reader of the old form would fail."""
+"""Version of report.json: the first number changes when a reader of the old format would fail."""
 
-PICTURES_LEFT_OUT = "No picture is shown: the slices have text in their pixels, which may identify the patient."
+PICTURES_LEFT_OUT = "No pictures are shown: the slices have text in their pixels, which may identify the patient."
 
 BEFORE, AFTER, REMOVED = "#7a828c", "#0b63b8", "#c8502b"
 
@@ -46,19 +46,19 @@ def write_report(
     pictures: bool = True,
     mode: int = 0o666,
 ) -> Path:
-    """Write both files into a folder, which is made if absent; and ``viewer.html`` if the data have its volumes.
+    """Write both files into a folder, which is created if absent; also ``viewer.html`` if the data have its volumes.
 
     Parameters
     ----------
     folder : path
     data : ReportData
     source, derived : mapping, optional
-        What names the volumes, for example SeriesInstanceUID; plain values. Nothing of the patient.
+        Identifiers of the volumes, for example SeriesInstanceUID; plain values, no patient data.
     pictures : bool
-        False where text in the voxels may identify the patient: one sentence stands in place of all pictures, and
+        False if text in the voxels may identify the patient: one sentence replaces all pictures, and
         there is no viewer.
     mode : int
-        The permissions that new files get, as far as the umask leaves them.
+        Permissions of new files, subject to the umask.
 
     Returns
     -------
@@ -83,17 +83,17 @@ def write_report(
             _write_whole(target / name, content, mode)
     except OSError as error:
         raise NSN2NError(
-            f"the report must have a folder that can be written to; got {error.strerror or type(error).__name__} at "
-            f"{target}. Make room, or turn reports off."
+            f"the folder of the report must be writable; got {error.strerror or type(error).__name__} at "
+            f"{target}. Free some space, or turn reports off."
         ) from error
     return target / "report.html"
 
 
 def _write_whole(file: Path, content: str, mode: int) -> None:
-    """Write a file beside its place, and move it there when all of it is on the disk."""
+    """Write a temporary file next to the target, and rename it once all of it is on the disk."""
     beside = file.with_name(f".{file.name}.part")
     try:
-        beside.unlink(missing_ok=True)  # one that is there would keep its own mode
+        beside.unlink(missing_ok=True)  # an existing one would keep its mode
         with open(beside, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
             stream.write(content)
             stream.flush()
@@ -116,7 +116,7 @@ def report_json(
     derived: Mapping[str, Any] | None = None,
     pictures: bool = True,
 ) -> dict[str, Any]:
-    """Return what report.json holds: plain values, no pictures, and whether the page has none either."""
+    """Return what report.json holds: plain values, no pictures, and whether the page has pictures."""
     spectrum, made = data.spectrum, copy.deepcopy(data.record)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -150,7 +150,7 @@ def report_json(
 
 
 def _common_spacing(data: ReportData) -> list[float] | None:
-    """Spacing of all parts; None where they differ, or it is not known."""
+    """Return the spacing of all parts; None if they differ, or it is not known."""
     spacing, *others = dict.fromkeys(data.spacings_mm)
     return None if others or spacing is None else list(spacing)
 
@@ -202,7 +202,7 @@ def report_html(data: ReportData, record: Mapping[str, Any]) -> str:
 
 
 def pixel_spacing_mm(data: ReportData) -> tuple[float, float] | None:
-    """(row, column) spacing, which all parts share; None where it is not known."""
+    """Return the (row, column) spacing, which all parts share; None if it is not known."""
     known = next((spacing for spacing in data.spacings_mm if spacing is not None), None)
     return None if known is None else known[1:]
 
@@ -223,7 +223,7 @@ def _spacing_text(spacing: Spacing | None) -> str:
 
 
 def _first_to_look_at(data: ReportData, findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the slices that are shown; first the one with the worst place, or else the one in the middle."""
+    """Return the slices to show; first the one with the worst place, otherwise the one in the middle."""
     low, high = data.window
     first = findings[0]["index_zyx"][0] if findings else data.shape_dhw[0] // 2
     nearest = min(data.slices, key=lambda shown: abs(shown.index - first))
@@ -256,13 +256,13 @@ def _maps(data: ReportData) -> list[dict[str, Any]]:
             "low": "differs", "high": "matched", "scale": "gray",
         },
         {
-            "title": "Structure in what was removed, largest over the slices",
+            "title": "Structure in what was removed, maximum over the slices",
             "picture": colored(data.excess_hw, 0, limit),
             "low": "0", "high": f"{limit:g} sd and more", "scale": "colors",
         },
         *(
             {
-                "title": f"Contrast kept of a disc of 5 mm and 1 noise sd, slice {of_part['slice'] + 1}",
+                "title": f"Contrast retention of a disc of 5 mm and 1 noise sd, slice {of_part['slice'] + 1}",
                 "picture": colored(np.array(of_part["kept"], dtype=float), 0, 1, 8),
                 "low": "0", "high": "100 %", "scale": "colors",
             }
@@ -306,13 +306,13 @@ def _charts(data: ReportData, unit: str) -> list[dict[str, str]]:
 
 
 def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
-    """A row for each diameter: what is kept of discs of each contrast."""
+    """Return a row for each diameter: the contrast retention of discs of each contrast."""
     kept = {(cell["diameter_mm"], cell["contrast_sd"]): cell for cell in record["contrast_kept"]["discs"]}
     return [
         (
             diameter,
             [
-                "no room" if cell is None else f"{max(cell['kept'], 0):.0%}"
+                "no space" if cell is None else f"{max(cell['kept'], 0):.0%}"
                 for cell in (kept.get((diameter, contrast)) for contrast in CONTRASTS_SD)
             ],
         )
@@ -321,7 +321,7 @@ def _kept_by_size(record: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Names and values of all settings, nested ones by their path."""
+    """Yield names and values of all settings, nested ones by their path."""
     rows: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where and in which precision networks run, and how a run is made repeatable."""
+"""Device and precision of networks, and what makes a run reproducible."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Compute:
 def at_once(device: torch.device | None) -> int:
     """Return how many parts of a volume threads compute at a time on a device (None: the CPU), at most.
 
-    One thread keeps a GPU busy. On a CPU each part takes memory.
+    One thread keeps a GPU busy. On a CPU each part needs memory.
     """
     return parts_at_once() if device is None or device.type == "cpu" else 1
 
@@ -42,12 +42,12 @@ def choose_compute(device: str) -> Compute:
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-        ``auto`` takes CUDA where there is a usable GPU.
+        ``auto`` uses CUDA if there is a usable GPU.
 
     Raises
     ------
     SettingsError
-        If the name is unknown, or CUDA is asked for and there is none.
+        If the name is unknown, or CUDA is requested but not available.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise SettingsError(f"device must be one of auto, cpu, cuda; got {device!r}.")
@@ -62,14 +62,14 @@ def choose_compute(device: str) -> Compute:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Whether the CPU computes with bfloat16 itself; where it is emulated, float32 is faster."""
+    """Whether the CPU supports bfloat16 natively; if it is emulated, float32 is faster."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
 
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[int]:
-    """Seed torch, keep to deterministic algorithms and to the processors granted; the caller's state is restored.
+    """Seed torch, use deterministic algorithms and only the available processors; the caller's state is restored.
 
     Yields the number of threads among which slices are shared. PyTorch itself uses one: so the result is the same with
     any number (:mod:`nsn2n.runtime.cpus`).
@@ -79,7 +79,7 @@ def reproducible(seed: int) -> Iterator[int]:
     benchmark = torch.backends.cudnn.benchmark
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        # Not use_deterministic_algorithms: for the sake of code that is compiled it loads PyTorch's whole compiler.
+        # Not use_deterministic_algorithms: it loads PyTorch's whole compiler, for compiled code.
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         used = min(threads, usable_cpus())

@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fields that describe themselves, and plain values, as a YAML or JSON file holds them, made into such dataclasses.
+"""Self-describing dataclass fields, and the conversion of plain values from YAML or JSON to such dataclasses.
 
-A field made by :func:`option` carries its help, unit and bounds. Checks, command-line options and the tables of the
+A field created by :func:`option` carries its help, unit and bounds. Checks, command-line options and the tables of the
 documentation all read them from there.
 """
 
@@ -41,12 +41,12 @@ _Settings = TypeVar("_Settings")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What a field says of itself."""
+    """The description of a field."""
 
     help: str
     """One or more sentences for a user."""
     unit: str = ""
-    """Of a number: px, sd, s, slices; empty if it has none."""
+    """Unit of a number: px, sd, s, slices; empty if it has none."""
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
@@ -56,13 +56,13 @@ class Option:
     group: str = ""
     """Heading under which ``nsn2n denoise --help`` and the documentation list it."""
     flag: str = ""
-    """Name on the command line, such as ``--compress``; empty: it is no option of the command line."""
+    """Name on the command line, such as ``--compress``; empty: not an option of the command line."""
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """Placeholder of the value in the help."""
     in_app_yaml: bool = True
     """Whether it is a key of ``app.yaml``."""
     inputs: tuple[str, ...] = ("DICOM", "volume files")
-    """Kinds of input for which it means something."""
+    """Kinds of input to which it applies."""
 
     @property
     def bounds(self) -> str:
@@ -100,7 +100,7 @@ def option(
 
 
 def option_of(entry: Field[Any]) -> Option | None:
-    """Return what a dataclass field says of itself; None if it was not made by :func:`option`."""
+    """Return the description of a dataclass field; None if it was not created by :func:`option`."""
     found = entry.metadata.get("option")
     return found if isinstance(found, Option) else None
 
@@ -153,9 +153,9 @@ def updated_from(settings: _Settings, mapping: Mapping[str, Any], prefix: str = 
     settings : dataclass
         Its fields may be dataclasses again.
     mapping : Mapping
-        Nested as the dataclass is; what is absent stays.
+        Nested as the dataclass is; what is absent is unchanged.
     prefix : str
-        What stands before the names in messages.
+        Prefix of the names in messages.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def updated_from(settings: _Settings, mapping: Mapping[str, Any], prefix: str = 
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
-    """Return a plain value as its field's type, or refuse it."""
+    """Convert a plain value to its field's type, or refuse it."""
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         if value not in choices:
@@ -199,7 +199,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         return Path(value)
     if tuple in allowed and isinstance(value, (list, tuple)):
         if not all(isinstance(entry, str) for entry in value):
-            raise SettingsError(f"Setting {name!r} must be a list of texts, in quotes; got {shown(value)}.")
+            raise SettingsError(f"Setting {name!r} must be a list of quoted strings; got {shown(value)}.")
         return tuple(value)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -212,66 +212,66 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
 
 
 _NAMES: Mapping[Any, str] = {type(None): "null", tuple: "list", Path: "str", collections.abc.Mapping: "mapping"}
-"""Types by the names that YAML has for them."""
+"""Types by their names in YAML."""
 
 
 MOST_BYTES = 1 << 17
-"""Of a configuration file: those of this project have some thousand."""
+"""Size limit of a configuration file: those of this project have a few thousand."""
 
 MOST_DEPTH = 32
-"""Of mappings and lists in each other."""
+"""Nesting limit of mappings and lists."""
 
 MOST_VALUES = 10_000
-"""With what stands in mappings and lists, and each time that an alias repeats it."""
+"""Limit of values, including those in mappings and lists, and each repetition by an alias."""
 
 MOST_DIGITS = 64
-"""Of a number."""
+"""Length limit of a number."""
 
 MOST_SHOWN = 200
-"""Characters of a wrong value."""
+"""Characters shown of an invalid value."""
 
 _PARSE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the parser of YAML raises beside its own errors, where a value does not fit the type that it is said to have."""
+"""Exceptions besides its own errors that the YAML parser raises if a value does not fit its declared type."""
 
 
 def read_yaml(file: str | os.PathLike[str], what: str) -> Any:
     """Read a YAML or JSON file; None if it is empty.
 
-    Aliases count as what they stand for, since few of them can make endless content; what looks like a date is text.
+    Aliases count with their expanded content, since a few can expand without bound; what looks like a date is text.
 
     Parameters
     ----------
     file : path
     what : str
-        Names the file in messages: ``app.yaml``, ``--config``.
+        Name of the file in messages: ``app.yaml``, ``--config``.
 
     Raises
     ------
     SettingsError
         If it cannot be read, is not YAML, or is longer or deeper than any configuration.
     """
-    import yaml  # here: the settings of the method need none
+    import yaml  # here: the settings of the method do not need it
 
     try:
-        content = yaml.load(read_short_text(file), _plain_loader())  # JSON is YAML too
+        content = yaml.load(read_short_text(file), _plain_loader())  # JSON is also YAML
         check_depth(content)
         return content
     except (OSError, yaml.YAMLError, *_PARSE_ERRORS) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, (ArithmeticError, AttributeError, LookupError, TypeError)):
-            reason = f"a value that is not of its type ({type(error).__name__})"
+            reason = f"a value that does not fit its type ({type(error).__name__})"
         raise SettingsError(
             f"{what} must be a readable YAML or JSON file; got {beginning(reason)} at {file}. Correct it."
         ) from error
 
 
 def read_short_text(file: str | os.PathLike[str]) -> str:
-    """Read a file of UTF-8 that is no longer than any configuration.
+    """Read a UTF-8 file within the size limit of configurations.
 
     Raises
     ------
     OSError, ValueError
-        If it cannot be read, is longer, or no UTF-8.
+        If it cannot be read, is longer, or not UTF-8.
     """
     with Path(file).open("rb") as opened:
         content = opened.read(MOST_BYTES + 1)
@@ -281,7 +281,7 @@ def read_short_text(file: str | os.PathLike[str]) -> str:
 
 
 def check_depth(value: Any) -> None:
-    """Refuse mappings and lists that are nested deeper than in any configuration.
+    """Refuse mappings and lists that are nested too deeply for a configuration.
 
     Raises
     ------
@@ -301,12 +301,12 @@ def check_depth(value: Any) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it; of a long one the beginning."""
+    """Return a value as shown in messages; a long one is truncated."""
     return beginning(repr(value))
 
 
 def beginning(text: str) -> str:
-    """Return a text that came from outside as messages quote it; of a long one the beginning."""
+    """Return an external text as quoted in messages; a long one is truncated."""
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
@@ -319,7 +319,7 @@ def _plain_loader() -> Any:
         return yaml.composer.ComposerError(None, None, problem, place.start_mark)
 
     class PlainLoader(yaml.SafeLoader):
-        """Takes plain values in mappings and lists, and no more of them than a configuration has."""
+        """Loads plain values in mappings and lists, up to the limits of a configuration."""
 
         depth = values = 0
 
@@ -327,7 +327,7 @@ def _plain_loader() -> Any:
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             if isinstance(event, yaml.AliasEvent):
                 node = super().compose_node(parent, index)
-                # What is being composed has no number of values yet: it would hold itself.
+                # A node still being composed has no count yet: it would contain itself.
                 self.values += getattr(node, "values", MOST_VALUES)
             else:
                 self.depth += 1
@@ -347,7 +347,7 @@ def _plain_loader() -> Any:
                 raise _composer_error(f"a number of {len(node.value)} characters", node)
             return node
 
-    # Each begins with the characters that a value of its kind can begin with.
+    # Each starts with the possible first characters of a value of its kind.
     PlainLoader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many processors this process may use, in a container often less than the machine has, and their use.
+"""Number of processors this process may use, in a container often fewer than the machine has, and their use.
 
-Threads take slices, or other parts that know nothing of each other, and each computes alone. PyTorch's own threads,
-which share each operation, wait for each other some hundred times a second by spinning: beside another program, which
-has one of the processors, a run with them takes many times as long.
+Threads process slices, or other independent parts, each on its own. PyTorch's own threads, which share each operation,
+synchronize hundreds of times a second by spinning: if another program occupies one of the processors, a run with them
+takes many times as long.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ CGROUP = Path("/sys/fs/cgroup")
 def usable_cpus(cgroup: Path = CGROUP) -> int:
     """Return the processors of the affinity mask, or the CPU quota of the control group if that is less.
 
-    Linux has both; elsewhere all processors of the machine count.
+    Linux has both; elsewhere all processors of the machine are counted.
 
-    More threads than the quota grants wait for each other at every step of a fit, which then takes many times as long.
+    More threads than the quota allows wait for each other at every step of a fit, which then takes many times as long.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def usable_cpus(cgroup: Path = CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """Processors that the quota amounts to; None where there is none."""
+    """Return the processors that the quota amounts to; None if there is none."""
     try:
         if (cgroup / "cpu.max").is_file():
             granted, period = (cgroup / "cpu.max").read_text().split()
@@ -68,7 +68,7 @@ def _quota(cgroup: Path) -> float | None:
 
 @contextmanager
 def with_threads(count: int) -> Iterator[None]:
-    """Let :func:`in_order` and :func:`for_each_slice` use so many threads in this context."""
+    """Set the number of threads of :func:`in_order` and :func:`for_each_slice` in this context."""
     token = _threads.set(count)
     try:
         yield
@@ -77,27 +77,27 @@ def with_threads(count: int) -> Iterator[None]:
 
 
 def for_each_slice(work: Callable[[int], Result], slices: Iterable[int]) -> list[Result]:
-    """Return what a function makes of the indices of slices, in order; as :func:`in_order` does."""
+    """Return the results of a function for slice indices, in order; like :func:`in_order`."""
     return list(in_order(work, slices))
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, most: int | None = None) -> Iterator[Result]:
-    """Yield what a function makes of items, in their order; threads make the next ones meanwhile.
+    """Yield the results of a function for items, in their order; threads compute the next ones in the meantime.
 
-    NumPy, SciPy and PyTorch let other threads run while they compute. Each item is for itself, so the result is the
-    same with any number of threads. One result more than there are threads is held at most.
+    NumPy, SciPy and PyTorch release the GIL while they compute. Items are independent, so the result is the same with
+    any number of threads. At most one result more than there are threads is held.
 
     Parameters
     ----------
     work : callable
     items : iterable
     most : int, optional
-        Threads at most, where each takes much memory.
+        Maximum number of threads, if each needs much memory.
 
     Raises
     ------
     Exception
-        What the function raises, in the place of its result.
+        Whatever the function raises, instead of its result.
     """
     count = _threads.get() or _threads_of_pytorch()
     if most is not None:
@@ -120,6 +120,6 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, most: int
 
 
 def _threads_of_pytorch() -> int:
-    import torch  # here: reading and writing of series, which need no PyTorch, import this module too
+    import torch  # here: reading and writing of series import this module without PyTorch
 
     return min(torch.get_num_threads(), usable_cpus())

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make ``libcudart.so.13`` findable before Holoscan is imported.
 
-Holoscan is linked against the CUDA runtime and does not start without it, GPU or not. The package
-``nvidia-cuda-runtime`` brings that library, but into a folder of site-packages that the dynamic loader does
+Holoscan is linked against the CUDA runtime and does not start without it, with or without a GPU. The package
+``nvidia-cuda-runtime`` contains that library, but in a folder of site-packages that the dynamic loader does
 not search. A library that is already in the process is found by its name: loading it by its path is enough.
 """
 
@@ -23,7 +23,7 @@ _DISTRIBUTION = "nvidia-cuda-runtime"
 def preload_cudart() -> None:
     """Load the CUDA runtime that Holoscan is linked against; call it before ``import holoscan``.
 
-    Where the dynamic loader finds the library by itself (a CUDA toolkit, ``LD_LIBRARY_PATH``, an earlier
+    If the dynamic loader finds the library by itself (a CUDA toolkit, ``LD_LIBRARY_PATH``, an earlier
     call), that one is used.
 
     Raises

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep GDCM from taking a folder of the user's for a module of Python's.
+"""Prevents GDCM from importing a user's folder as a Python module.
 
-GDCM looks for a module named ``dl``, which Python 2 had, and uses whatever it finds. A folder ``dl`` where Python is
-started is found too, and then pydicom, which imports GDCM, cannot be imported.
+GDCM looks for a module named ``dl``, which Python 2 had, and uses whatever it finds. A folder ``dl`` in the working
+directory is found too, and then pydicom, which imports GDCM, cannot be imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GDCM = ("gdcm", "_gdcm.gdcm")
 
 
 class _HiddenFromGdcm:
-    """A finder that comes first; for all others ``dl`` is what it is."""
+    """The first finder; it affects only GDCM's import of ``dl``."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the user is told while the program runs, and what never: nothing of a patient, whoever says it.
+"""Log output while the program runs, which never contains patient data, whatever its origin.
 
-Messages of other libraries quote values of attributes. They are dropped, or told by their kind and place alone, where
-all messages pass: at the one handler, which no library's import can set back.
+Messages of other libraries quote values of attributes. They are dropped, or reduced to type and location, where
+all messages pass: at the one handler, which no library's import can reset.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_PROGRESS = 15.0
 
 FIRST_FRACTION = 0.02
-"""What is told of the time left before so much is done would be a guess."""
+"""Fraction done before which the time left would be a guess."""
 
 QUOTING = ("pydicom", "highdicom", "monai", "holoscan", "py", "root")
-"""First names of loggers whose messages quote values of attributes; ``py.warnings`` has those of `warnings`."""
+"""Top-level names of loggers whose messages quote values of attributes; ``py.warnings`` has those of `warnings`."""
 
 
 class ProgressLog:
-    """Logs how far the denoising of a series is, now and then."""
+    """Logs the progress of denoising a series from time to time."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()
@@ -45,9 +45,9 @@ class ProgressLog:
 
 
 def visible(text: str) -> str:
-    """Return a text in which what would steer a terminal, or turn its direction, is seen as an escape.
+    """Return a text with terminal control and text-direction characters shown as escapes.
 
-    File names, keys of settings and values of attributes come from anyone.
+    File names, settings keys and attribute values are untrusted.
     """
     if text.isprintable():
         return text
@@ -55,22 +55,22 @@ def visible(text: str) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """Return the traceback of an error and of what caused it; only this program's own errors tell their message."""
+    """Return the traceback of an error and of its causes; only messages of this program's own errors are included."""
     lines: list[str] = []
     seen: set[int] = set()
     chain: BaseException | None = error
     while chain is not None and id(chain) not in seen:
         seen.add(id(chain))
         kind = type(chain)
-        told = f": {visible(str(chain))}" if isinstance(chain, NSN2NError) else ""
+        message = f": {visible(str(chain))}" if isinstance(chain, NSN2NError) else ""
         shown = ["Traceback (most recent call last):\n", *traceback.format_tb(chain.__traceback__)]
-        lines = [*shown, f"{kind.__module__}.{kind.__qualname__}{told}\n", "\n" if lines else "", *lines]
+        lines = [*shown, f"{kind.__module__}.{kind.__qualname__}{message}\n", "\n" if lines else "", *lines]
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
     return "".join(lines)
 
 
 class _Formatter(logging.Formatter):
-    """``error: ...``, ``warning: ...``; messages of lower levels stand alone. A message is one line."""
+    """``error: ...``, ``warning: ...``; messages of lower levels have no prefix. A message is one line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
         line = visible(record.getMessage())
@@ -82,13 +82,13 @@ class _Formatter(logging.Formatter):
 
 
 def _may_be_told(record: logging.LogRecord) -> bool:
-    """Whether a record is one of this program, or a warning of a library that quotes no values."""
+    """Whether a record is from this program, or a library warning that quotes no values."""
     first = record.name.split(".")[0]
     return first == "nsn2n" or (record.levelno >= logging.WARNING and first not in QUOTING)
 
 
 def configure_logging(level: str | None, stream: TextIO | None = None) -> None:
-    """Send this program's messages to stderr, and warnings of others that quote nothing.
+    """Send this program's messages to stderr, and library warnings that quote no values.
 
     Parameters
     ----------
@@ -108,5 +108,5 @@ def configure_logging(level: str | None, stream: TextIO | None = None) -> None:
 
 
 def _tell_of_a_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an error that nobody expected, without its message, which may quote values."""
+    """Print an unexpected error without its message, which may quote values."""
     sys.stderr.write(safe_traceback(error))

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that is not there, told in one line: before it is taken where that can be known, and where it ran out."""
+"""Lack of memory, reported in one line: before allocation if it can be predicted, otherwise when it runs out."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
     "could not create a primitive",
 )
-"""What PyTorch and Python say in a RuntimeError when the system gives no more. The last is oneDNN's, of convolutions:
-for shapes as they are here nothing but memory keeps it from making one."""
+"""Messages of PyTorch and Python in a RuntimeError when the system has no more memory. The last is oneDNN's, for
+convolutions: with the shapes used here only lack of memory causes it."""
 
 HELD_BYTES_PER_VOXEL = 13
-"""Of all parts: the values, the denoised ones and the noise as float32, and the mask."""
+"""For all parts: the values, the denoised ones and the noise as float32, and the mask."""
 
 WORK_BYTES_PER_VOXEL = 10
-"""Of the part that is denoised, where it is the only one: the values with padding filled, and what stages keep."""
+"""For the part being denoised, if it is the only one: the values with padding filled, and what stages keep."""
 
 RESULT_BYTES_PER_VOXEL = 8
-"""Of one of several parts besides: what comes of it stands beside the whole before it is put there."""
+"""In addition for one of several parts: its result is held next to the whole before it is copied there."""
 
 LIBRARY_BYTES, FIT_BYTES, THREAD_BYTES = 250 << 20, 190 << 20, 70 << 20
-"""PyTorch, where it is not loaded yet; what a fit takes whatever the volume; and each thread but the first.
+"""PyTorch, if it is not loaded yet; what a fit needs for any volume; and each thread except the first.
 
 Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB before the volume is read): CT 814 and
 1081 MiB, MR 752 and 1023 MiB, 18 bytes per voxel; NIfTI of float32 with NaN in a quarter of the voxels 876 and 1281
@@ -47,7 +47,7 @@ bytes per voxel of all, 2 of which are those.
 """
 
 PROCESS_BYTES = 110 << 20
-"""Of a process before it reads the volume."""
+"""Memory of a process before it reads the volume."""
 
 _PARTS_AT_ONCE = 4
 """Threads that apply a network or filter groups of blocks, whatever the memory,"""
@@ -59,7 +59,7 @@ PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Turn a lack of memory in the block into an `NSN2NError` that names what was in work.
+    """Turn a lack of memory in the block into an `NSN2NError` that names what was being processed.
 
     Parameters
     ----------
@@ -72,22 +72,22 @@ def memory_errors(what: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not any(sign in str(error).lower() for sign in SIGNS):
             raise
         raise NSN2NError(
-            f"there must be memory enough for a whole volume; it ran out [{what}]. "
+            f"there must be enough memory for a whole volume; it ran out [{what}]. "
             "Give the process more, or end other programs."
         ) from error
 
 
 def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int = 0) -> str | None:
-    """Say what of a volume does not fit into the memory that there is; None if all does, or that is not known.
+    """Return why a volume does not fit into the available memory; None if it does, or that is not known.
 
     Parameters
     ----------
     voxels : int
         Of the whole volume.
     largest_part : int, optional
-        Voxels of the largest part that is denoised apart; all by default.
+        Voxels of the largest part that is denoised separately; all by default.
     beside : int
-        Bytes that are needed beside the volume, such as the stored numbers of a file.
+        Bytes needed in addition to the volume, such as the stored numbers of a file.
 
     Returns
     -------
@@ -103,12 +103,12 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
 
 
 def process_bytes(voxels: int, threads: int = 1) -> int:
-    """Return the memory of a process that denoises a volume, with all that it loads for that.
+    """Return the memory of a process that denoises a volume, including all that it loads.
 
     Parameters
     ----------
     voxels : int
-        Of the whole volume, which is taken for one part.
+        Of the whole volume, which is treated as one part.
     threads : int
         That the process uses.
     """
@@ -128,13 +128,13 @@ def parts_at_once() -> int:
 
 
 def available_bytes() -> int | None:
-    """Return the memory that this process can still have without swapping; known on Linux alone.
+    """Return the memory that this process can still allocate without swapping; known only on Linux.
 
     Returns
     -------
     int or None
-        The least of what the machine, the control groups (v1 and v2) and the limit of the address space leave; cached
-        files count as free. None where nothing of that is known.
+        The minimum of what the machine, the control groups (v1 and v2) and the address space limit leave; cached
+        files count as free. None if none of these is known.
     """
     left = [left for left in (_of_machine(), *_of_control_groups(), _of_address_space()) if left is not None]
     return max(0, min(left)) if left else None
@@ -146,7 +146,7 @@ def _of_machine() -> int | None:
 
 
 def _of_control_groups() -> Iterator[int]:
-    """What each group that the process is in leaves, and each group around it."""
+    """Yield what each control group of the process leaves, and each parent group."""
     for line in _text(PROC / "self" / "cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
@@ -155,7 +155,7 @@ def _of_control_groups() -> Iterator[int]:
             names, root = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), CGROUPS / "memory"
         else:
             continue
-        # In a container the path may be that of the host, of which the container sees the end alone, as root.
+        # In a container the path may be that of the host, of which the container sees only the end, as root.
         group = root / path.strip("/")
         for folder in (group, *group.parents) if group != root else (root,):
             left = _of_control_group(folder, *names)
@@ -191,7 +191,7 @@ def _table(file: Path) -> dict[str, int]:
 
 
 def _text(file: Path) -> str:
-    """The content of a file of the system; empty where there is none."""
+    """Return the content of a system file; empty if there is none."""
     try:
         return file.read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who may read what is written: nobody who may not read what it was made of.
+"""Permissions of new files: nobody may read them who may not read their sources.
 
-New files have the mode that the umask leaves; bits are only taken away. Where a file system knows no modes, nothing
+New files have the mode that the umask leaves; bits are only removed. On a file system without modes, nothing
 happens.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["limit_mode", "limit_modes_in", "mode_of_all"]
 
 
 def mode_of_all(sources: Iterable[Path]) -> int:
-    """Bits to read and write that all files have; their reader stays able to read what is made of them."""
+    """Return the read and write bits that all files have; their readers can also read what is derived from them."""
     mode = 0o666
     for source in dict.fromkeys(sources):
         try:
@@ -28,7 +28,7 @@ def mode_of_all(sources: Iterable[Path]) -> int:
 
 
 def limit_mode(file: Path, mode: int) -> None:
-    """Take from a new file the permissions that are not in a mode."""
+    """Remove from a new file the permissions that are not in a mode."""
     with suppress(OSError):
         file.chmod(stat.S_IMODE(file.stat().st_mode) & mode)
 
@@ -41,7 +41,7 @@ def limit_modes_in(folder: Path, sources: Iterable[Path]) -> None:
     folder : path
         Holds new files.
     sources : iterable of path
-        What they were made of.
+        The files they were derived from.
     """
     files = list(folder.iterdir())
     allowed = mode_of_all(sources)
@@ -49,6 +49,6 @@ def limit_modes_in(folder: Path, sources: Iterable[Path]) -> None:
         limit_mode(file, allowed)
     shared = mode_of_all(files)
     with suppress(OSError):
-        # Who reads a file must enter its folder. Its owner can remove it, even where files are for reading only.
+        # Readers of a file must be able to enter its folder. Its owner can remove it, even if files are read-only.
         permissions = stat.S_IRWXU | shared | (shared & 0o444) >> 2
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~0o777 | permissions)

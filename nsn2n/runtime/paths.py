@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at where input lies and results are to go before minutes are spent on making them."""
+"""Checks input and output paths before minutes are spent on computation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nsn2n.errors import NSN2NError
 __all__ = ["require_possible_path", "require_writable_folder"]
 
 _SHOWN = 40
-"""Characters of a name that is too long."""
+"""Characters shown of a name that is too long."""
 
 
 def require_possible_path(path: Path) -> None:
@@ -22,11 +22,11 @@ def require_possible_path(path: Path) -> None:
     Raises
     ------
     NSN2NError
-        Before `Path.exists` and its like raise an OSError.
+        Before `Path.exists` and similar functions raise an OSError.
     """
     absolute = path.absolute()
     existing = _existing(absolute)
-    # A name below a folder that is not there yet would not be looked at.
+    # A name below a folder that does not exist yet would not be checked.
     missing = absolute.parts[len(existing.parts) :]
     for name, place in [*((name, existing / name) for name in missing), (absolute.name, absolute)]:
         try:
@@ -34,31 +34,29 @@ def require_possible_path(path: Path) -> None:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise NSN2NError(
-                    f"a path must not be longer than the file system takes; got {len(os.fsencode(absolute))} bytes, of"
+                    f"a path must not be longer than the file system allows; got {len(os.fsencode(absolute))} bytes, of"
                     f" which {len(os.fsencode(name))} for {name[:_SHOWN]!r}... below {existing}. Choose a shorter one."
                 ) from error
 
 
 def _existing(absolute: Path) -> Path:
     """The nearest part of a path that exists."""
-    # os.path.exists says no, rather than raise, where a folder on the way may not be entered.
+    # os.path.exists returns False, rather than raise, if a parent folder may not be entered.
     return next(part for part in (absolute, *absolute.parents) if os.path.exists(part))
 
 
 def require_writable_folder(folder: Path) -> None:
-    """Refuse a path that is not a folder that can be written to, or made; nothing is made.
+    """Refuse a path that is not a folder that can be written to or created; nothing is created.
 
     Raises
     ------
     NSN2NError
-        If the nearest part of the path that exists is no folder, or files cannot be made in it, or the path is too
+        If the nearest existing part of the path is not a folder or not writable, or the path is too
         long.
     """
     require_possible_path(folder)
     absolute = folder.absolute()
     existing = _existing(absolute)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        state = "cannot be written to" if existing.is_dir() else "is a file"
-        raise NSN2NError(
-            f"the output must be a folder that can be written to; {existing} {state}. Choose another folder."
-        )
+        state = "is not writable" if existing.is_dir() else "is a file"
+        raise NSN2NError(f"the output must be a writable folder; {existing} {state}. Choose another folder.")

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on Linux alone says so."""
+"""Refusal of commands that run only on Linux."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["require_linux"]
 
 
 def require_linux(what: str) -> None:
-    """Refuse to begin what needs locks, processes and limits as Linux has them.
+    """Refuse to start what needs the locks, processes and limits of Linux.
 
     Parameters
     ----------

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders whose content is not complete yet: hidden, known to the process, and removed unless renamed.
 
-The process holds a lock on each of its folders, which the system takes back however the process ends. So a later one
-tells those that nobody works on any more, and removes them, also across containers that share a volume. Windows opens
-no folders, and so locks none: there what a killed run left stays, as on a file system without locks.
+The process holds a lock on each of its folders, which the system releases however the process ends. So a later one
+recognizes abandoned folders and removes them, even across containers that share a volume. Windows cannot open or lock
+folders: there leftovers of a killed run remain, as on a file system without locks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 PREFIX = ".nsn2n-"
 
 WAIT_S = 30.0
-"""For the lock of a folder, which others hold for moments only."""
+"""Timeout for the lock of a folder, which others hold only for moments."""
 
 _POLL_S = 0.05
 
@@ -43,14 +43,14 @@ _unfinished: set[Path] = set()
 
 @contextmanager
 def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path]:
-    """Make a new folder, its owner's alone, that is gone afterwards, with all it holds, unless it was renamed.
+    """Create a folder, accessible only to its owner, that is removed afterwards with its content unless it was renamed.
 
     Parameters
     ----------
     parent : path
         An existing folder.
     label : callable
-        Gives a part of the name. While it is called no other process makes a hidden folder in `parent`.
+        Returns a part of the name. While it is called no other process creates a hidden folder in `parent`.
 
     Yields
     ------
@@ -68,7 +68,7 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
             _unfinished.add(hidden)
             hidden.mkdir(mode=0o700)
             descriptor = _opened(hidden)
-            _lock(descriptor)  # nobody takes it for abandoned
+            _lock(descriptor)  # no other process considers it abandoned
         yield hidden
     finally:
         if hidden in _unfinished:
@@ -78,14 +78,14 @@ def hidden_folder(parent: Path, label: Callable[[], str] = str) -> Iterator[Path
 
 
 def unfinished_folders() -> tuple[Path, ...]:
-    """Name the folders that would be left behind if the process ended now."""
+    """Return the folders that would be left behind if the process ended now."""
     return tuple(_unfinished)
 
 
 def remove_abandoned(parent: Path) -> None:
     """Remove the hidden folders of processes that are gone.
 
-    What cannot be removed stays, and is no error; so do files, pipes and links of such a name.
+    What cannot be removed is left without an error, as are files, pipes and links with such a name.
 
     Raises
     ------
@@ -103,21 +103,21 @@ def _remove_if_abandoned(hidden: Path) -> None:
     try:
         if _lock(descriptor):
             shutil.rmtree(hidden)
-            logger.info("removed %s, which a run that was stopped had left", hidden)
+            logger.info("removed %s, left over from an interrupted run", hidden)
     finally:
         _close(descriptor)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for it out of a folder. They wait, so for moments only."""
+    """Lock a folder against other processes that lock it. They wait, so hold it only for moments."""
     descriptor = _opened(folder, follow=True)
     try:
         end = time.monotonic() + WAIT_S
         while _lock(descriptor) is False:
             if time.monotonic() >= end:
                 raise NSN2NError(
-                    f"the output folder must be free for a moment; another process has kept {folder} locked for "
+                    f"the output folder must be free for a moment; another process has held the lock of {folder} for "
                     f"{WAIT_S:.0f} s. End that process, or choose another folder."
                 )
             time.sleep(_POLL_S)
@@ -127,7 +127,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _opened(folder: Path, *, follow: bool = False) -> int | None:
-    """Open a folder, a link to one only if asked for; None where the system opens none."""
+    """Open a folder, a link to one only if requested; None if the system cannot open folders."""
     if not _HAS_LOCKS:
         return None
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
@@ -139,7 +139,7 @@ def _close(descriptor: int | None) -> None:
 
 
 def _lock(descriptor: int | None) -> bool | None:
-    """Lock an open folder; False if another process has it, None if the file system knows no locks."""
+    """Lock an open folder; False if another process has it, None if the file system does not support locks."""
     if descriptor is None:
         return None
     try:

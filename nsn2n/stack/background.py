@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is exactly constant around the object, and the box that holds all else.
+"""The exactly constant background around the object, and the bounding box of everything else.
 
-Outside of the field of view, of a mask or of what was acquired, images are filled up with one value (0, -1024, -3024),
-whether or not PixelPaddingValue says so. Nothing was measured there: taken for tissue without noise, it would hide the
-noise of what lies beside it.
+Outside the field of view, a mask or the acquired region, images are filled with one value (0, -1024, -3024),
+whether or not PixelPaddingValue says so. Nothing was measured there: mistaken for tissue without noise, it would hide
+the noise of what is next to it.
 """
 
 from __future__ import annotations

@@ -30,12 +30,13 @@ def checked_parts(parts: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     whole = all(hasattr(count, "__index__") and int(count) >= 1 for count in counts)
     if not whole or sum(counts) != depth:
         raise VolumeError(
-            f"parts must be the slices of each part, whole numbers of 1 or more that sum up to the {depth} slices of "
+            f"parts must be the slices of each part, integers of at least 1 that sum to the {depth} slices of "
             f"the volume; got {counts[:8]!r}{' ...' if len(counts) > 8 else ''}."
         )
     if len(counts) > 1 and max(counts) < 2:
         raise VolumeError(
-            f"at least one part must have 2 slices, since neighbors teach each other; got {len(counts)} parts of one."
+            f"at least one part must have 2 slices, since the method trains on neighbors; got {len(counts)} parts of "
+            "one."
         )
     return tuple(int(count) for count in counts)
 
@@ -46,7 +47,7 @@ def for_each_part(name: str, value: Sequence[Any] | None, length: int, count: in
     Parameters
     ----------
     name : str
-        Of the argument, for messages.
+        Name of the argument, for messages.
     value : sequence of ``length`` numbers, or a sequence of those, or None
     length : int
     count : int
@@ -61,13 +62,13 @@ def for_each_part(name: str, value: Sequence[Any] | None, length: int, count: in
         return (value,) * count
     if len(value) != count:
         raise VolumeError(
-            f"{name} must be {length} numbers, or such for each of {count} parts; got {len(value)} of them."
+            f"{name} must be {length} numbers, or one such tuple for each of {count} parts; got {len(value)} of them."
         )
     return tuple(value)
 
 
 def places_of(parts: Sequence[int]) -> Iterator[slice]:
-    """Return the slices of the volume that each part takes, in order."""
+    """Return the slices of the volume in each part, in order."""
     start = 0
     for count in parts:
         yield slice(start, start + count)

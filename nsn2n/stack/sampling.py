@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which slices stand for all, where a figure of the whole volume is measured on some."""
+"""Sample slices for measurements that represent the whole volume."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Slices that lie displaced in their plane, as a tilted gantry leaves them, moved onto each other by whole pixels.
+"""Alignment by whole pixels of slices that are displaced in their plane, as by a tilted gantry.
 
-Nothing is interpolated: each slice is put onto a larger canvas at the place where its neighbors show the same tissue,
-and taken from there again. Up to half a pixel is left between neighbors.
+Nothing is interpolated: each slice is put on a larger canvas at the position where its neighbors show the same
+tissue, and extracted again. Up to half a pixel of displacement remains between neighbors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["Layout", "layout_of"]
 logger = logging.getLogger(__name__)
 
 _LARGEST_CANVAS = 2.5
-"""Times the area of a slice; a stack that leans further is denoised as it lies."""
+"""In areas of a slice; a stack with a larger canvas is denoised without alignment."""
 
 
 class Layout:
-    """Where each slice of a sheared stack lies on a canvas that holds them all."""
+    """Position of each slice of a sheared stack on a canvas that holds them all."""
 
     def __init__(self, shape_dhw: tuple[int, ...], shear_px: Shear) -> None:
         """Place the slices.
@@ -34,7 +34,7 @@ class Layout:
         ----------
         shape_dhw : (D, H, W)
         shear_px : (rows, columns)
-            Displacement of each slice against the one before, along the columns and along the rows.
+            Displacement of each slice relative to the one before, along the columns and along the rows.
         """
         depth, height, width = shape_dhw
         self.shear_px = shear_px
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def moves(self) -> bool:
-        """Whether any slice is moved against another."""
+        """Whether any slice is moved relative to another."""
         return bool(self._offsets.any())
 
     @property
@@ -66,7 +66,7 @@ class Layout:
         return np.stack([canvas_dhw[place] for place in self._places()])
 
     def overlap(self, first: int, second: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Where two slices lie on each other: the (rows, columns) of the one, and those of the other."""
+        """Return the overlap of two slices: the (rows, columns) of the one, and those of the other."""
         moved = self._offsets[second] - self._offsets[first]
         ends = [(int(shift), max(size - abs(int(shift)), 0)) for shift, size in zip(moved, self._size, strict=True)]
         in_first, in_second = (
@@ -89,9 +89,9 @@ class Layout:
 
 
 def layout_of(shape_dhw: tuple[int, ...], shear_px: Shear) -> Layout | None:
-    """Return the layout of a sheared stack; None where nothing is to be moved, or too far."""
+    """Return the layout of a sheared stack; None if nothing has to be moved, or too far."""
     layout = Layout(shape_dhw, shear_px)
     if layout.area > _LARGEST_CANVAS:
-        logger.warning("the stack leans so far that its slices are not moved onto each other: less noise is removed")
+        logger.warning("the stack is sheared too far for its slices to be aligned: less noise is removed")
         return None
     return layout if layout.moves else None

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which voxel axis of an image counts the slices, where the image does not say it."""
+"""The slice axis of an image that does not specify it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["slices_along", "slices_first"]
 def slices_first(spacing: Sequence[float]) -> tuple[int, int, int]:
     """Return the voxel axes (0, 1 or 2) that are slices, rows and columns.
 
-    Slices lie along the axis with the largest spacing; where several are equal (to one part in a thousand), along the
+    Slices are along the axis with the largest spacing; if several are equal (to one part in a thousand), along the
     last of them, which is the slice axis of most files.
 
     Parameters

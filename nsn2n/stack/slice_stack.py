@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one value for a volume: its voxels, and all that is known of them."""
+"""The one value for a volume: its voxels, and all that is known about them."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _NO_SHEAR: Shear = (0.0, 0.0)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SliceStack:
-    """Parallel slices in order, checked once; readers make it, ``denoise`` takes it, operators carry it.
+    """Parallel slices in order, checked once; readers create it, ``denoise`` takes it, operators pass it on.
 
-    `SliceStack.of` makes one from what most callers have.
+    `SliceStack.of` creates one from what most callers have.
 
     Raises
     ------
     VolumeError
-        If the values cannot be denoised (:func:`nsn2n.stack.validation.checked_values`), or what is said of them does
+        If the values cannot be denoised (:func:`nsn2n.stack.validation.checked_values`), or the other fields do
         not fit them.
     """
 
     values: Float32Array = field(repr=False)
     """Shape (D, H, W), float32, in the unit of the modality (HU in CT)."""
     mask: BoolArray | None = field(default=None, repr=False)
-    """Shape (D, H, W): voxels that hold a measurement, which are finite and no padding; None: all."""
+    """Shape (D, H, W): voxels that hold a measurement, which are finite and not padding; None: all."""
     parts: tuple[int, ...] = ()
-    """Slices of each evenly spaced part, in order; slices of two parts are no neighbors. One part unless given."""
+    """Slices of each evenly spaced part, in order; slices of two parts are not neighbors. One part unless given."""
     spacings_mm: tuple[Spacing | None, ...] = ()
     """(slice, row, column) spacing of each part; None where it is not known."""
     shears_px: tuple[Shear, ...] = ()
-    """Of each part: (rows, columns) by which each slice lies displaced in its plane against the one before."""
+    """Of each part: (rows, columns) by which each slice is displaced in its plane relative to the one before."""
     modality: Modality | None = None
     """None where it is not known."""
 
     def __post_init__(self) -> None:
-        """Check the fields against each other; what is absent is filled in."""
+        """Check the fields against each other; absent ones are filled in."""
         values = checked_values(self.values)
         parts = checked_parts(self.parts or None, len(values))
         fill = {
@@ -77,7 +77,7 @@ class SliceStack:
         parts: Sequence[int] | None = None,
         shear_px: Shear | Sequence[Shear] | None = None,
     ) -> SliceStack:
-        """Make a stack of an array of real numbers; parameters are those of `nsn2n.denoise`."""
+        """Create a stack from an array of real numbers; parameters are those of `nsn2n.denoise`."""
         array = checked_values(values)
         counts = checked_parts(parts, len(array))
         shears = for_each_part("shear_px", shear_px, 2, len(counts))
@@ -114,7 +114,7 @@ class SliceStack:
         return tuple(places_of(self.parts))
 
     def with_values(self, values: ArrayLike) -> SliceStack:
-        """Return a stack of other values on the same grid; what was no measurement stays none.
+        """Return a stack of other values on the same grid; voxels without a measurement stay so.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class SliceStack:
         if array.shape != self.values.shape:
             raise VolumeError(
                 f"values must have the shape of the stack that they replace, {self.values.shape}; got {array.shape}. "
-                "Make a new stack of a cropped or resampled volume."
+                "Create a new stack for a cropped or resampled volume."
             )
         return replace(self, values=array)
 
     def split(self) -> Iterator[SliceStack | None]:
-        """Yield each part as a stack of its own; None in place of a single slice, which is no volume."""
+        """Yield each part as a separate stack; None for a single slice, which is not a volume."""
         if len(self.parts) == 1:
             yield self
             return

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a volume must be before it can be denoised, and what is done about voxels that hold no measurement."""
+"""Requirements for a volume to be denoised, and the handling of voxels that hold no measurement."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOST_ROUNDING = 0.25
 """Steps of float32, in units of the noise sd: a quarter adds 0.3 % to the noise."""
 
 _FAR = 32.0
-"""Values that are not further from zero than so many times their range are rounded to some millionths of it."""
+"""Values within this many times their range from zero are rounded to a few millionths of it."""
 
 _SAMPLE = 200_000
-"""Differences from which the noise is guessed."""
+"""Number of differences for a rough noise estimate."""
 
 
 def checked_values(values: ArrayLike) -> Float32Array:
@@ -50,7 +50,7 @@ def checked_values(values: ArrayLike) -> Float32Array:
         raise VolumeError(f"volume must hold real numbers; got dtype {array.dtype}. Convert it first.")
     if array.shape[0] < 2 or 0 in array.shape:
         raise VolumeError(
-            f"volume must have at least 2 slices of at least 1 pixel, since neighbors teach each other; got shape "
+            f"volume must have at least 2 slices of at least 1 pixel, since the method trains on neighbors; got shape "
             f"{array.shape}. NS-N2N cannot denoise a single slice."
         )
     with np.errstate(over="ignore"):
@@ -63,7 +63,7 @@ def checked_values(values: ArrayLike) -> Float32Array:
 
 
 def _check_rounding(array: NDArray[Any], rounded: Float32Array) -> None:
-    """Refuse values that lie so far from zero that float32 rounds their noise away."""
+    """Refuse values that are so far from zero that float32 rounds their noise away."""
     finite = rounded[np.isfinite(rounded)]
     if not finite.size:
         return
@@ -71,7 +71,7 @@ def _check_rounding(array: NDArray[Any], rounded: Float32Array) -> None:
     largest = max(abs(low), abs(high))
     if largest <= _FAR * (high - low):
         return
-    # Integers of 64 bits are no float64; x86-64 has a type that holds them.
+    # float64 cannot hold 64-bit integers; x86-64 has a type that can.
     wide = np.longdouble if array.dtype.kind in "iu" else array.dtype
     flat = array.reshape(len(array), -1)[:, :: max(1, array.size // _SAMPLE)].astype(wide)
     differences = np.abs(np.diff(flat, axis=0))
@@ -82,7 +82,7 @@ def _check_rounding(array: NDArray[Any], rounded: Float32Array) -> None:
     if own_step < noise and step > _MOST_ROUNDING * noise:
         raise VolumeError(
             f"volume must fit float32 to a quarter of its noise; got values around {low:.6g} with noise of about "
-            f"{noise:.3g}, which float32 rounds to steps of {step:.3g}. Subtract an offset before, and add it to the "
+            f"{noise:.3g}, which float32 rounds to steps of {step:.3g}. Subtract an offset first, and add it to the "
             "result in float64."
         )
 
@@ -118,7 +118,7 @@ def checked_mask(values_dhw: Float32Array, mask: ArrayLike | None) -> BoolArray 
 def fill_invalid(volume_dhw: Float32Array, valid: BoolArray) -> Float32Array:
     """Return a copy in which each invalid voxel has the value of the nearest valid one of its slice.
 
-    So no edge arises at the border of the padding and no NaN spreads. A slice without a valid voxel becomes 0.
+    This avoids edges at the border of the padding and the spread of NaN. A slice without a valid voxel becomes 0.
 
     Parameters
     ----------

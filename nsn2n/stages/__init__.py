@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The method as a list of stages, each in a module of its own.
+"""The method as a list of stages, each in a separate module.
 
 A new stage is a module here, with a function from state to state, and a line in :func:`stages`.
 """
@@ -40,9 +40,9 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
     ----------
     settings : Settings
     modality : Modality, optional
-        Its policy decides where the settings say ``auto``.
+        Its policy decides settings that are ``auto``.
     fitted : bool
-        An earlier fit serves, so there is none here.
+        An earlier fit is reused, so there is none here.
     """
     policy = policy_of(modality)
     averages = _wanted(settings.average.when, policy.guided_mean)
@@ -72,7 +72,7 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
     filters = _those_wanted(
         *((mean, (True, mixing())) if fits_again else first_result),
         (grouped, group_filter()),
-        # The filter of groups gives back what is faint; a hard test after it would leave ragged patches.
+        # The group filter restores faint structures; a hard test after it would leave ragged patches.
         (not grouped, structures_across()),
         (not grouped, small_structures(at_the_end=True)),
         (cubed, cube_filter()),
@@ -91,7 +91,7 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
 
 
 def stages_without_noise() -> list[Stage]:
-    """Return the stages of a volume whose neighboring slices do not differ by noise: it stays as it is."""
+    """Return the stages of a volume whose neighboring slices do not differ by noise: it is not changed."""
     return [structure_check(), invalid_voxels()]
 
 

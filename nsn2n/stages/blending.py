@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mixes what is denoised with its source, where only a part of the noise is to be removed."""
+"""Blends the denoised volume with its source if only a fraction of the noise is to be removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["blending"]
 
 
 def blending() -> Stage:
-    """Return the stage; `Settings.strength` says how much is removed."""
+    """Return the stage; `Settings.strength` is the fraction removed."""
     return Stage("blending", _blend)
 
 

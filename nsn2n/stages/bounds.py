@@ -12,7 +12,7 @@ __all__ = ["bounds"]
 
 
 def bounds() -> Stage:
-    """Return the stage; `Settings.mean_px` and `Settings.largest_change_sd` say how far."""
+    """Return the stage; its limits are `Settings.mean_px` and `Settings.largest_change_sd`."""
     return Stage("bounds", _restrain)
 
 

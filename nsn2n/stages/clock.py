@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a run is, and when each of its fits has to end for the run to keep its time."""
+"""Progress of a run, and the deadline of each of its fits for the run to stay within its time limit."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ __all__ = ["Clock", "Cost", "StageClock", "share_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """About how long a stage takes; of a stage of a moment nothing is told."""
+    """Approximate duration of a stage; a stage of negligible duration needs none."""
 
     progress: float = 0.0
     """Its share of the progress bar, in the same unit for all stages."""
     passes: float = 0.0
-    """Its time without its fit, in times that a network needs to denoise the volume once."""
+    """Its time without its fit, in units of the time that a network needs to denoise the volume once."""
     fits: bool = False
     """Whether it fits a network, which can end early."""
 
 
 def share_of(progress: StageProgress, start: float, end: float) -> StageProgress:
-    """Return what takes the fraction done of a part of what ``progress`` is told of."""
+    """Return a callback for the fraction done of a section of what ``progress`` covers."""
     return lambda fraction: progress(start + fraction * (end - start))
 
 
 class Clock:
-    """Turns the fractions of the stages into one fraction and the seconds left, and shares out the time.
+    """Combines the fractions of the stages to one fraction and the seconds left, and distributes the time.
 
     Parameters
     ----------
     costs : sequence of Cost
-        Of the stages of the run, in order.
+        Costs of the stages of the run, in order.
     progress : callable, optional
     budget_s : float, optional
         Seconds that the run may take, from its start on.
     started : float, optional
-        When it began, in seconds of `time.perf_counter`; now by default.
+        When it started, in seconds of `time.perf_counter`; now by default.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Clock:
         start, end = (self._ends[place] / self._ends[-1] for place in (index, index + 1))
         done = float(start + fraction * (end - start))
         now = time.perf_counter()
-        # What came before the first stage says nothing of how long the stages take.
+        # The time before the first stage does not predict how long the stages take.
         self._begun = self._begun or now
         self._progress(done, (now - self._begun) * (1.0 - done) / max(done, 1e-6))
 
@@ -101,7 +101,7 @@ class StageClock:
         self._clock.tell(self._index, fraction)
 
     def fraction(self, fraction: float, seconds_left: float) -> None:
-        """Take what a run that is a stage of another one tells; the seconds left are those of the whole."""
+        """Take the progress of a run that is a stage of another one; the seconds left are those of the whole."""
         self.progress(fraction)
 
     @property

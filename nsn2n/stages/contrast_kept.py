@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what is kept of the faint discs in a part of the volume, which goes through its filters too."""
+"""Measures the contrast retention of faint discs in a part of the volume, which passes through the same filters."""
 
 from __future__ import annotations
 

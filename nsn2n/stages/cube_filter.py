@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lowers the noise that is left, and most of it at edges, by groups of similar cubes."""
+"""Reduces the residual noise, most of which is at edges, by collaborative filtering of groups of similar cubes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from nsn2n.stages.state import PipelineState, Stage
 __all__ = ["cube_filter"]
 
 _TAKEN_FOR_NOISE = 1.3
-"""Noise that there may be in tissue, per noise that was removed so far: some is left. Neighbors that are far apart
-differ by tissue, which would be taken for noise."""
+"""Largest noise in tissue relative to the noise removed so far: some is left. Neighbors that are far apart differ by
+tissue, which would be mistaken for noise."""
 
 
 _STEP_PX, _STEP_PX_OF_DRAFT = 2, 3
-"""Between the cubes for which groups are sought."""
+"""Step between the reference cubes."""
 
 
 def cube_filter(*, draft: bool = False) -> Stage:
-    """Return the stage; ``draft``: of a target for the last fit, for which half of the time will do.
+    """Return the stage; ``draft``: for the target of the last fit, for which half of the time is enough.
 
-    In air and at its border the noise of magnitudes counts as it is in tissue.
+    In air and at its border the noise of magnitudes is that in tissue.
     """
     cost = Cost(progress=1.5, passes=0.7) if draft else Cost(progress=3.0, passes=1.5)
     return Stage("cube filter", partial(_filter, step_px=_STEP_PX_OF_DRAFT if draft else _STEP_PX), cost)
@@ -55,13 +55,13 @@ def _filter(state: PipelineState, clock: StageClock, *, step_px: int) -> Pipelin
 
 
 def _noise_sd(state: PipelineState) -> Callable[[int], Float32Array]:
-    """Return the noise of one channel by the index of a slice, shape (H, W)."""
+    """Return a function from slice index to the noise of one channel, shape (H, W)."""
 
     def removed_sd(index: int) -> Float32Array:
         usable = None if state.valid is None else state.valid[index]
         return block_sd(state.filled[index] - state.denoised[index], usable)
 
-    # Not those of the noise map, of which a simulated copy has but a part.
+    # Not those of the noise map, of which a simulated copy has only a part.
     blocks = np.asarray(block_means(state.noise.sd), dtype=np.float32)
     removed = np.stack(for_each_slice(removed_sd, range(len(state.filled))))
     channel = channel_noise(blocks, state.denoised, removed, _TAKEN_FOR_NOISE)

@@ -13,7 +13,7 @@ __all__ = ["earlier_fit"]
 
 
 def earlier_fit() -> Stage:
-    """Return the stage, which takes the place of all fits."""
+    """Return the stage, which replaces all fits."""
     return Stage("earlier fit", _apply, Cost(progress=2.0, passes=1.0))
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lowers the noise that is left at edges, by groups of similar blocks."""
+"""Reduces the residual noise at edges by collaborative filtering of groups of similar blocks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts faint discs into a part of the volume, so that later stages can measure what they leave of them."""
+"""Inserts faint discs into a part of the volume, so that later stages can measure how much contrast they retain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nsn2n.stages.state import PipelineState, ProbedPart, Stage
 __all__ = ["faint_discs"]
 
 _UNKNOWN_MM: Spacing = (1.0, 1.0, 1.0)
-"""Spacing of a volume that does not tell its own."""
+"""Spacing assumed for a volume without one."""
 
 
 def faint_discs(*, bound_a_filter: bool) -> Stage:
@@ -28,7 +28,7 @@ def faint_discs(*, bound_a_filter: bool) -> Stage:
     Parameters
     ----------
     bound_a_filter : bool
-        A filter needs the discs whether or not the spacing is known; elsewhere nothing is told of them without it.
+        A filter needs the discs even if the spacing is not known; otherwise they are not reported without it.
     """
     return Stage("faint discs", partial(_put_in, bound_a_filter=bound_a_filter), Cost(progress=0.5, passes=0.3))
 
@@ -53,7 +53,7 @@ def _put_in(state: PipelineState, clock: StageClock, *, bound_a_filter: bool) ->
 
 
 def _fitted(state: PipelineState, part: Float32Array, place: tuple[slice, slice, slice]) -> PipelineState:
-    """What the networks of this run make of other values in a part of the volume."""
+    """Return the result of this run's networks for other values in a part of the volume."""
     assert state.again is not None  # there is a fit in every run
     of_part = replace(
         state,

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings faint detail back, by groups of similar stacks of blocks.
+"""Restores faint detail by collaborative filtering of groups of similar block stacks.
 
-How much of the noise the filter removes is found on the simulated copy and on a part of the volume with faint discs:
-as much as leaves what is asked for of both.
+The amount of noise to remove is determined on the simulated copy and on a part of the volume with faint discs:
+as much as the limits on the losses of both allow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["group_filter"]
 
 _LARGEST_FACTOR, _LEAST_FACTOR = 1.0, 0.02
 _STEP = 5.0
-"""Between the two noise factors at which a loss is measured."""
+"""Ratio of the two noise factors at which a loss is measured."""
 
 
 def group_filter() -> Stage:
@@ -52,8 +52,8 @@ def _filter_by(state: PipelineState, factor: float, progress: Callable[[float], 
 
 
 def _noise_factor(state: PipelineState) -> float:
-    """Return the largest noise factor, up to that of the least error, that loses no more than asked."""
-    assert state.copy is not None  # the stage of the copy comes before
+    """Return the largest noise factor, up to that of the smallest error, whose losses are within the limits."""
+    assert state.copy is not None  # the stage of the copy precedes this one
     groups = state.settings.groups
     unsure = max(groups.unsure_lost, groups.detail_lost)
     most = unsure + state.copy.certainty * (groups.detail_lost - unsure)
@@ -62,10 +62,10 @@ def _noise_factor(state: PipelineState) -> float:
 
 
 def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:
-    """Return the largest factor up to one at which no more is lost.
+    """Return the largest factor, at most 1, whose loss is within the limit.
 
-    The loss is about linear in the factor's logarithm: a line through two measured losses shows where to measure the
-    third, and a line through the nearest two of these shows the factor.
+    The loss is about linear in the factor's logarithm: a line through two measured losses gives the factor of the
+    third measurement, and a line through the nearest two of these gives the result.
     """
     at_largest = lost(largest)
     if at_largest <= most:
@@ -86,14 +86,14 @@ def _on_line(two: Sequence[tuple[float, float]], most: float, largest: float) ->
 
 
 def _with_factor(state: PipelineState, factor: float) -> PipelineState:
-    """Return the state with a factor that was found, for what follows on the copy too."""
+    """Return the state with the factor, which also applies to what follows on the copy."""
     settings = replace(state.settings, groups=replace(state.settings.groups, noise_factor=factor))
     return replace(state, settings=settings).measuring(noise_factor=factor)
 
 
 def _detail_lost(state: PipelineState, factor: float) -> float:
-    """Part of the detail of the copy that is lost at a noise factor."""
-    assert state.copy is not None  # the stage of the copy comes before
+    """Return the fraction of the detail of the copy that is lost at a noise factor."""
+    assert state.copy is not None  # the stage of the copy precedes this one
     assert state.of_copy is not None
     tried = replace(state.of_copy, denoised=state.of_copy.denoised.copy())
     _filter_by(tried, factor)
@@ -101,7 +101,7 @@ def _detail_lost(state: PipelineState, factor: float) -> float:
 
 
 def _contrast_lost(state: PipelineState, factor: float) -> float:
-    """Part of the contrast of faint discs that is lost at a noise factor; 0 where there are few discs."""
+    """Return the fraction of contrast lost by faint discs at a noise factor; 0 if there are few discs."""
 
     def filtered(part: PipelineState) -> PipelineState:
         _filter_by(part, factor)

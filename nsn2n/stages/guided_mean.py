@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replaces what is denoised by the non-local mean of the noisy voxels that it says are similar."""
+"""Replaces the denoised volume by non-local means of the noisy voxels, with the denoised volume as guide."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _STEP_SLICES = 16
 """Slices on which the correlation of neighboring pixels is measured."""
 
 _REACH_BEFORE_COARSE = 2
-"""Steps in reach of the guided mean where the coarse one follows, which sees further."""
+"""Reach of the guided mean in steps if the coarse one follows, which has a larger reach."""
 _FIRST_MEAN = 0.45
-"""Share of the time of both means that the first one takes."""
+"""Fraction of the time of both means that the first one takes."""
 
 
 def guided_mean(*, coarse: bool) -> Stage:
-    """Return the stage; ``coarse``: average once more in wider steps where the noise of neighboring pixels is
+    """Return the stage; ``coarse``: average again in wider steps if the noise of neighboring pixels is
     correlated."""
     return Stage("guided mean", partial(_average, coarse=coarse), Cost(progress=3.0, passes=2.0))
 

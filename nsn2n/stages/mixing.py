@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mixes what the multislice network made with the mean that it guided."""
+"""Mixes the result of the multislice network with the mean that it guided."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fits a network that sees several slices to what is denoised so far, and replaces that by what it makes.
+"""Fits a network with several slices as input to the result so far, and replaces that by its output.
 
-A better target makes a better network: the draft is better than what one slice alone could tell, and the final fit goes
-on with the network of the draft.
+A better target makes a better network: the draft is better than a result from single slices, and the final fit
+continues with the network of the draft.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from nsn2n.training.multislice_fit import MultisliceFit
 __all__ = ["draft_fit", "final_fit"]
 
 _FIT_SHARE = 0.75
-"""Share of the time of this stage that the optimizer takes."""
+"""Fraction of the time of this stage that the optimizer takes."""
 
 
 def draft_fit() -> Stage:
-    """Return the stage before the target is renewed."""
+    """Return the stage before the target is recomputed."""
     return Stage("multislice draft", partial(_fit, draft=True), Cost(progress=3.0, passes=1.5, fits=True))
 
 
 def final_fit() -> Stage:
-    """Return the stage that takes the rest of the steps; its network is applied in two directions."""
+    """Return the stage that runs the remaining steps; its network is applied in two directions."""
     return Stage("multislice fit", partial(_fit, draft=False), Cost(progress=5.0, passes=2.5, fits=True))
 
 
@@ -58,7 +58,7 @@ def _applied(
     with_rotation: bool,
     progress: Callable[[float], None] | None = None,
 ) -> PipelineState:
-    """Replace what is denoised of a volume by what the network makes of it."""
+    """Replace the denoised values of a volume by the output of the network."""
     predicted = multislice.denoise(state.filled, state.noise, with_rotation=with_rotation, progress=progress)
     StructureRecovery(state.filled, state.noise, state.settings).small_structures(predicted)
     state.denoised[...] = predicted

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fits a network to pairs of neighboring slices, and denoises the volume by it: NS-N2N itself."""
+"""Fits a network to pairs of neighboring slices, and denoises the volume with it: NS-N2N itself."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from nsn2n.training.slice_pairs import pairs_by_low_pass, pairs_by_noise
 __all__ = ["neighbor_fit"]
 
 _FIT_SHARE = 0.5
-"""Share of the progress of this stage that the optimizer takes; the rest is applying the network."""
+"""Fraction of the progress of this stage for the optimizer; the rest is for applying the network."""
 
 
 def neighbor_fit(*, first_of_two: bool) -> Stage:
-    """Return the stage; ``first_of_two``: a second fit follows, which needs little of this one."""
+    """Return the stage; ``first_of_two``: a second fit follows, which does not need a precise first one."""
     cost = Cost(progress=4.0, passes=1.0, fits=True)
     return Stage("neighbor fit", partial(_fit_and_apply, first_of_two=first_of_two), cost)
 
@@ -79,7 +79,7 @@ def _denoised(
     unit: float,
     tell: Callable[[float], None] | None = None,
 ) -> Float32Array:
-    """What the network makes of a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
+    """Return the output of the network for a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
     denoised = np.empty_like(state.filled)
     slices = torch.from_numpy(state.filled).to(state.compute.device)
     batches = denoised_batches(network, slices, offset, unit, state.compute, _error_scale(state, unit))
@@ -91,7 +91,7 @@ def _denoised(
 
 
 def _error_scale(state: PipelineState, unit: float) -> torch.Tensor | None:
-    """Local noise sd in network units, shape (D, H, W), where errors are counted in units of the noise."""
+    """Local noise sd in network units, shape (D, H, W), if errors are in units of the noise."""
     if state.settings.loss.units != "noise":
         return None
     noise_sd = torch.from_numpy(state.noise.sd).to(state.compute.device)
@@ -99,7 +99,7 @@ def _error_scale(state: PipelineState, unit: float) -> torch.Tensor | None:
 
 
 def _problem(state: PipelineState) -> Problem:
-    """State what is fitted: slices, units and matched regions."""
+    """Return the fitting problem: slices, units and matched regions."""
     settings, noise, partner = state.settings.match, state.noise, state.partner
     device = state.compute.device
     by_noise = state.settings.loss.units == "noise"
@@ -123,7 +123,7 @@ def _problem(state: PipelineState) -> Problem:
 
 
 def _match_refinement(state: PipelineState) -> Callable[[nn.Module], MatchFunction] | None:
-    """Return what judges the neighbors again by the fitted network, where the settings ask for it."""
+    """Return the function that compares the neighbors again using the fitted network, if enabled in the settings."""
     settings = state.settings.match
     if settings.rule != "noise" or settings.refine_at >= 1:
         return None

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes another volume through stages that a run has been through, silently."""
+"""Runs stages of a run on another volume, without progress reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["replayed"]
 
 
 def replayed(state: PipelineState, stages: Sequence[Stage]) -> PipelineState:
-    """Return the state after the stages; nothing of it is told to the clock of the run."""
+    """Return the state after the stages; the clock of the run is not updated."""
     clock = Clock([stage.cost for stage in stages])
     for index, stage in enumerate(stages):
         state = stage.run(state, clock.stage(index))

@@ -22,13 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 def rician_mean() -> Stage:
-    """Return the stage; a volume with negative values is no magnitude and stays as it is."""
+    """Return the stage; a volume with negative values is not a magnitude and is not changed."""
     return Stage("Rician mean", _subtract)
 
 
 def _subtract(state: PipelineState, clock: StageClock) -> PipelineState:
     if float(state.filled.min()) < 0:
-        logger.warning("the volume holds negative values, so it is no magnitude: the noise's mean stays")
+        logger.warning(
+            "the volume holds negative values, so it is not a magnitude: the mean of the noise is not subtracted"
+        )
         return state
     denoised = state.denoised
 

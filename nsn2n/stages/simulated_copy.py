@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Copies a part of the volume with a truth that is known, so that later stages can measure what they lose."""
+"""Simulates a copy of a part of the volume with known truth, so that later stages can measure what they lose."""
 
 from __future__ import annotations
 

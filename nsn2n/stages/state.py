@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stages hand on to each other, and what a stage is."""
+"""The state passed between stages, and the definition of a stage."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ __all__ = ["PipelineState", "ProbedPart", "Stage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineState:
-    """One volume on its way through the method. Arrays have the shape (D, H, W) and the unit of the volume."""
+    """The state of one volume in the method. Arrays have the shape (D, H, W) and the unit of the volume."""
 
     noisy: Float32Array
     """As it was given."""
     filled: Float32Array
-    """The same with finite values also where there is no measurement; ``noisy`` itself where all are measurements."""
+    """The same with finite values even where there is no measurement; ``noisy`` itself if all are measurements."""
     valid: BoolArray | None
     """Voxels that hold a measurement; None: all."""
     modality: Modality | None
     spacing_mm: Spacing | None
-    """(slice, row, column) spacing, where it is known."""
+    """(slice, row, column) spacing, if it is known."""
     settings: Settings
     compute: Compute
     noise: NoiseMap
     partner: Partner
-    """The slice that a slice learns from."""
+    """The slice that is the training target of a slice."""
 
     denoised: Float32Array
-    """What was made of the volume so far. A stage may overwrite it, once the first one has made an array of its own."""
+    """The result so far. A stage may overwrite it, once the first one has created a separate array."""
     prediction: Float32Array | None = None
-    """What the multislice network made of the volume, until it is mixed with the mean that it guides."""
+    """The output of the multislice network, until it is mixed with the mean that it guides."""
     step_px: int | None = None
     """Pixels in a step of the guided mean, once it is known."""
     multislice: MultisliceFit | None = None
-    """The second network, which a later stage goes on with."""
+    """The second network, which a later stage continues to fit."""
     again: Callable[[PipelineState], PipelineState] | None = None
-    """What the last fit does to another volume: with its networks, but without a fit."""
+    """Applies the networks of the last fit to another volume, without a fit."""
     copy: SimulatedCopy | None = None
-    """A part of the volume whose truth is known."""
+    """A simulated copy of a part of the volume, with known truth."""
     of_copy: PipelineState | None = None
-    """What the stages so far made of that copy, as of a volume of its own."""
+    """The result of the stages so far on that copy, as a separate volume."""
     probed: ProbedPart | None = None
     """A part of the volume with faint discs."""
     pass_s: float = 0.0
-    """Seconds that a network needs to denoise the volume once; measured where the run has a budget."""
+    """Seconds that a network needs to denoise the volume once; measured if the run has a budget."""
 
     loss: Float32Array = field(default_factory=lambda: np.empty(0, np.float32))
     """At each step of the first fit, shape (steps,)."""
@@ -72,20 +72,20 @@ class PipelineState:
     measured: Measurements = field(default_factory=Measurements)
 
     def measuring(self, **figures: Any) -> PipelineState:
-        """Return the state with some measurements more."""
+        """Return the state with additional measurements."""
         return replace(self, measured=replace(self.measured, **figures))
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedPart:
-    """A part of the volume with and without faint discs, each as the stages so far made it of a volume of its own."""
+    """A part of the volume with and without faint discs, each processed by the stages so far as a separate volume."""
 
     probes: Probes
     plain: PipelineState
     with_discs: PipelineState
 
     def kept_by(self, filters: Callable[[PipelineState], PipelineState]) -> ContrastKept | None:
-        """Return what filters leave of the discs; they may overwrite what is denoised."""
+        """Return the contrast retention of the discs after filters, which may overwrite the denoised values."""
         plain, with_discs = (
             filters(replace(part, denoised=part.denoised.copy())).denoised for part in (self.plain, self.with_discs)
         )

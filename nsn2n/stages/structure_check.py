@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges whether what was removed looks like noise, and what a simulated copy lost of its detail."""
+"""Checks whether what was removed looks like noise, and how much detail a simulated copy lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def structure_check(filters: Sequence[Stage] = ()) -> Stage:
     Parameters
     ----------
     filters : sequence of Stage
-        Those between the stage of the simulated copy and this one, which the copy goes through now.
+        Those between the stage of the simulated copy and this one, which are now applied to the copy.
     """
     return Stage("structure check", partial(_check, filters=filters))
 

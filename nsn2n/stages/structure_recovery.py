@@ -14,13 +14,13 @@ __all__ = ["small_structures", "structures_across"]
 
 
 def small_structures(*, at_the_end: bool = False) -> Stage:
-    """Return the stage for structures of one slice; ``at_the_end`` they must stand out by more."""
+    """Return the stage for structures of one slice; ``at_the_end`` they must exceed a higher threshold."""
     name = "small structures at the end" if at_the_end else "small structures"
     return Stage(name, partial(_small, at_the_end=at_the_end))
 
 
 def structures_across() -> Stage:
-    """Return the stage for structures that go through several slices."""
+    """Return the stage for structures that extend over several slices."""
     return Stage("structures across slices", _across)
 
 

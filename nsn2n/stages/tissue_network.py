@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the mean of what the fit made of the volume and what a trained network makes of it, which sees five slices.
+"""Averages the result of the fit and the output of a trained network, whose input is five slices.
 
-The fit knows this volume's noise; the other network, trained on random faint tissue, loses less of what is small or
-faint, and a spot of one slice hardly at all.
+The fit is adapted to this volume's noise; the other network, trained on random faint tissue, loses less of what is
+small or faint, and hardly anything of a spot in one slice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["tissue_network"]
 
 
 def tissue_network() -> Stage:
-    """Return the stage. What stands out of the noise keeps the contrast that it has for the trained network."""
+    """Return the stage. What exceeds the noise keeps its contrast in the output of the trained network."""
     return Stage("tissue network", _run, Cost(progress=3.0, passes=1.2))
 
 
@@ -33,7 +33,7 @@ def _run(state: PipelineState, clock: StageClock) -> PipelineState:
     load_tissue(network)
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit = state.again
-    assert fit is not None  # the fit comes before
+    assert fit is not None  # the fit precedes this stage
     unit = state.noise.median
 
     def mixed(fitted: PipelineState, clock: StageClock | None = None) -> PipelineState:

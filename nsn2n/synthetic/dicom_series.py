@@ -34,7 +34,7 @@ CT_INTERCEPT_HU = -1024.0
 SOP_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""Row then column direction cosines of axial slices of a patient lying head first, face up."""
+"""Row then column direction cosines of axial slices, head first supine."""
 
 
 def write_synthetic_series(
@@ -58,9 +58,9 @@ def write_synthetic_series(
     volume_dhw : array, shape (D, H, W)
         Values in units of the modality: HU for CT, arbitrary signal for MR, Bq/ml for PET. Rounded to the
         nearest stored value and clipped to the stored range (CT -1024..3071 HU in 12 bits, MR 0..65535 in 16
-        bits; a PET slice in 16 bits with a sign has a slope of its own, by which all its values fit).
+        bits; a PET slice in signed 16 bits has a separate slope that fits all its values).
     folder : path
-        Made if absent. Files are named ``S<series number>_I<slice>.dcm``.
+        Created if absent. Files are named ``S<series number>_I<slice>.dcm``.
     modality : {"CT", "MR", "PT"}
     spacing_mm : (dz, dy, dx)
         Distance between slices, between rows, between columns.
@@ -74,7 +74,7 @@ def write_synthetic_series(
     seed : str, optional
         Makes all UIDs a function of it and of the series number, so that files are reproducible byte by byte.
     study_uid : str, optional
-        Puts the series in this study; series of one study share its frame of reference.
+        Adds the series to this study; series of one study share its frame of reference.
     overrides : mapping, optional
         DICOM keyword to value, to callable of the slice index, or to None (attribute left out). Pixels are
         encoded by the overridden BitsAllocated, BitsStored, PixelRepresentation, RescaleSlope and
@@ -137,7 +137,7 @@ def _uuid_of(name: str) -> uuid.UUID:
 
 
 def _series_header(modality: str, study_uid: str, series_uid: str, number: int, description: str) -> Dataset:
-    """Everything that the slices of one series share: modules Patient, Study, Series, Equipment, Image."""
+    """Return everything that the slices of one series share: modules Patient, Study, Series, Equipment, Image."""
     header = Dataset()
     header.SOPClassUID = SOP_CLASSES[modality]
     header.ImageType = ["ORIGINAL", "PRIMARY", *{"CT": ["AXIAL"], "MR": ["OTHER"], "PT": []}[modality]]

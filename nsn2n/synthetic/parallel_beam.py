@@ -38,7 +38,7 @@ class Ellipse:
 
 @dataclass(frozen=True)
 class Scanner:
-    """What a slice is seen with: the views, the detector and the reconstruction's kernel."""
+    """The views, the detector and the reconstruction kernel of a scan."""
 
     views: int
     cells: int

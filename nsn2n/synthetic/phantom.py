@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A synthetic low-dose CT series with known truth, for the demonstration, tests and benchmarks.
 
-The object is analytic: ellipsoids and elliptic rods with smooth changes along z. Each slice is scanned by
-itself with exact parallel-beam line integrals, Poisson noise in the photon counts and filtered
+The object is analytic: ellipsoids and elliptic rods with smooth changes along z. Each slice is scanned
+separately with exact parallel-beam line integrals, Poisson noise in the photon counts and filtered
 back-projection. So the noise is that of a CT scanner: correlated in the plane, stronger where less radiation
-gets through, independent from slice to slice, and of zero mean but for the logarithm of few counts (about
+gets through, independent from slice to slice, and of zero mean except for the logarithm of few counts (about
 1 HU at most at a quarter of the dose).
 """
 
@@ -49,9 +49,9 @@ class Ellipsoid:
 
     center_zyx_mm: tuple[float, float, float]
     semi_axes_zyx_mm: tuple[float, float, float]
-    """A rod that runs through the whole volume has an infinite semi-axis along z."""
+    """A rod through the whole volume has an infinite semi-axis along z."""
     hu: float
-    """Added to what is there already, in HU."""
+    """Added to the existing value, in HU."""
     lean_yx: tuple[float, float] = (0.0, 0.0)
     """Move of the center per mm of z."""
 
@@ -69,7 +69,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """A noisy CT volume and what it would be without noise; all arrays have the shape (d, h, w)."""
+    """A noisy CT volume and the same without noise; all arrays have the shape (d, h, w)."""
 
     noisy_dhw: FloatArray
     """HU."""
@@ -100,7 +100,7 @@ def make_phantom(
     spacing_mm : tuple of float, optional
         Of (slices, rows, columns); 2 mm between slices and a field of view of 384 mm unless given.
     dose : float
-        Part of a full dose, > 0. The noise in soft tissue has a standard deviation of about 35 HU at 0.25
+        Fraction of a full dose, > 0. The noise in soft tissue has a standard deviation of about 35 HU at 0.25
         (with the default field of view) and follows 1 / sqrt(dose).
     seed : int
         Of the noise; the same seed gives the same volume.
@@ -127,7 +127,7 @@ def make_phantom(
     z_mm, y_mm, x_mm = (centers_mm(*axis) for axis in zip(shape_dhw, spacing_mm, strict=True))
     depth_mm, *sides_mm = (size * step for size, step in zip(shape_dhw, spacing_mm, strict=True))
     ellipsoids = phantom_ellipsoids((depth_mm, sides_mm[0], sides_mm[1]))
-    # A coarse matrix is a coarse look at a scan that itself is not coarse: fewer cells would mean artifacts.
+    # A coarse matrix samples a scan that itself is not coarse: fewer cells would cause artifacts.
     pitch_mm = min(*spacing_mm[1:], max(sides_mm) / _FEWEST_CELLS)
     # The detector is as long as the slice's diagonal and a cell more on each side.
     scanner = Scanner(views, math.ceil(math.hypot(*sides_mm) / pitch_mm) + 2, pitch_mm)

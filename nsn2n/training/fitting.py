@@ -32,18 +32,18 @@ from nsn2n.training.optimizer import AdamW, Rates, one_cycle
 __all__ = ["Fitted", "MatchFunction", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
 _WATCHED_PAIRS = 16
-"""Crops of pairs on which a fit is watched; they stay the same, so that small changes show."""
+"""Crops of pairs on which a fit is monitored; they are fixed, so that small changes are visible."""
 _STEPS_BETWEEN_LOOKS = 50
 _FEWEST_STEPS = 20
 _STEPS = 400
-"""Steps at most where the settings leave them open: after these, 100 more bring less than 0.1 dB."""
+"""Default maximum of steps: after these, 100 more improve the result by less than 0.1 dB."""
 _STEPS_BEFORE_REFIT = 80
-"""The same where a second fit follows."""
+"""The same if a second fit follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What a network is fitted to."""
+    """The data to which a network is fitted."""
 
     slices: Tensor
     """Shape (D, H, W), float32, finite; in the unit of the volume."""
@@ -52,25 +52,25 @@ class Problem:
     unit: float
     """Divides the slices before the network sees them: the median noise sd, or the data range."""
     error_scale: Tensor | None
-    """Shape (D, H, W), float32, > 0: local noise sd in multiples of ``unit``, by which errors are divided, and what the
-    network sees; None: 1 everywhere."""
+    """Shape (D, H, W), float32, > 0: local noise sd in multiples of ``unit``, by which errors are divided, and which
+    is input of the network; None: 1 everywhere."""
     matched: Tensor
     """Shape (D - distance, H, W), bool: the weight matrices W_i."""
     distance: int = 1
-    """Slices from a slice to its neighbor, the partner that it learns from."""
+    """Slices from a slice to its neighbor, its training target."""
     correlation: float = 0.0
     """Of the noise of a slice and its neighbor."""
     valid: Tensor | None = None
-    """Shape (D, H, W), bool: voxels that teach, where neighbors are judged again; None: all. W_i holds it already."""
+    """Shape (D, H, W), bool: voxels to train on when neighbors are compared again; None: all. Included in W_i."""
 
 
 class Fitted(NamedTuple):
-    """How a fit went."""
+    """Record of a fit."""
 
     loss: NDArray[np.float32]
     """Shape (steps,): the loss at each step."""
     matched_fraction: float
-    """Part of the voxels that taught, of those that were drawn since the neighbors were judged last."""
+    """Fraction of the voxels trained on, of those drawn since the neighbors were last compared."""
 
 
 _Weights = tuple[Tensor, ...] | list[Tensor]
@@ -80,7 +80,7 @@ MatchFunction = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 def step_count(settings: FitSettings, pairs: int, *, first_of_two: bool = False) -> int:
-    """Return the optimizer steps, at most; an epoch sees each pair once.
+    """Return the maximum number of optimizer steps; an epoch uses each pair once.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def step_count(settings: FitSettings, pairs: int, *, first_of_two: bool = False)
     pairs : int
         Pairs of neighbors in the volume.
     first_of_two : bool
-        Whether a second fit follows that needs little of this one.
+        Whether a second fit follows, which does not need a precise first one.
     """
     if settings.steps is not None:
         return settings.steps
@@ -119,7 +119,7 @@ def fit(
         Device and precision.
     refine_matches : callable, optional
         Called once, after ``settings.match.refine_at`` of the steps, with the network as it would be returned then;
-        returns what judges the crops of neighbors from then on.
+        returns the function that compares the crops of neighbors from then on.
     first_of_two : bool
         As in :func:`step_count`.
     deadline : float, optional
@@ -166,7 +166,7 @@ def optimize(
     deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Take the optimizer's steps, in place.
+    """Run the optimizer's steps, in place.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def optimize(
     settings : FitSettings
         Learning rate, its schedule, weight decay, clipping, and when to stop.
     watched_loss : callable, optional
-        Gets the network as it would be returned, and returns its loss on crops that stay the same.
+        Gets the network as it would be returned, and returns its loss on fixed crops.
     deadline : float, optional
         Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
@@ -199,7 +199,7 @@ def optimize(
     rates = Rates(settings.learning_rate)
     averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
     if averaged is not None:
-        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step; on a GPU that would be waited for
+        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step; on a GPU this would synchronize
     plateau = Plateau(settings.stop_gain)
     losses: list[Tensor] = []
     started = time.perf_counter()
@@ -207,7 +207,7 @@ def optimize(
     network.train()
     for step in range(steps):
         if settings.schedule == "one-cycle":
-            # A fit that the deadline will end goes through its cycle sooner.
+            # A fit limited by the deadline completes its cycle sooner.
             position = max(position, step * (steps / _steps_in_time(steps, step, started, deadline)))
             rates = one_cycle(min(position, steps - 1), steps, settings.learning_rate)
         loss = loss_at(step, network if averaged is None else averaged.module)
@@ -218,7 +218,7 @@ def optimize(
         optimizer.step(rates)
         if averaged is not None:
             averaged.update_parameters(network)
-        losses.append(loss.detach())  # its value is read at looks: a step waits for no GPU
+        losses.append(loss.detach())  # its value is read only now and then: a step must not wait for the GPU
         if progress is not None:
             progress((step + 1) / steps)
         if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
@@ -250,7 +250,7 @@ def _history(losses: Sequence[Tensor], steps: int) -> NDArray[np.float32]:
 
 
 def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
-    """Update the means of the weights after each step so far, which count in proportion to the number of their step.
+    """Update the means of the weights after each step so far, weighted in proportion to the step number.
 
     So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
     eta = 1; Shamir and Zhang, ICML 2013).
@@ -259,7 +259,7 @@ def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
 
 
 def _steps_in_time(steps: int, taken: int, started: float, deadline: float) -> float:
-    """Return how many of the steps the deadline leaves, at the pace so far."""
+    """Return how many of the steps fit before the deadline, at the pace so far."""
     if math.isinf(deadline) or not taken:
         return steps
     pace_s = (time.perf_counter() - started) / taken
@@ -267,12 +267,12 @@ def _steps_in_time(steps: int, taken: int, started: float, deadline: float) -> f
 
 
 class Plateau:
-    """Says when a loss has stopped falling.
+    """Detects when a loss has stopped falling.
 
     Parameters
     ----------
     gain : float, optional
-        Part by which the two latest losses must be lower than the lowest before them; None: never say so.
+        Fraction by which the two latest losses must be lower than the lowest before them; None: never stop.
     """
 
     def __init__(self, gain: float | None) -> None:
@@ -299,7 +299,7 @@ class _Batch:
 
 
 class _PairSampler:
-    """Draws crops of neighboring slices, uniformly over the volume, from a seeded generator of its own."""
+    """Draws crops of neighboring slices, uniformly over the volume, from a separate seeded generator."""
 
     def __init__(self, problem: Problem, settings: FitSettings, seed: int) -> None:
         self._judge: MatchFunction | None = None
@@ -313,11 +313,11 @@ class _PairSampler:
 
     @property
     def matched_fraction(self) -> float:
-        """Part of the voxels that were matched, of those drawn since the neighbors were judged last."""
+        """Fraction of matched voxels, of those drawn since the neighbors were last compared."""
         return float(torch.stack(self._fractions).mean()) if self._fractions else 0.0
 
     def judge_by(self, judge: MatchFunction) -> None:
-        """From now on let this say what is matched, in place of the W_i of the problem."""
+        """From now on use this function for the matched regions, instead of the W_i of the problem."""
         self._judge = judge
         self._fractions.clear()
 
@@ -362,7 +362,7 @@ class _PairSampler:
 def _loss(
     network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute, correlation: float = 0.0
 ) -> Tensor:
-    """The weighted sum of the paper's terms; what has no weight is not computed."""
+    """The weighted sum of the paper's terms; terms without weight are not computed."""
     inputs, scales = [batch.noisy, batch.noisy_next], [batch.scale, batch.scale_next]
     if settings.interslice_continuity > 0:
         inputs.append(0.5 * (batch.noisy + batch.noisy_next))
@@ -396,6 +396,6 @@ _TERMS: Mapping[str, Callable[[Sequence[Tensor], _Batch, Mapping[str, Any]], Ten
     "regional_consistency": _regional_consistency,
     "interslice_continuity": _interslice_continuity,
 }
-"""Terms beside the reconstruction, by the field of `LossSettings` that holds their weight. Each takes what the network
-made of the slice, of its neighbor and, where ``interslice_continuity`` counts, of their mean; the batch; and the units
-in which errors are counted."""
+"""Terms beside the reconstruction, by the field of `LossSettings` that holds their weight. Each takes the network
+outputs for the slice, for its neighbor and, if ``interslice_continuity`` has a weight, for their mean; the batch; and
+the units in which errors are counted."""

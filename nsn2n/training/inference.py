@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a network is applied to a volume, slice by slice."""
+"""Applies a network to a volume, slice by slice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 _PIXELS_PER_BATCH = 2**17
 """Pixels denoised at a time on a CPU. The activations of so few stay in its caches, and the C library keeps their
-memory for the next batch, where it would return larger blocks to the system and clear them anew: 3 times as fast as
+memory for the next batch, whereas it would return larger blocks to the system and clear them again: 3 times as fast as
 2**19."""
 
 _PIXELS_PER_BATCH_CUDA = 2**24
@@ -39,7 +39,7 @@ _FEWEST_ROWS = 64
 def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
     """Apply a network to slices, shape (B, slices, H, W), float32, in network units; the result is float32 too.
 
-    ``scale``, shape (B, 1, H, W), is the local noise sd in those units, for networks that are told.
+    ``scale``, shape (B, 1, H, W), is the local noise sd in those units, for networks that use it.
     """
     arguments = (slices,) if scale is None else (slices, scale)
     with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16):
@@ -47,7 +47,7 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: 
 
 
 def denoise_with_rotation(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
-    """As :func:`denoise_strips`, the mean with what comes of slices turned by 180 degrees.
+    """As :func:`denoise_strips`, averaged with the result for slices rotated by 180 degrees.
 
     What depends on the direction cancels.
     """
@@ -59,7 +59,7 @@ def denoise_with_rotation(network: nn.Module, slices: Tensor, compute: Compute, 
 
 
 def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: Tensor | None = None) -> Tensor:
-    """As :func:`denoise_slices`, some rows at a time, with as many around them as the network sees: the same result.
+    """As :func:`denoise_slices`, some rows at a time, with as many around them as the receptive field: the same result.
 
     A network that sees the whole slice, as the U-Net does, gets it whole.
     """
@@ -89,7 +89,7 @@ def denoised_windows(
     slices: int,
     with_rotation: bool = False,
 ) -> Iterator[tuple[int, Float32Array]]:
-    """Yield the index of each slice and what a network that sees several slices makes of it, shape (H, W), float32.
+    """Yield the index of each slice and the output of a network with several input slices, shape (H, W), float32.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def denoised_windows(
         Values are divided by it for the network.
     compute : Compute
     slices : int
-        That the network sees, an odd number.
+        Slices in the input of the network, an odd number.
     with_rotation : bool
-        Take the mean with what comes of the volume turned by 180 degrees, in twice the time.
+        Average with the result for the volume rotated by 180 degrees, in twice the time.
     """
     apply = denoise_with_rotation if with_rotation else denoise_strips
     network.eval()
@@ -155,7 +155,7 @@ def denoised_batches(
     range : slice
         The slices of the batch.
     removed : ndarray, shape (batch, H, W), float32
-        What the network takes away, noisy minus denoised, in network units.
+        What the network removes, noisy minus denoised, in network units.
     """
     depth, height, width = slices.shape
     batch = max(1, _pixels_per_batch(compute) // (height * width))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The terms of the NS-N2N loss, each a pure function. Source: Zhou et al., arXiv 2411.10831 ("the paper").
 
-All tensors have shape (B, 1, H, W). Errors are divided by ``scale`` before they are counted: 1 in the paper, where
+All tensors have shape (B, 1, H, W). Errors are divided by ``scale`` first: 1 in the paper, where
 intensities are in [0, 1]; the local noise standard deviation in the other presets.
 """
 
@@ -52,7 +52,7 @@ def prediction_loss(
 
 
 def independent_targets(noisy: Tensor, noisy_next: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
-    """Return two neighbors as each other's target, without the noise that they share.
+    """Return two neighbors as each other's target, without their shared noise.
 
     Where both show the tissue s, with noise n and n' of equal variance and correlation r, the neighbor x' = s + n'
     becomes (x' - r x) / (1 - r): its mean is s, and its noise, (n' - r n) / (1 - r), is uncorrelated with n. A network

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The second look at neighbors: where two slices agree once a network has denoised them, they show the same tissue.
+"""The second comparison of neighbors: where two slices agree after denoising, they show the same tissue.
 
 A noisy difference close to 0 is also a sign that the noise of both slices happens to agree, and a fit on such voxels
 learns to keep noise. The denoised difference holds little noise, so it selects by tissue.
@@ -22,9 +22,9 @@ __all__ = ["MatchRefinement"]
 
 
 class MatchRefinement:
-    """Judges crops of neighbors by a network as it is now, which it copies.
+    """Compares crops of neighbors using a copy of the current network.
 
-    It judges what is drawn, when it is drawn: a fit sees a small part of a large volume.
+    Crops are compared when they are drawn: a fit uses a small part of a large volume.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def smoothed_noise_gain(difference_hw: Float32Array, smoothing_px: float) -> flo
 
 
 def match_noisy(difference_hw: Float32Array, smoothing_px: float, threshold_sd: float, gain: float) -> BoolArray:
-    """Judge the difference of two noisy neighbors in units of its own noise.
+    """Compare two noisy neighbors by their difference in units of its noise.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def match_noisy(difference_hw: Float32Array, smoothing_px: float, threshold_sd: 
     smoothing_px, threshold_sd : float
         Gaussian, in pixels; largest difference, in sd of the smoothed noise.
     gain : float
-        As :func:`smoothed_noise_gain` returns it.
+        As returned by :func:`smoothed_noise_gain`.
 
     Returns
     -------

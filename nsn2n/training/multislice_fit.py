@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The second fit: a network that sees several slices learns to find the first result again under the volume's noise.
+"""The second fit: a network with several input slices learns to recover the first result from the volume's noise.
 
-The first network sees one slice, because what it is to predict is its neighbor. Once there is a denoised volume, that
-can be the target, and then the neighbors may be seen too. The noise to remove is not modeled: it is what was removed
-from other slices at the same place, with its spectrum, its local level and its correlation between slices.
+The input of the first network is one slice, because its target is the neighbor. A denoised volume can then be the
+target, and neighbors can be part of the input. The noise to remove is not modeled: it is what was removed
+from other slices at the same position, with its spectrum, its local level and its correlation between slices.
 
-What it then makes of the volume is a better target than the first result was, so the fit can go on with that.
+Its output is a better target than the first result, so the fit can continue with that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["MultisliceFit"]
 
 
 class MultisliceFit:
-    """The network of the second fit, which may go on with a better target.
+    """The network of the second fit, which may be continued with a better target.
 
     Parameters
     ----------
@@ -71,19 +71,19 @@ class MultisliceFit:
         deadline: float = math.inf,
         progress: Callable[[float], None] | None = None,
     ) -> int:
-        """Teach the network to find a denoised volume under noise, from where it is; return the steps taken.
+        """Train the network to recover a denoised volume from noise, from its present state; return the steps taken.
 
         Parameters
         ----------
         noisy_dhw : ndarray, shape (D, H, W), float32, finite
         target_dhw : ndarray, same shape, float32, finite
-            What was made of the volume so far.
+            The result so far.
         noise : NoiseMap
             Of the noisy volume.
         steps : int
             Optimizer steps, at most.
         valid : ndarray, same shape, bool, optional
-            Voxels that teach; all by default.
+            Voxels to train on; all by default.
         deadline : float, optional
             End then, in seconds of `time.perf_counter`, but not before the 20th step.
         progress : callable, optional
@@ -119,9 +119,9 @@ class MultisliceFit:
         with_rotation: bool,
         progress: Callable[[float], None] | None = None,
     ) -> Float32Array:
-        """Return what the network makes of a volume, shape (D, H, W), float32, in its unit.
+        """Return the output of the network for a volume, shape (D, H, W), float32, in its unit.
 
-        ``with_rotation`` takes twice the time: it is the mean with what comes of the volume turned by 180 degrees.
+        ``with_rotation`` takes twice the time: it averages with the result for the volume rotated by 180 degrees.
         ``progress`` is called with the fraction done.
         """
         result = np.empty_like(noisy_dhw)
@@ -160,7 +160,7 @@ class _Batch:
 
 
 def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Generator) -> _Batch:
-    """Draw crops of the target, and put on them what was removed from other slices at the same place."""
+    """Draw crops of the target, and add what was removed from other slices at the same position."""
     depth, height, width = volume.noisy.shape
     size = min(settings.fit.crop_px, height), min(settings.fit.crop_px, width)
     unit = volume.noise.median

@@ -19,14 +19,14 @@ _UNET_MIN_PX = 32
 
 
 class ResidualUNet(nn.Module):
-    """Slice plus what a small U-Net of convolutions says about its detail; the identity before the fit.
+    """Slice plus the output of a small convolutional U-Net for its detail; the identity before the fit.
 
     The convolutions see the slice minus its local Gaussian mean. A slice in noise units spans hundreds (bone beside
     air), and bfloat16 holds 8 significant bits: without that subtraction the noise would be lost in rounding wherever
     the signal is far from 0. It also makes the network blind to a constant offset, as a denoiser should be.
 
     Level k has k + 1 times the channels and k + 1 convolutions on the way down, at 1 / 2^k of the resolution, and one
-    on the way up: most of what the network sees and knows is where pixels are few, so that it costs little.
+    on the way up: most of the capacity and receptive field is at low resolution, where it costs little.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ class ResidualUNet(nn.Module):
         self.register_buffer("kernel", gaussian_kernel(detail_px), persistent=False)
         self.kernel: Tensor
         self.multiple_px = 2 ** (levels - 1)
-        """Pixels of the coarsest level: strips of a slice must begin at a multiple of it to give the same result."""
+        """Pixels of the coarsest level: strips of a slice must start at a multiple of it to give the same result."""
         convolved = 2 + sum(2**level * (level + 1 if level else 0) for level in range(levels))
         merged = sum(2**level for level in range(levels - 1))
         reach = self.kernel.numel() // 2 + convolved + merged + self.multiple_px
         self.reach_px = -(-reach // self.multiple_px) * self.multiple_px
-        """How far from a pixel the network sees, at most; a multiple of ``multiple_px``."""
+        """Radius of the receptive field; a multiple of ``multiple_px``."""
 
     def forward(self, slices: Tensor, scale: Tensor | None = None) -> Tensor:
         """Denoise slices.
@@ -176,7 +176,7 @@ def build_network(settings: NetworkSettings) -> nn.Module:
         except (ImportError, NSN2NError) as error:
             raise SettingsError(
                 "network.kind unet, which the preset paper has, needs MONAI; it cannot be imported"
-                f" ({type(error).__name__}). Run: pip install 'nsn2n[paper]', or take another preset."
+                f" ({type(error).__name__}). Run: pip install 'nsn2n[paper]', or use another preset."
             ) from error
 
         width = settings.channels

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizer of the fits and its one-cycle schedule: PyTorch's, without what their classes import.
+"""The optimizer of the fits and its one-cycle schedule: PyTorch's, without the imports of their classes.
 
 The first object of ``torch.optim`` loads PyTorch's compiler, some 800 modules, though nothing here is compiled: three
 quarters of a second, where a whole fit may take five. The functional form behind it loads nothing.
@@ -25,14 +25,14 @@ _EPSILON = 1e-8
 _RISE = 0.1
 """Part of a cycle in which the learning rate rises."""
 _FIRST_RATE = 1 / 25
-"""Of the highest learning rate."""
+"""Fraction of the highest learning rate."""
 _LAST_RATE = _FIRST_RATE / 1e4
 _MOMENTUM = (0.85, 0.95)
 """At the highest learning rate, and at both ends."""
 
 
 class Rates(NamedTuple):
-    """What a step is taken with."""
+    """The parameters of a step."""
 
     learning_rate: float
     momentum: float = _BETAS[0]
@@ -86,7 +86,7 @@ class AdamW:
 def one_cycle(position: float, steps: int, highest: float) -> Rates:
     """Return the rates of a step: the learning rate rises over a tenth of the steps and falls over the rest.
 
-    As `torch.optim.lr_scheduler.OneCycleLR` has it (Smith and Topin, arXiv 1708.07120), momentum the other way round.
+    As `torch.optim.lr_scheduler.OneCycleLR` has it (Smith and Topin, arXiv 1708.07120), momentum inversely.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def one_cycle(position: float, steps: int, highest: float) -> Rates:
     highest : float
         Learning rate at the end of the rise.
     """
-    # Neither part may be of a single step, which has no length.
+    # Neither part may be a single step, which has no length.
     steps = max(steps, 3)
     end, last = max(_RISE * steps, 2) - 1, steps - 1
     if position <= end:

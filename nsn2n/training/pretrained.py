@@ -3,7 +3,7 @@
 """The weights that a fit starts from: trained on random shapes and random noise, not on any scan.
 
 They save steps. A fit that starts from them has less to learn than one that starts from the identity; what it learns
-comes from the volume alone in both. The bundle carries them, and ``scripts/train_start.py`` there made them.
+comes from the volume alone in both. The bundle contains them, and its ``scripts/train_start.py`` produced them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ START_FILE = "models/start.safetensors"
 """Where the weights are in the bundle."""
 
 START_SLICES = (1, 5)
-"""Numbers of slices that the networks see which it holds."""
+"""Numbers of input slices of the networks in it."""
 
 TISSUE_FILE, TISSUE_SLICES = "models/tissue.safetensors", 5
-"""Where the weights are of the network that is not fitted, and the slices that it sees: trained further on faint tissue
+"""Where the weights of the network that is not fitted are, and its input slices: trained further on faint tissue
 under noise of reconstruction from projections, by ``scripts/train_tissue.py``."""
 
 _LARGEST_BYTES = 2_000_000
@@ -50,12 +50,12 @@ _OF = NetworkSettings()
 
 
 def starts_from_bundle(settings: NetworkSettings, slices: int = 1) -> bool:
-    """Whether a network of these settings, which sees so many slices, starts from the weights of the bundle."""
+    """Whether a network of these settings, with this many input slices, starts from the weights of the bundle."""
     return settings.start == "auto" and settings == _OF and slices in START_SLICES
 
 
 def prefix_of(slices: int) -> str:
-    """Return what the names of the weights begin with of the network that sees so many slices."""
+    """Return the prefix of the weight names of the network with this many input slices."""
     return f"{slices}-slice."
 
 
@@ -67,15 +67,15 @@ def load_start(network: nn.Module, slices: int, file: Traversable | None = None)
     network : Module
         A :class:`~nsn2n.training.networks.ResidualUNet` of the default settings.
     slices : int
-        Neighboring slices that it sees.
+        Neighboring slices in its input.
     file : path, optional
         By default that of the bundle.
 
     Raises
     ------
     SettingsError
-        If the file is not there, or holds anything but finite float16 tensors of the names and shapes of this network
-        (and tensors of networks that see other numbers of slices).
+        If the file is missing, or holds anything but finite float16 tensors of the names and shapes of this network
+        (and tensors of networks with other numbers of input slices).
     """
     file = file or resources.files("nsn2n.bundle").joinpath(START_FILE)
     tensors = _read(file)

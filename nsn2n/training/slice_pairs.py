@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Matched regions of all pairs of neighbors in a volume, pair by pair (:mod:`nsn2n.training.matching` judges one)."""
+"""Matched regions of all pairs of neighbors in a volume, pair by pair (:mod:`nsn2n.training.matching` compares one)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GAIN_PAIRS = 16
 
 
 def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSettings, distance: int = 1) -> BoolArray:
-    """Where the difference of noisy slices that far apart can be noise alone, shape (D - distance, H, W)."""
+    """Return where the difference of noisy slices at a distance can be noise alone, shape (D - distance, H, W)."""
     pairs = len(volume_dhw) - distance
 
     def normalized(index: int) -> Float32Array:

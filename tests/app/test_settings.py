@@ -100,7 +100,7 @@ def test_what_is_absent_is_as_in_the_class(tmp_path, text):
         ("nsn2n: {config: [1]}", r"Setting 'nsn2n\.config' must be of type [Mm]apping; got \[1\]"),
         (
             "nsn2n: {series_uids: [1.2]}",
-            r"'nsn2n\.series_uids' must be a list of texts, in quotes; got \[1\.2\]",
+            r"'nsn2n\.series_uids' must be a list of quoted strings; got \[1\.2\]",
         ),
         ("nsn2n: {series_number_offset: 0}", "series_number_offset must be in 1"),
         ("nsn2n: {series_description_suffix: ''}", "series_description_suffix must be 1 to 64"),

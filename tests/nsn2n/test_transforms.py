@@ -100,7 +100,7 @@ def test_slices_are_those_of_the_axis(axis, order):
 
 @pytest.mark.parametrize("axis", [0, 4, -4, 1.5, "z"])
 def test_an_axis_that_counts_no_slices_is_refused(axis):
-    with pytest.raises(VolumeError, match="slice_axis must be an axis of space"):
+    with pytest.raises(VolumeError, match="slice_axis must be a spatial axis"):
         Denoise(slice_axis=axis)
 
 

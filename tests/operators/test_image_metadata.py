@@ -173,7 +173,7 @@ def test_what_an_operator_made_not_finite_is_no_measurement(carried):
 
 @pytest.mark.parametrize("cut", [np.s_[:, 1:], np.s_[:-1], np.s_[..., ::2]])
 def test_an_image_that_was_cropped_or_resampled_is_refused(carried, cut):
-    with pytest.raises(VolumeError, match=r"the stack that they replace, \(5, 6, 7\); got .* Make a new stack"):
+    with pytest.raises(VolumeError, match=r"the stack that they replace, \(5, 6, 7\); got .* Create a new stack"):
         stack_of(Image(carried.values[cut], {STACK: carried}))
 
 

@@ -136,7 +136,7 @@ def test_files_read_from_memory_are_refused(study):
     for sop in message[0].selected_series[0].series.get_sop_instances():
         sop.get_native_sop_instance().filename = None
 
-    with pytest.raises(DicomError, match="must name the file that it was read from"):
+    with pytest.raises(DicomError, match="must have the name of its file"):
         load_image(message)
 
 

@@ -167,7 +167,7 @@ def _ribbons(random: np.random.Generator, stretch: float) -> Volume:
     """Steps at the level sets of a field of one wavelength, and thin sheets: bands of about one width that wind."""
     wavelength_px = _log_uniform(random, 7.0, 50.0)
     field = _wave(random, wavelength_px, stretch)
-    if random.random() < 0.5:  # their width and place vary
+    if random.random() < 0.5:  # their width and position vary
         field += random.uniform(0.3, 1.5) * _field(random, random.uniform(3.0, 5.0), stretch)
     per_px = 2 * math.pi / wavelength_px  # change of the field from pixel to pixel, about
     softness = random.uniform(0.25, 0.9) * per_px

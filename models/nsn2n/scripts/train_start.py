@@ -35,9 +35,9 @@ LEARNING_RATE = 2e-3
 NOISE_SD = (0.85, 1.05)
 """The noise's level is estimated, in most volumes a little too high."""
 WHITE_SHARE = {1: 0.55, 5: 0.8}
-"""How often the noise is white, for each number of slices: five are seen in MR, whose noise mostly is."""
+"""Probability of white noise, for each number of slices: five are used in MR, whose noise mostly is white."""
 SCALES = (0.4, 1.6)
-"""Contrasts are multiplied by one of this range at each draw: more volumes from few."""
+"""Contrasts are multiplied by a factor of this range at each draw, as augmentation."""
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def trained(volumes: list[np.ndarray], slices: int, steps: int) -> ResidualUNet:
-    """Train a network that sees so many slices to find the one in their middle without its noise."""
+    """Train a network with this many input slices to recover the middle one without its noise."""
     settings = preset("default")
     compute = choose_compute("cpu")
     shape = settings.network

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The size that a codestream gives itself, before a decoder takes memory for it.
+"""The image size declared by a codestream, checked before a decoder allocates memory for it.
 
-It is read at the one place where a decoder reads it. Whatever could lead the two to different places is no codestream
-here: a decoder skips what it does not know by rules of its own.
+It is read at the same position as by a decoder. Anything that could lead the two to different positions is refused as
+not a codestream: a decoder skips what it does not know by its own rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 __all__ = ["CodestreamSize", "size_in_codestream"]
 
 JPEG_2000_START = b"\xff\x4f\xff\x51"
-"""Markers SOC and SIZ, with which every codestream of JPEG 2000 and HTJ2K begins (ISO/IEC 15444-1 A.4, A.5.1)."""
+"""Markers SOC and SIZ, with which every codestream of JPEG 2000 and HTJ2K starts (ISO/IEC 15444-1 A.4, A.5.1)."""
 
 JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
 """The first box of a JP2 file (ISO/IEC 15444-1 I.5.1)."""
@@ -25,11 +25,11 @@ FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Markers SOF of JPEG (ISO/IEC 10918-1 B.1.1.3) and of JPEG-LS (ISO/IEC 14495-1 C.2.2)."""
 
 BEFORE_FRAME = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xF8, 0xFE})
-"""Markers of tables, applications and comments, each with its length. Those without one are at home in a scan only."""
+"""Markers of tables, applications and comments, each with its length. Those without one occur only in a scan."""
 
 
 class CodestreamSize(NamedTuple):
-    """What a decoder takes memory for."""
+    """What determines the memory of a decoder."""
 
     rows: int
     columns: int
@@ -37,16 +37,16 @@ class CodestreamSize(NamedTuple):
     tiles: int = 1
     tile_hw: tuple[int, int] = (0, 0)
     start: int = 0
-    """Where a codestream of JPEG 2000 begins."""
+    """Offset of a codestream of JPEG 2000."""
 
 
 def size_in_codestream(data: bytes) -> CodestreamSize | None:
-    """Return what a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream claims; None if it is none.
+    """Return what a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream declares; None if it is not one.
 
     Parameters
     ----------
     data : bytes
-        All of the codestream; a JPEG 2000 one may lie in the boxes of a file format.
+        All of the codestream; a JPEG 2000 one may be inside the boxes of a file format.
     """
     try:
         if data.startswith(JPEG_START):
@@ -75,7 +75,7 @@ def _jpeg_size(data: bytes) -> CodestreamSize | None:
 
 
 def _first_codestream_box(data: bytes) -> int | None:
-    """Where the contents of the first box jp2c begin, the one that is decoded (ISO/IEC 15444-1 I.4, I.5.4)."""
+    """Return the offset of the contents of the first box jp2c, the one that is decoded (ISO/IEC 15444-1 I.4, I.5.4)."""
     place = 0
     while True:
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -88,19 +88,19 @@ def _first_codestream_box(data: bytes) -> int | None:
         if length < header or length > len(data) - place:
             return None
         if kind == b"jp2c":
-            # A palette makes up to 255 components out of one. A decoder takes it from wherever it lies.
+            # A palette expands one component to up to 255. A decoder uses it wherever it is.
             return None if b"pclr" in data[:place] else place + header
         place += length
 
 
 def _jpeg_2000_size(data: bytes, start: int) -> CodestreamSize | None:
-    """What SIZ says (ISO/IEC 15444-1 A.5.1), which stands directly after SOC."""
+    """Return the content of SIZ (ISO/IEC 15444-1 A.5.1), which directly follows SOC."""
     if data[start : start + 4] != JPEG_2000_START:
         return None
     length, _, right, bottom, left, top, *grid, components = struct.unpack_from(">HH8IH", data, start + 4)
     tile_width, tile_height, tile_left, tile_top = grid
     samples = data[start + 42 : start + 4 + length]
-    # Of components that leave samples out, an image of another size is made.
+    # Subsampled components produce an image of another size.
     if length != 38 + 3 * components or samples[1::3] + samples[2::3] != b"\1" * (2 * components):
         return None
     across, down = _tiles(left, right, tile_left, tile_width), _tiles(top, bottom, tile_top, tile_height)
@@ -112,7 +112,7 @@ def _jpeg_2000_size(data: bytes, start: int) -> CodestreamSize | None:
 
 
 def _tiles(start: int, end: int, first: int, size: int) -> int | None:
-    """How many tiles cover a side of the image; None where the first one does not hold its start (B.3)."""
+    """Return how many tiles cover a side of the image; None if the first one does not contain its start (B.3)."""
     if not (first <= start < end and start < first + size):
         return None
     return -(-(end - first) // size)

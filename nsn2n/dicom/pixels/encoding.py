@@ -24,9 +24,9 @@ class EncodedSlice:
     clipped: int
     moved_off_padding: int
     pixels: PixelFormat
-    """Coding of the source, perhaps with another slope."""
+    """Coding of the source, possibly with another slope."""
     new_slope: bool = False
-    """Whether it is another slope."""
+    """Whether the slope was changed."""
 
 
 def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], pixels: PixelFormat) -> EncodedSlice:
@@ -71,9 +71,9 @@ def encode_slice(values_hw: NDArray[Any], source_stored_hw: NDArray[np.int32], p
 
 
 def _fitting_slope(values: NDArray[Any], pixels: PixelFormat) -> float:
-    """The slope of the source where all values fit it, else the smallest that they do fit.
+    """Return the slope of the source if all values fit it, else the smallest that they fit.
 
-    Values below 0 cannot be had without a sign, by no slope.
+    Unsigned values cannot represent values below 0 with any slope.
     """
     if not values.size:
         return pixels.slope
@@ -81,7 +81,7 @@ def _fitting_slope(values: NDArray[Any], pixels: PixelFormat) -> float:
     needed = max(float(values.max()) / high, float(values.min()) / low if low else 0.0)
     if np.rint(needed / pixels.slope * high) <= high:
         return pixels.slope
-    return float(str(DSfloat(needed, auto_format=True)))  # as the file will hold it
+    return float(str(DSfloat(needed, auto_format=True)))  # as stored in the file
 
 
 def _nearest_outside(

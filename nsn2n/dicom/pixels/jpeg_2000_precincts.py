@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How finely a JPEG 2000 codestream divides its tiles: decoders take memory for each part, even if it is empty."""
+"""How finely a JPEG 2000 codestream divides its tiles: decoders allocate memory for each part, even if it is empty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOT, SOD, EOC, COD, COC = 0xFF90, 0xFF93, 0xFFD9, 0xFF52, 0xFF53
 OTHERS = frozenset(
     0xFF00 + low for low in (0x50, 0x55, 0x57, 0x58, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x61, 0x63, 0x64)
 )
-"""Further markers that may stand in headers (ISO/IEC 15444-1 A.2). Where others end, decoders do not agree."""
+"""Further markers that may stand in headers (ISO/IEC 15444-1 A.2). Decoders disagree on where others end."""
 
 WHOLE = 15
 """Exponent of precincts that are not divided, unless an image is larger than any of DICOM's."""
@@ -45,7 +45,7 @@ def precincts_and_packets(codestream: bytes, tile_hw: tuple[int, int], tiles: in
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers of the main header and those of tile-parts, with what follows their lengths."""
+    """Yield markers of the main header and of tile-parts, with the content after their lengths."""
     place, tile_part_end = 2, 0
     while True:
         (marker,) = struct.unpack_from(">H", data, place)
@@ -71,7 +71,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _precincts(coding: bytes, divided: bool, tile_hw: tuple[int, int]) -> int:
-    """Precincts of all resolutions of a tile (B.6); one more each way, as their grid need not begin with it."""
+    """Return precincts of all resolutions of a tile (B.6), one more per axis, as their grid need not start at it."""
     levels = coding[0]
     count = 0
     for resolution in range(levels + 1):

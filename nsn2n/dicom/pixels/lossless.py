@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The transfer syntaxes in which a derived series can be stored; none of them loses anything.
+"""The transfer syntaxes in which a derived series can be stored; all are lossless.
 
-HTJ2K is not among them: no package that is needed anyway encodes it.
+HTJ2K is not among them: no package that is required anyway encodes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["ENCODINGS", "Encoding", "compress", "encoding"]
 
 
 class Encoding(NamedTuple):
-    """A transfer syntax, and which of pydicom's encoders makes it."""
+    """A transfer syntax, and the pydicom encoder for it."""
 
     transfer_syntax: UID
     plugin: str = ""
@@ -31,7 +31,7 @@ ENCODINGS = {
     "jpeg-ls": Encoding(JPEGLSLossless, "pyjpegls"),
     "jpeg-2000": Encoding(JPEG2000Lossless, "pylibjpeg"),
 }
-"""By the names that settings use."""
+"""By their names in the settings."""
 
 
 def encoding(name: str) -> Encoding:
@@ -60,7 +60,7 @@ def compress(dataset: Dataset, name: str) -> None:
     Raises
     ------
     DicomError
-        If the encoder does not take these pixels.
+        If the encoder does not accept these pixels.
     """
     transfer_syntax, plugin = encoding(name)
     if transfer_syntax == dataset.file_meta.TransferSyntaxUID:
@@ -70,6 +70,5 @@ def compress(dataset: Dataset, name: str) -> None:
     except (RuntimeError, *PARSE_ERRORS) as error:
         size = f"{text(dataset, 'Columns')} x {text(dataset, 'Rows')} pixels of {text(dataset, 'BitsStored')} bits"
         raise DicomError(
-            f"pixels must be such that {name} can hold them; its encoder refused {size}. "
-            "Choose another compression, or none."
+            f"pixels must fit {name}; its encoder refused {size}. Choose another compression, or none."
         ) from error

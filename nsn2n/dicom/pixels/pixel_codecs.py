@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed transfer syntaxes: which are taken, what decodes them, and what a lossy one obliges to say.
+"""Compressed transfer syntaxes: which are accepted, their decoders, and what must be declared of a lossy one.
 
-Each syntax has one decoder, always the same, so that which packages are installed never decides about pixels.
+Each syntax has one fixed decoder, so that pixels never depend on which packages are installed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
     "transfer_syntax",
 ]
 
-# pydicom logs a traceback for each frame that it cannot decode, besides the error that it raises.
+# pydicom logs a traceback for each frame that it cannot decode, in addition to raising an error.
 logging.getLogger("pydicom.pixels.decoders.base").addFilter(lambda record: record.levelno < logging.ERROR)
 
 
@@ -66,12 +66,12 @@ class Codec:
     lossy_method: str = ""
     """LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1) if values may have been lost; empty if they were not."""
     end_marker: bytes = b"\xff\xd9"
-    """What closes a complete codestream; RLE has nothing of the kind, but its bytes are counted."""
+    """End marker of a complete codestream; RLE has none, but its bytes are counted."""
 
 
 CODECS = {
     RLELossless: Codec("pydicom", end_marker=b""),
-    # No permissive decoder takes 12-bit lossy JPEG.
+    # No decoder with a permissive license accepts 12-bit lossy JPEG.
     JPEGBaseline8Bit: Codec("gdcm", most_bits=8, lossy_method="ISO_10918_1"),
     JPEGExtended12Bit: Codec("gdcm", most_bits=8, lossy_method="ISO_10918_1"),
     JPEGLossless: Codec("gdcm"),
@@ -84,30 +84,30 @@ CODECS = {
     HTJ2KLosslessRPCL: Codec("pylibjpeg"),
     HTJ2K: Codec("pylibjpeg", lossy_method="ISO_15444_15"),
 }
-"""The compressed transfer syntaxes that are taken (PS3.5 A.4)."""
+"""The compressed transfer syntaxes that are accepted (PS3.5 A.4)."""
 
 PACKAGES = {"gdcm": ("python-gdcm",), "pyjpegls": ("pyjpegls",), "pylibjpeg": ("pylibjpeg", "pylibjpeg-openjpeg")}
-"""What pip calls the packages of which each decoder is made; pydicom itself needs none."""
+"""Names on pip of the packages of each decoder; pydicom itself needs none."""
 
 
 FEW_TILES, SMALL_TILE = 64, 256
-"""A decoder takes some 7 kB for each tile. Tiles of fewer pixels than this are no use, but for a few at the edges."""
+"""A decoder takes about 7 kB for each tile. Tiles of fewer pixels than this are useless, except at the edges."""
 
 
 FEW_PRECINCTS, SMALL_PRECINCT, MOST_LAYERS = 1024, 16, 64
-"""The same for precincts, some 500 bytes each, and for packets, of which each layer has one for each precinct."""
+"""The same for precincts, about 500 bytes each, and for packets, of which each layer has one per precinct."""
 
 
 class LossyCompression(NamedTuple):
-    """What PS3.3 C.7.6.1.1.5 wants to know."""
+    """What PS3.3 C.7.6.1.1.5 requires."""
 
     method: str
     ratio: float
-    """Bytes of the uncompressed pixels by those of the codestream."""
+    """Bytes of the uncompressed pixels divided by those of the codestream."""
 
 
 def transfer_syntax(dataset: Dataset) -> UID:
-    """TransferSyntaxUID of the file that a dataset was read from; empty if it names none."""
+    """TransferSyntaxUID of the file that a dataset was read from; empty if it has none."""
     return UID(text(dataset.file_meta, "TransferSyntaxUID")) if hasattr(dataset, "file_meta") else UID("")
 
 
@@ -132,13 +132,13 @@ def decode_frame(dataset: Dataset) -> NDArray[np.generic]:
     Raises
     ------
     DicomError
-        If the codestream is cut short or damaged, without a word of which file it is.
+        If the codestream is truncated or damaged; the message does not name the file.
     """
     codec = CODECS[transfer_syntax(dataset)]
     try:
         codestream = _codestream(dataset)
         complete = codestream.rstrip(b"\0").endswith(codec.end_marker)
-        # Decoders are lenient in different ways: a few fill the rest of a cut image with what they have.
+        # Some decoders are lenient and fill the rest of a truncated image.
         if not complete:
             raise DicomError("a codestream that ends before its end marker")
         _check_size(codestream, dataset)
@@ -151,7 +151,7 @@ def decode_frame(dataset: Dataset) -> NDArray[np.generic]:
 
 
 def lossy_compression(dataset: Dataset, native_bytes: int) -> LossyCompression | None:
-    """Method and ratio if the transfer syntax of a source is one that loses values; None if it is not.
+    """Return method and ratio if the transfer syntax of a source is lossy; None if it is not.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def lossy_compression(dataset: Dataset, native_bytes: int) -> LossyCompression |
 
 
 def _check_size(codestream: bytes, dataset: Dataset) -> None:
-    """Refuse what the attributes do not say: a decoder would take memory for whatever is claimed."""
+    """Refuse what contradicts the attributes: a decoder would allocate memory for whatever is declared."""
     pixels = dataset.Rows * dataset.Columns
     if transfer_syntax(dataset) == RLELossless:
         check_rle_segments(codestream, dataset.SamplesPerPixel * dataset.BitsAllocated // 8, pixels)
@@ -193,9 +193,9 @@ def _check_size(codestream: bytes, dataset: Dataset) -> None:
 
 
 def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:
-    """Whether GDCM, which cuts values to BitsStored without a word, has cut none: it decodes the full words too.
+    """Whether GDCM, which silently truncates values to BitsStored, has truncated none: full words are decoded too.
 
-    Negative values may come extended by their sign or not.
+    Negative values may be sign-extended or not.
     """
     full = copy.copy(dataset)
     full.BitsStored, full.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
@@ -204,7 +204,7 @@ def _holds_whole_values(decoded: NDArray[np.generic], dataset: Dataset) -> bool:
 
 
 def _codestream(dataset: Dataset) -> bytes:
-    """All fragments of the one frame."""
+    """Return all fragments of the single frame."""
     frames = generate_frames(dataset.PixelData, number_of_frames=1)
     first = next(frames, b"")
     if next(frames, None) is not None:  # it would be decoded too

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stored pixel values of one slice: how they are coded, and the way from them to values of the modality.
+"""Stored pixel values of one slice: their coding, and their conversion to values of the modality.
 
 A stored value s stands for the value ``s * slope + intercept`` (PS3.3 C.11.1): HU in CT, mostly Bq/ml in PET.
 Values are computed in float64 and kept in float32, each slice with its own slope and intercept.
@@ -57,7 +57,7 @@ PIXEL_TAGS = [
     "SeriesInstanceUID",
     "PixelData",
 ]
-"""What `stored_values` needs of a file."""
+"""Attributes that `stored_values` needs."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PixelFormat:
     padding: tuple[int, int] | None
     """Lowest and highest stored value that marks a pixel outside the image (PS3.3 C.7.5.1.1.2)."""
     slope_may_change: bool = False
-    """Whether a new slope may be chosen where values no longer fit: in PET each slice has its own (C.8.9.4.1.7)."""
+    """Whether a new slope may be chosen if values no longer fit: in PET each slice has its own (C.8.9.4.1.7)."""
 
     @property
     def stored_range(self) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class PixelFormat:
         return self.shape_hw[0] * self.shape_hw[1] * self.bits_allocated // 8
 
     def to_values(self, stored_hw: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Values of the modality."""
+        """Return values of the modality."""
         return (stored_hw.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
 
     def is_padding(self, stored_hw: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def pixel_format(header: Dataset, path: Path) -> PixelFormat:
     ------
     DicomError
         If the coding is not that of a single-frame grayscale image of 8 to 16 bits whose values are linear in
-        the stored values, or no decoder for its transfer syntax is at hand.
+        the stored values, or no decoder for its transfer syntax is installed.
     """
     rows, columns = integer(header, "Rows", path), integer(header, "Columns", path)
     allocated, stored = integer(header, "BitsAllocated", path), integer(header, "BitsStored", path)
@@ -196,7 +196,7 @@ def _require_decoder(header: Dataset, syntax: UID, path: Path) -> None:
 
 
 def _rescale(header: Dataset, path: Path) -> tuple[float, float]:
-    """Slope and intercept; where both may be absent, that means stored values as they are."""
+    """Return slope and intercept; if both may be absent, stored values are used unchanged."""
     present = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if keyword in header]
     if not present and policy_of(text(header, "Modality")).rescale_may_be_absent:
         return 1.0, 0.0
@@ -208,7 +208,7 @@ def _rescale(header: Dataset, path: Path) -> tuple[float, float]:
 
 
 def _padding_range(header: Dataset, bits_allocated: int, signed: bool, path: Path) -> tuple[int, int] | None:
-    """Range of padding values. Some scanners write them with the other sign: 63536 for -2000."""
+    """Return the range of padding values. Some scanners write them with the other signedness: 63536 for -2000."""
     if not values(header, "PixelPaddingValue"):
         return None
     limits = [integer(header, "PixelPaddingValue", path)]
@@ -222,7 +222,7 @@ def _padding_range(header: Dataset, bits_allocated: int, signed: bool, path: Pat
 
 
 def embedded_overlay_groups(header: Dataset) -> list[int]:
-    """Overlay groups (60xx) whose bits lie in the unused bits of the pixels (retired, PS3.5 8.1.2)."""
+    """Return overlay groups (60xx) stored in the unused bits of the pixels (retired, PS3.5 8.1.2)."""
     groups = {tag.group for tag in header.keys() if 0x6000 <= tag.group <= 0x601E}  # noqa: SIM118
     return sorted(group for group in groups if (group, 0x3000) not in header)
 
@@ -246,7 +246,7 @@ def stored_values(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
     ------
     DicomError
         If there are no pixels, or fewer bytes than needed (more are allowed, but no second frame), or a
-        codestream is damaged or does not hold what the attributes say.
+        codestream is damaged or contradicts the attributes.
     """
     if transfer_syntax(dataset) in CODECS:
         decoded = _decompressed(dataset, pixels, path)
@@ -259,7 +259,7 @@ def _native(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[np.gen
     expected = pixels.byte_count
     try:
         found = len(dataset.get("PixelData") or b"")
-    except PARSE_ERRORS as error:  # a value representation that is none, or none of pixels
+    except PARSE_ERRORS as error:  # an invalid value representation, or not one of pixels
         raise _undecodable(type(error).__name__, path, dataset) from error
     if not expected <= found < 2 * expected + 2:
         raise refusal(
@@ -293,7 +293,7 @@ def _decompressed(dataset: Dataset, pixels: PixelFormat, path: Path) -> NDArray[
 
 
 def _check_padding_fits(dataset: Dataset, pixels: PixelFormat, path: Path) -> None:
-    """Refuse padding that lies in the unused bits: without them it would look like a real value."""
+    """Refuse padding in the unused bits: without them it would look like a real value."""
     low, high = pixels.stored_range
     if pixels.padding is None or (low <= pixels.padding[0] and pixels.padding[1] <= high):
         return
@@ -311,7 +311,7 @@ def _check_padding_fits(dataset: Dataset, pixels: PixelFormat, path: Path) -> No
 
 def _undecodable(found: str, path: Path, dataset: Dataset) -> DicomError:
     return refusal(
-        f"must be decodable as Rows, Columns and BitsStored say; got {found}",
+        f"must be decodable according to Rows, Columns and BitsStored; got {found}",
         EXPORT_AGAIN,
         keyword="PixelData",
         path=path,

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the segments of an RLE frame (PS3.5 Annex G) are as many and as long as they must be, before they unfold."""
+"""Checks number and length of the segments of an RLE frame (PS3.5 Annex G) before they are decoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_SEGMENTS = 15
 
 
 def check_rle_segments(frame: bytes, segments: int, pixels: int) -> None:
-    """Refuse an RLE frame that would unfold to something other than its pixels.
+    """Refuse an RLE frame that would not decode to exactly its pixels.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def check_rle_segments(frame: bytes, segments: int, pixels: int) -> None:
     Raises
     ------
     DicomError
-        Without a word of which file it is.
+        The message does not name the file.
     """
     if len(frame) < HEADER_BYTES:
         raise DicomError("an RLE frame without a header")
@@ -40,7 +40,7 @@ def check_rle_segments(frame: bytes, segments: int, pixels: int) -> None:
     if bounds[0] < HEADER_BYTES or any(start >= end for start, end in pairwise(bounds)):
         raise DicomError("an RLE frame whose segments do not follow each other")
     for start, end in pairwise(bounds):
-        # A few bytes too many are what careless encoders leave, and are cut off.
+        # Some encoders leave a few extra bytes, which are cut off.
         if _unfolds_beyond(frame[start:end], 2 * pixels):
             raise DicomError(f"an RLE segment of far more than {pixels} bytes")
 

@@ -34,7 +34,7 @@ Stored = NDArray[np.int32]
 PIXEL_DATA = Tag("PixelData")
 
 DEFERRED_BYTES = 64
-"""Values longer than this are looked up in the file when they are needed."""
+"""Values longer than this are read from the file when they are needed."""
 
 
 def read_stored(slices: Sequence[SliceFacts]) -> Iterator[tuple[int, Stored]]:
@@ -47,13 +47,13 @@ def read_stored(slices: Sequence[SliceFacts]) -> Iterator[tuple[int, Stored]]:
     Yields
     ------
     index : int
-        Place of the slice among the given ones.
+        Index of the slice among the given ones.
     stored_hw : array, shape (H, W), int32
 
     Raises
     ------
     DicomError
-        If a file cannot be read, or its pixels are not what its attributes say (`nsn2n.dicom.pixels.pixel_format`).
+        If a file cannot be read, or its pixels contradict its attributes (`nsn2n.dicom.pixels.pixel_format`).
     """
     numbered = sorted(enumerate(slices), key=lambda entry: (str(entry[1].path), entry[1].frame or 0))
     for path, group in groupby(numbered, key=lambda entry: entry[1].path):
@@ -69,7 +69,7 @@ def read_stored(slices: Sequence[SliceFacts]) -> Iterator[tuple[int, Stored]]:
 
 
 def frame_datasets(path: Path, frames: Sequence[SliceFacts]) -> Iterator[Dataset]:
-    """Give each frame of a multi-frame file, in order, the form of a single-frame dataset with its pixels.
+    """Yield each frame of a multi-frame file, in order, as a single-frame dataset with its pixels.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def frame_datasets(path: Path, frames: Sequence[SliceFacts]) -> Iterator[Dataset
 
 
 def read_image(path: Path) -> FileDataset:
-    """Read what `nsn2n.dicom.headers.read_header` reads, and PixelData, but that not before it is asked for.
+    """Read what `nsn2n.dicom.headers.read_header` reads, and PixelData, the latter only on access.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_image(path: Path) -> FileDataset:
         If the file cannot be opened or parsed, or would fill the memory.
     """
     image = read_header(path)
-    # No place in a deflated file is one in its dataset.
+    # Offsets in a deflated file are not those in its dataset.
     deferred = transfer_syntax(image) != DeflatedExplicitVRLittleEndian
     try:
         pixels = _read(path).get_item(PIXEL_DATA, keep_deferred=deferred)
@@ -109,15 +109,17 @@ def read_image(path: Path) -> FileDataset:
 
 
 class _pixel_bytes:  # noqa: N801 - a context manager
-    """The value of PixelData as a file at its beginning, and its length (-1: delimited)."""
+    """Return a file positioned at the value of PixelData, and its length (-1: delimited)."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         element: Any = dataset.get_item("PixelData", keep_deferred=True) if "PixelData" in dataset else None
         if not isinstance(element, RawDataElement):
-            raise refusal("must be there; got none", "Copy or export the file again.", keyword="PixelData", path=path)
+            raise refusal("must be present; got none", "Copy or export the file again.", keyword="PixelData", path=path)
         self._file: BinaryIO
         self._length: int
-        if transfer_syntax(dataset) == DeflatedExplicitVRLittleEndian:  # no place in the file is one in the dataset
+        if (
+            transfer_syntax(dataset) == DeflatedExplicitVRLittleEndian
+        ):  # offsets in the file are not those in the dataset
             value = _read(path).PixelData
             self._file, self._length = io.BytesIO(value), len(value)
             return
@@ -145,7 +147,7 @@ def _frames(buffer: BinaryIO, length: int, dataset: Dataset, frames: Sequence[Sl
         return
     size = frames[0].pixels.byte_count
     needed = len(frames) * size
-    # A byte may follow that makes the length even, and others, but no further frame.
+    # A padding byte and others may follow, but no further frame.
     if not (needed <= length < needed + size or length == needed + needed % 2):
         raise _wrong_length(f"{length} bytes", len(frames), frames[-1])
     for _ in frames:
@@ -165,7 +167,7 @@ def _wrong_length(found: str, frames: int, facts: SliceFacts) -> DicomError:
 
 
 def _pixel_attributes(facts: SliceFacts) -> Dataset:
-    """What `stored_values` needs of a frame but its pixels."""
+    """Return what `stored_values` needs of a frame except its pixels."""
     single = Dataset()
     single.file_meta = facts.header.file_meta
     single.set_original_encoding(*facts.header.original_encoding)
@@ -183,8 +185,8 @@ def _pixels(path: Path) -> Dataset:
 
 
 def _read(path: Path) -> FileDataset:
-    """Read `PIXEL_TAGS`, of which long values are read when they are asked for; others, raw data perhaps, are not."""
-    with open(str(path), "rb") as file:  # by its name as text, by which pydicom opens it again
+    """Read `PIXEL_TAGS`, long values only on access; others, possibly raw data, are not read."""
+    with open(str(path), "rb") as file:  # as text: pydicom opens it again by this name
         return read_partial(file, _beyond_pixels, DEFERRED_BYTES, specific_tags=[Tag(key) for key in PIXEL_TAGS])
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evenly spaced runs in a sorted stack of slices: where a step is another one, one run ends and the next begins."""
+"""Evenly spaced runs in a sorted stack of slices: where the step changes, one run ends and the next starts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ STEP_TOLERANCE_MM = 0.05
 a twentieth of a millimeter is far below a pixel."""
 
 STEP_TOLERANCE_FRACTION = 0.01
-"""The same as a fraction of the slice distance; the larger of the two holds."""
+"""The same as a fraction of the slice distance; the larger of the two applies."""
 
 STEP_TOLERANCE_LIMIT = 0.1
-"""Never more than this fraction, so that very thin slices do not pass whatever their distance."""
+"""Upper bound of this fraction, so that very thin slices are not accepted at any distance."""
 
 PAIR_LIMIT = 1.5
-"""Two slices alone are neighbors up to this many usual distances: one missing slice makes two."""
+"""Two single slices are neighbors up to this many usual distances: one missing slice makes two."""
 
 MOST_RUNS = 32
-"""A stack of more runs has no spacing worth the name, and each run costs a fit."""
+"""A stack of more runs has no meaningful spacing, and each run costs a fit."""
 
 
 def tolerance_mm(distance_mm: float) -> float:
@@ -33,7 +33,7 @@ def tolerance_mm(distance_mm: float) -> float:
 
 
 def is_even(positions_mm: NDArray[np.float64]) -> bool:
-    """Tell whether sorted positions, shape (N, 3), have equal steps as vectors; one or two always do."""
+    """Return whether sorted positions, shape (N, 3), have equal steps as vectors; one or two always do."""
     if len(positions_mm) <= 2:
         return True
     mean_step = (positions_mm[-1] - positions_mm[0]) / (len(positions_mm) - 1)
@@ -51,7 +51,8 @@ def split_runs(positions_mm: NDArray[np.float64], usual_mm: float) -> tuple[int,
     positions_mm : ndarray, shape (N, 3)
         Sorted along the normal of the slices.
     usual_mm : float
-        Usual distance of neighbors. Two slices that are much further apart are no run: there is a gap between them.
+        Usual distance of neighbors. Two slices that are much further apart do not form a run: there is a gap between
+        them.
 
     Returns
     -------
@@ -60,8 +61,8 @@ def split_runs(positions_mm: NDArray[np.float64], usual_mm: float) -> tuple[int,
 
     Notes
     -----
-    As long as a stretch is uneven it is cut at the step without which both sides are most even (least sum of squared
-    deviations from the mean step of each side).
+    As long as a section is uneven, it is cut at the step whose removal leaves both sides most even (smallest sum of
+    squared deviations from the mean step of each side).
     """
     counts: list[int] = []
     pending = [(0, len(positions_mm))]
@@ -84,7 +85,7 @@ def _is_run(positions_mm: NDArray[np.float64], usual_mm: float) -> bool:
 
 
 def _best_cut(steps_mm: NDArray[np.float64]) -> int:
-    """Index of the step whose removal leaves the most even sides; of several as good, the longest: it is the gap."""
+    """Return the step whose removal leaves the most even sides; among equally good ones the longest, the gap."""
     centered = steps_mm - np.median(steps_mm, axis=0)
     cost = _spread_before(centered) + _spread_before(centered[::-1])[::-1]
     length_mm = np.linalg.norm(steps_mm, axis=1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the voxels of a series lie in the patient, and which regular grids its slices form.
+"""Positions of the voxels of a series in the patient, and the regular grids that its slices form.
 
 Coordinates are those of the patient (LPS, mm: x to the left, y to the back, z to the head).
 `row_direction` is the direction along a row, in which the column index grows; `column_direction` is that
@@ -25,7 +25,7 @@ ORIENTATION_TOLERANCE = 1e-4
 """How far the direction cosines of two slices of one volume may differ (about 0.006 degrees)."""
 
 UNIT_TOLERANCE = 1e-3
-"""How far cosines may be from unit length and right angle: three written decimals give up to this."""
+"""How far cosines may be from unit length and right angle: rounding to three decimals causes up to this."""
 
 SHEAR_TOLERANCE_DEGREES = 1.0
 """Angle between the normal of the slices and the line through them, above which the stack is sheared."""
@@ -37,7 +37,7 @@ SAME_POSITION_MM = 1e-3
 """Slices closer than this along the normal are at one position."""
 
 LONGEST_RUN_LEAST = 3
-"""An uneven stack must have a run of at least so many slices: pairs of slices here and there are no volume."""
+"""An uneven stack must have a run of at least this many slices: isolated pairs of slices are not a volume."""
 
 
 class Verdict(enum.Enum):
@@ -46,7 +46,7 @@ class Verdict(enum.Enum):
     REGULAR = "a regular grid"
     SHEARED = "sheared (gantry tilt): equal steps that are not along the normal of the slices"
     VARIABLE = "unevenly spaced"
-    GAP = "evenly spaced but for missing slices"
+    GAP = "evenly spaced except for missing slices"
     MULTI_VOLUME = "several slices at one position (several volumes in one series)"
     MIXED_ORIENTATION = "of more than one orientation"
     MIXED_SPACING = "of more than one PixelSpacing"
@@ -72,14 +72,14 @@ class VolumeGeometry:
 
     @property
     def tilt_degrees(self) -> float:
-        """Angle between the normal of the slices and the line through them: that of the gantry, where it was tilted."""
+        """Angle between the normal of the slices and the line through them: the gantry tilt, if there is one."""
         normal = np.cross(self.row_direction, self.column_direction)
         cosine = float(normal @ self.slice_step_mm) / self.spacing_mm[0]
         return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     @property
     def shear_px(self) -> tuple[float, float]:
-        """(rows, columns) by which each slice lies displaced in its plane against the one before."""
+        """(rows, columns) by which each slice is displaced in its plane relative to the one before."""
         _, between_rows, between_columns = self.spacing_mm
         rows = float(np.dot(self.column_direction, self.slice_step_mm)) / between_rows
         columns = float(np.dot(self.row_direction, self.slice_step_mm)) / between_columns
@@ -87,7 +87,7 @@ class VolumeGeometry:
 
     @property
     def is_sheared(self) -> bool:
-        """Whether the line through the slices is so far from their normal that it is no rounding."""
+        """Whether the line through the slices deviates from their normal by more than rounding."""
         return self.tilt_degrees > SHEAR_TOLERANCE_DEGREES
 
     @property
@@ -111,7 +111,7 @@ class VolumeGeometry:
 
 @dataclass(frozen=True)
 class SeriesGeometry:
-    """The grids of a series, one after the other in the order of its slices; most series have one."""
+    """The grids of a series, in the order of its slices; most series have one."""
 
     parts: tuple[VolumeGeometry, ...]
 
@@ -133,7 +133,7 @@ class SeriesGeometry:
 
     @property
     def shears_px(self) -> tuple[tuple[float, float], ...]:
-        """(rows, columns) by which the slices of each part lie displaced; (0, 0) where that is but rounding."""
+        """(rows, columns) by which the slices of each part are displaced; (0, 0) if it is only rounding."""
         return tuple(part.shear_px if part.is_sheared else (0.0, 0.0) for part in self.parts)
 
 
@@ -148,9 +148,9 @@ class Arrangement:
     """One part if REGULAR or SHEARED; one for each run of equal steps if VARIABLE or GAP, unless there is no run of
     `LONGEST_RUN_LEAST` slices; None otherwise. A part of one slice has the distance to its neighbor as step."""
     detail: str
-    """What was found, with numbers, for a message."""
+    """The finding with numbers, for a message."""
     culprit: int | None = None
-    """Index of the given slice at which the rule was first broken."""
+    """Index of the given slice at which the rule is first broken."""
 
 
 def arrange_slices(
@@ -159,7 +159,7 @@ def arrange_slices(
     pixel_spacings_mm: Sequence[Sequence[float]],
     shape_hw: tuple[int, int],
 ) -> Arrangement:
-    """Sort slices and judge the grid that they form.
+    """Sort slices and classify the grid that they form.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _orthonormal(cosines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Remove the rounding of written cosines: unit row, and unit column at right angles to it."""
+    """Remove the rounding of written cosines: unit row, and unit column perpendicular to it."""
     row = cosines[:3] / np.linalg.norm(cosines[:3])
     column = cosines[3:] - row * (row @ cosines[3:])
     return row, column / np.linalg.norm(column)
@@ -265,7 +265,7 @@ def _bad_directions(cosines: NDArray[np.float64]) -> tuple[Verdict, str, int] | 
 
 
 def _mixed(cosines: NDArray[np.float64], spacings: NDArray[np.float64]) -> tuple[Verdict, str, int] | None:
-    """Compare every slice with the median one, so that no single slice sets the standard."""
+    """Compare every slice with the median one, so that no single slice is the reference."""
     difference = np.abs(cosines - np.median(cosines, axis=0)).max(axis=1)
     worst = int(np.argmax(difference))
     if difference[worst] > ORIENTATION_TOLERANCE:
@@ -276,7 +276,7 @@ def _mixed(cosines: NDArray[np.float64], spacings: NDArray[np.float64]) -> tuple
     worst = int(np.argmax(difference))
     if difference[worst] > SPACING_TOLERANCE:
         found, usual = (" x ".join(f"{value:g}" for value in pair) for pair in (spacings[worst], typical))
-        return Verdict.MIXED_SPACING, f"{found} mm beside {usual} mm", worst
+        return Verdict.MIXED_SPACING, f"{found} mm and {usual} mm", worst
     return None
 
 
@@ -290,7 +290,7 @@ def _largest_angle_degrees(cosines: NDArray[np.float64], index: int) -> float:
 
 
 Judgment = tuple[Verdict, str, int | None, tuple[int, ...]]
-"""What a sorted stack is, what was found, the slice at which it was found, and the slices of each even run."""
+"""Return verdict and finding of a sorted stack, the slice of the finding, and the slices of each even run."""
 
 
 def _judge_steps(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> Judgment:
@@ -312,7 +312,7 @@ def _judge_steps(positions: NDArray[np.float64], normal: NDArray[np.float64]) ->
 
 
 def _judge_uneven(positions: NDArray[np.float64], along_mm: NDArray[np.float64]) -> Judgment:
-    """Tell slices missing from an even grid from spacing that is uneven by itself."""
+    """Distinguish slices missing from an even grid from inherently uneven spacing."""
     usual = _grid_step(along_mm) or float(np.median(along_mm))
     runs = split_runs(positions, usual * float(np.linalg.norm(positions[-1] - positions[0])) / float(along_mm.sum()))
     found = f"{len(runs)} evenly spaced runs" if runs else f"more than {MOST_RUNS} evenly spaced runs"
@@ -327,7 +327,7 @@ def _judge_uneven(positions: NDArray[np.float64], along_mm: NDArray[np.float64])
 
 
 def _grid_step(along_mm: NDArray[np.float64]) -> float | None:
-    """The step of which all are multiples, if there is one: the usual or the smallest of them."""
+    """Return the step of which all are multiples, if there is one: the usual or the smallest."""
     for step in (float(np.median(along_mm)), float(along_mm.min())):
         multiples = np.maximum(np.rint(along_mm / step), 1)
         if multiples.max() > 1 and np.all(np.abs(along_mm - multiples * step) <= tolerance_mm(step) * multiples):
@@ -336,5 +336,5 @@ def _grid_step(along_mm: NDArray[np.float64]) -> float | None:
 
 
 def _has_other_step(along_mm: NDArray[np.float64], runs: tuple[int, ...], usual_mm: float) -> bool:
-    """Whether some run is evenly spaced by more than the usual step: then nothing is missing there."""
+    """Whether a run is evenly spaced by more than the usual step: then nothing is missing there."""
     return any(part.stop - part.start > 2 and along_mm[part.start] > PAIR_LIMIT * usual_mm for part in _parts(runs))

@@ -1,15 +1,15 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds volumes of an MR series that are no magnitudes, though no attribute says so: they hold negative values.
+"""Finds volumes of an MR series that are not magnitudes although no attribute says so: they hold negative values.
 
-A scanner may put a field map in Hz beside its magnitude into one series, with the same attributes. Denoised as
-magnitude it would be smoothed over its jumps, and lose a mean of Rician noise that it does not have.
+A scanner may store a field map in Hz and its magnitude in one series, with the same attributes. Denoised as a
+magnitude, its phase wraps would be smoothed, and a Rician bias subtracted that it does not have.
 
-Not each negative value tells that. A magnitude may have been given a negative RescaleIntercept, so that its background
-lies below 0, and interpolation leaves a few values below 0 beside edges. So they count where they are many, and where
+Not every negative value indicates that. A magnitude may have a negative RescaleIntercept, so that its background is
+below 0, and interpolation leaves a few values below 0 at edges. So negative values count if they are many, and if
 
 - the stored value is negative itself, or
-- the range that BitsStored can hold lies around 0, -500 to 500 for example, as only signed quantities need it, or
+- the range that BitsStored can hold is centered on 0, -500 to 500 for example, as only signed quantities need it, or
 - another part of the series has none, so that the parts are of different kinds.
 """
 
@@ -31,10 +31,10 @@ __all__ = ["Negatives", "check_magnitudes", "negatives_of"]
 
 NEGATIVE_FRACTION = 1e-3
 """A part with fewer negative values is a magnitude: half of a field map is negative, and less than this of any image
-that interpolation overshoots in."""
+with overshoots of interpolation."""
 
 SYMMETRY = 0.01
-"""The ends of a range around 0 add up to less than this part of it; -4096 to 4094 is one."""
+"""The ends of a range around 0 add up to less than this fraction of it; -4096 to 4094 is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Negatives:
     count: int
     """Values below 0, without padding."""
     signed: int
-    """Those whose coding says that they are meant to be negative."""
+    """Those whose coding shows that they are meant to be negative."""
     lowest: float
-    """The lowest value; 0 where none is negative."""
+    """The lowest value; 0 if none is negative."""
 
 
 def negatives_of(values_hw: NDArray[np.float32], valid_hw: NDArray[np.bool_], pixels: PixelFormat) -> Negatives:
@@ -69,13 +69,13 @@ def negatives_of(values_hw: NDArray[np.float32], valid_hw: NDArray[np.bool_], pi
     first, last = (stored * pixels.slope + pixels.intercept for stored in pixels.stored_range)
     around_zero = not pixels.signed and abs(first + last) < SYMMETRY * abs(last - first)
     stored = (found - pixels.intercept) / pixels.slope
-    # Half a step aside of 0, since the values were rounded to float32.
+    # Half a step from 0, since the values were rounded to float32.
     signed = count if around_zero else int(np.count_nonzero(stored < -0.5))
     return Negatives(count, signed, float(found.min()))
 
 
 def check_magnitudes(slices: Sequence[SliceFacts], parts: Sequence[int], negatives: Sequence[Negatives]) -> None:
-    """Refuse a series of magnitudes of which a part holds negative values.
+    """Refuse a series of magnitudes with a part that holds negative values.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_magnitudes(slices: Sequence[SliceFacts], parts: Sequence[int], negativ
         Naming the part, and the file with the most negative values.
     """
     first = slices[0].header
-    # What this program wrote was judged when it was read.
+    # Output of this program was checked when its source was read.
     if not policy_of(text(first, "Modality")).rician_mean or is_own_output(first):
         return
     ends = np.cumsum(parts)
@@ -109,7 +109,7 @@ def check_magnitudes(slices: Sequence[SliceFacts], parts: Sequence[int], negativ
             f"must hold magnitudes in an MR series, 0 or more; in part {number + 1} of {len(parts)} (slices"
             f" {place.start + 1} to {place.stop}) {100 * _fraction(slices, negatives, place):.2g} % of the values are"
             f" negative, down to {min(negatives[index].lowest for index in place):.5g}{others}",
-            "It may be a field map, a phase or a real image; export the magnitudes as a series of their own.",
+            "It may be a field map, a phase or a real image; export the magnitudes as a separate series.",
             keyword="PixelData",
             path=worst.label,
             header=worst.header,

@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several volumes in one series: time points, echoes, b-values, phases; and which slice belongs to which.
+"""Several volumes in one series: time points, echoes, b-values, phases; and the assignment of slices to them.
 
-A volume has one slice at each position, so each position must hold as many slices as there are volumes. What tells
-them apart is the attributes that have one value throughout a volume, else a time or number by which the slices of each
-position can be put in order.
+A volume has one slice at each position, so each position must hold as many slices as there are volumes. Volumes are
+distinguished by attributes that are constant within a volume, else by a time or number that orders the slices of each
+position.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ CONSTANT_KEYWORDS = (
     "FrameType",
     "StackID",
 )
-"""Attributes that make other images of the same slice: slices that differ in one are never of one volume."""
+"""Attributes of different images of the same slice: slices that differ in one are never in the same volume."""
 
 DIFFUSION_KEYWORDS = ("DiffusionBValue", "DiffusionGradientOrientation")
-"""Of these, the private attributes of a vendor count where the standard ones are absent."""
+"""For these, the private attributes of a vendor are used if the standard ones are absent."""
 
 RANKED_KEYWORDS = (
     "TriggerTime",
@@ -64,9 +64,9 @@ class VolumeSplit:
     """The volumes of a series."""
 
     volumes: tuple[tuple[SliceFacts, ...], ...]
-    """In order; the slices of each by their position."""
+    """Volumes in order; the slices of each sorted by position."""
     ordered_by: str
-    """The attributes that tell the volumes apart, for the log."""
+    """The attributes that distinguish the volumes, for the log."""
 
 
 def split_volumes(slices: Sequence[SliceFacts]) -> VolumeSplit:
@@ -75,7 +75,7 @@ def split_volumes(slices: Sequence[SliceFacts]) -> VolumeSplit:
     Raises
     ------
     DicomError
-        If the positions do not hold equally many slices, or nothing tells the volumes apart.
+        If the positions do not hold equally many slices, or nothing distinguishes the volumes.
     """
     positions = _by_position(slices)
     count = len(positions[0])
@@ -85,14 +85,14 @@ def split_volumes(slices: Sequence[SliceFacts]) -> VolumeSplit:
             raise _refused(
                 f"must be that of equally many slices at each position, one of each volume; {len(slices)} slices at "
                 f"{len(positions)} positions, {few} at one and {many} at another",
-                "Copy the missing files too, or take those that are no part of the volumes out of the folder.",
+                "Copy the missing files too, or remove those that are not part of the volumes from the folder.",
                 group[0],
             )
     return _by_constants(positions) or _by_rank(positions)
 
 
 def _by_position(slices: Sequence[SliceFacts]) -> list[list[SliceFacts]]:
-    """Slices in groups that lie at one place, sorted along the normal."""
+    """Return groups of slices at the same position, sorted along the normal."""
     cosines = np.mean([facts.orientation for facts in slices], axis=0)
     normal = np.cross(cosines[:3], cosines[3:])
     along = np.array([facts.position_mm for facts in slices]) @ normal
@@ -107,7 +107,7 @@ def _by_position(slices: Sequence[SliceFacts]) -> list[list[SliceFacts]]:
         aside_mm = np.linalg.norm(np.ptp([facts.position_mm for facts in group], axis=0))
         if aside_mm > STEP_TOLERANCE_MM:
             raise _refused(
-                f"must be the same for slices of one height; they are up to {aside_mm:.4g} mm side by side",
+                f"must be the same for slices of one height; they are up to {aside_mm:.4g} mm apart in their plane",
                 "Split the series into single volumes first.",
                 group[-1],
             )
@@ -115,7 +115,7 @@ def _by_position(slices: Sequence[SliceFacts]) -> list[list[SliceFacts]]:
 
 
 def _by_constants(positions: Sequence[Sequence[SliceFacts]]) -> VolumeSplit | None:
-    """Volumes by the attributes that are constant in each, if each position has each combination once."""
+    """Return volumes by the attributes that are constant in each, if each position has each combination once."""
     keys = sorted({_constants(facts) for facts in positions[0]}, key=_sortable)
     if len(keys) != len(positions[0]):
         return None
@@ -139,7 +139,7 @@ def _by_constants(positions: Sequence[Sequence[SliceFacts]]) -> VolumeSplit | No
 
 
 def _by_rank(positions: Sequence[Sequence[SliceFacts]]) -> VolumeSplit:
-    """Volumes by the order of a time or number at each position."""
+    """Return volumes by the order of a time or number at each position."""
     mixed = ""
     for keyword in RANKED_KEYWORDS:
         ranked = [_ranked(group, keyword) for group in positions]
@@ -151,8 +151,8 @@ def _by_rank(positions: Sequence[Sequence[SliceFacts]]) -> VolumeSplit:
             return VolumeSplit(volumes, f"the order of {tag_text(keyword)} at each position")
     found = f"by their order {tag_text(mixed)} would differ within a volume" if mixed else "no attribute does"
     raise _refused(
-        f"is that of {len(positions[0])} slices at each of {len(positions)} positions; some attribute must tell their "
-        f"volumes apart, {found}",
+        f"is that of {len(positions[0])} slices at each of {len(positions)} positions; some attribute must distinguish "
+        f"the volumes, {found}",
         "Split the series into single volumes first.",
         positions[0][1],
     )
@@ -166,7 +166,7 @@ def _constants(facts: SliceFacts) -> Key:
 
 
 def _sortable(key: Key) -> tuple[tuple[bool, float, str], ...]:
-    """Numbers by value, before texts."""
+    """Sort numbers by value, before texts."""
     return tuple(_number_or_text(entry) for entry in key)
 
 
@@ -178,11 +178,11 @@ def _number_or_text(entry: str) -> tuple[bool, float, str]:
 
 
 def _ranked(group: Sequence[SliceFacts], keyword: str) -> list[SliceFacts] | None:
-    """The slices of a position in the order of an attribute; None unless it has another value in each."""
+    """Return the slices of a position in the order of an attribute; None unless it has a different value in each."""
 
     def order(facts: SliceFacts) -> Any:
         value = _number_or_text(text(facts.header, keyword))
-        # Past midnight times begin again.
+        # Times restart at midnight.
         return (text(facts.header, "AcquisitionDate"), value) if keyword == "AcquisitionTime" else value
 
     distinct = {order(facts) for facts in group if values(facts.header, keyword)}

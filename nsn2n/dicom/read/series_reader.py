@@ -39,11 +39,11 @@ class SeriesVolume:
     """Values in units of the modality (HU in CT, Units in PET); padded pixels keep theirs, and are not in its mask."""
     geometry: SeriesGeometry
     files: tuple[Path, ...] = field(repr=False)
-    """Source file of each slice; an enhanced image is there for each of its frames."""
+    """Source file of each slice; an enhanced image is repeated for each of its frames."""
     headers: tuple[Dataset, ...] = field(repr=False)
-    """All attributes but the pixels, of each slice; for a frame those of its image and of the frame, laid out flat."""
+    """All attributes except the pixels of each slice; for a frame those of its image and of the frame, flattened."""
     warnings: tuple[str, ...] = ()
-    """What was remarkable about the series, one line each."""
+    """Warnings about the series, one line each."""
 
     @property
     def StudyInstanceUID(self) -> str:  # noqa: N802 - the DICOM keyword
@@ -64,11 +64,11 @@ def read_series(
     Parameters
     ----------
     files : sequence of Path
-        All files of the series, in any order. A file that is there twice, byte by byte, is used once.
+        All files of the series, in any order. Of identical copies of a file one is used.
     allow_own_output : bool
         Accept a series that this program wrote, which is already denoised.
     refuse_gaps : bool
-        Refuse a series of which slices are missing or unevenly spaced, in place of denoising its even runs apart.
+        Refuse a series with missing or unevenly spaced slices, instead of denoising its even runs separately.
     limits : Limits, optional
         What is refused before it takes time or memory.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the headers of a series say about it: its slices in order, the grids they form, and what is to be said of it."""
+"""What the headers of a series contain: its slices in order, the grids they form, and warnings for the user."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 logger = logging.getLogger(__name__)
 
 NEXT_STEPS = {
-    Verdict.VARIABLE: "Without a run of some evenly spaced slices a series is no volume.",
-    Verdict.GAP: "Copy the missing slices too; a gap is never filled.",
-    Verdict.SINGLE_SLICE: "At least 2 slices are needed.",
+    Verdict.VARIABLE: "Choose a series with a run of evenly spaced slices.",
+    Verdict.GAP: "Copy the missing slices too; gaps are never filled.",
+    Verdict.SINGLE_SLICE: "Choose a series of at least 2 slices.",
 }
 
 KEYWORDS = {
@@ -40,22 +40,22 @@ KEYWORDS = {
     Verdict.MIXED_ORIENTATION: "ImageOrientationPatient",
     Verdict.BAD_ORIENTATION: "ImageOrientationPatient",
 }
-"""Attributes that a verdict is about, where it is not ImagePositionPatient."""
+"""Attributes that a verdict refers to, if not ImagePositionPatient."""
 
 COUNT_CREATOR, COUNT_GROUP = "Philips PET Private Group", 0x7053
 COUNT_FACTORS = {0x00: "SUV", 0x09: "Bq/ml"}
-"""Factors that stay in the new series (`nsn2n.dicom.private_attributes`)."""
+"""Factors that are kept in the new series (`nsn2n.dicom.private_attributes`)."""
 
 SAMPLE = 8
-"""So many headers tell how long the others are at least."""
+"""This many headers give a lower bound for the others."""
 
 UNASKED_BYTES = 2**24
-"""There is memory for so little; to ask takes as long as to read a header."""
+"""There is always memory for this; a check would take as long as reading a header."""
 
 DIGEST_CHUNK = 2**20
 
 NAMED_PLACES = 3
-"""How many of the places where parts end are named; their number is told in any case."""
+"""How many of the places where parts end are named; their number is always given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class SeriesPlan:
     warnings: tuple[str, ...]
     """What a user should know before trusting the result, one line each, without name of the series."""
     remarks: tuple[str, ...]
-    """What is worth a line in the log."""
+    """Remarks for the log."""
 
     def log(self) -> None:
         """Write warnings and remarks into the log."""
@@ -79,7 +79,7 @@ class SeriesPlan:
             logger.info("series %s: %s", series, line)
 
     def check_memory(self) -> None:
-        """Refuse a series for whose run there is not memory enough; to be asked before its pixels are read."""
+        """Refuse a series that would not fit into memory; to be called before its pixels are read."""
         depth, height, width = self.geometry.shape_dhw
         shortage = memory_shortage(depth * height * width, max(self.geometry.slice_counts) * height * width)
         if shortage is not None:
@@ -93,7 +93,7 @@ class SeriesPlan:
 def inspect_series(
     files: Sequence[Path], *, allow_own_output: bool = False, refuse_gaps: bool = False
 ) -> SeriesGeometry:
-    """Check everything about a series that headers tell.
+    """Check everything about a series that can be checked from headers.
 
     Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read.
     """
@@ -107,8 +107,8 @@ def plan_series(
 ) -> SeriesPlan:
     """Check the headers of a series and put its slices in order.
 
-    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read, and whether
-    they fit into memory is not asked: what was written is planned too, beside the volume that it is of.
+    Parameters and errors are those of `nsn2n.dicom.read.series_reader.read_series`; pixels are not read, and memory
+    is not checked: this is also used on written files, while their volume is in memory.
     """
     if not files:
         raise DicomError("a series must have files; got none. Name the files of one series.")
@@ -144,7 +144,7 @@ def _checked_files(files: Sequence[Path], allow_own_output: bool, limits: Limits
         of_file = kept_bytes(*(facts.header for facts in slices))
         taken += of_file
         least = min(least or of_file, of_file)
-        # The first of them may be longer than the others.
+        # The first ones may be longer than the others.
         needed = taken + (least * (len(files) - len(checked)) if len(checked) > SAMPLE else 0)
         if needed <= UNASKED_BYTES:
             continue
@@ -178,7 +178,7 @@ def _checked(path: Path, allow_own_output: bool, limits: Limits) -> list[SliceFa
 
 @dataclass(frozen=True)
 class _Told:
-    """What is to be said about the stacks of a series."""
+    """Return warnings about the stacks of a series."""
 
     warnings: list[str]
     remarks: list[str]
@@ -187,14 +187,16 @@ class _Told:
 def _stacks(
     slices: Sequence[SliceFacts], refuse_gaps: bool
 ) -> tuple[list[tuple[list[SliceFacts], SeriesGeometry]], _Told]:
-    """The one stack of a series, or one for each of its volumes: slices in order, and the grids that they form."""
+    """Return the stack of a series, or one for each of its volumes: slices in order, and the grids that they form."""
     arrangement = _arrange(slices)
     remarks = []
     volumes: Sequence[Sequence[SliceFacts]] = [slices]
     if arrangement.verdict is Verdict.MULTI_VOLUME:
         split = split_volumes(slices)
         volumes = split.volumes
-        remarks = [f"{len(volumes)} volumes of {len(volumes[0])} slices, by {split.ordered_by}; each is denoised apart"]
+        remarks = [
+            f"{len(volumes)} volumes of {len(volumes[0])} slices, by {split.ordered_by}; each is denoised separately"
+        ]
     stacks, warnings = [], []
     for volume in volumes:
         if len(volumes) > 1:
@@ -203,7 +205,7 @@ def _stacks(
         ordered = [volume[index] for index in arrangement.order]
         warnings.append(_part_warnings(ordered, arrangement, geometry))
         stacks.append((ordered, geometry))
-    # The volumes of a series lie at the same positions: what is said of one holds for all.
+    # The volumes of a series are at the same positions: what applies to one applies to all.
     return stacks, _Told(warnings[0], remarks)
 
 
@@ -217,14 +219,14 @@ def _arrange(slices: Sequence[SliceFacts]) -> Arrangement:
 
 
 def _accepted(slices: Sequence[SliceFacts], arrangement: Arrangement, refuse_gaps: bool) -> SeriesGeometry:
-    """The grids of an arrangement, unless it is none that can be taken."""
+    """Return the grids of an arrangement; refuse one that is not supported."""
     geometry = arrangement.geometry
     if geometry is None or (refuse_gaps and len(geometry.parts) > 1):
         culprit = slices[arrangement.culprit or 0]
         next_step = NEXT_STEPS.get(arrangement.verdict, "Export the series again from the scanner or the archive.")
         if geometry is not None:
             copy = f"{next_step} " if arrangement.verdict is Verdict.GAP else ""
-            next_step = f"{copy}Without refuse_gaps its even runs are denoised apart."
+            next_step = f"{copy}Without refuse_gaps its even runs are denoised separately."
         raise refusal(
             f"must place the slices on a regular grid; they are {arrangement.verdict.value} ({arrangement.detail})",
             next_step,
@@ -247,7 +249,7 @@ def _without_copies(files: Sequence[list[SliceFacts]]) -> list[list[SliceFacts]]
         if _digest(original.path) != _digest(facts.path):
             raise refusal(
                 f"must be different in each file; {original.path.name} has {uid} too, with other content",
-                "Take the one that does not belong to the series out of the folder.",
+                "Remove the one that does not belong to the series from the folder.",
                 keyword="SOPInstanceUID",
                 path=facts.path,
                 header=facts.header,
@@ -265,7 +267,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geometry: SeriesGeometry) -> list[str]:
-    """Say where a stack is not even, and what follows from that."""
+    """Return a warning of where a stack is uneven, and the consequences."""
     parts = geometry.parts
     if len(parts) == 1:
         return []
@@ -274,10 +276,10 @@ def _part_warnings(slices: Sequence[SliceFacts], arrangement: Arrangement, geome
     more = f" and {len(places) - NAMED_PLACES} more" if len(places) > NAMED_PLACES else ""
     sizes = ", ".join(f"{part.shape_dhw[0]} at {part.spacing_mm[0]:.4g} mm" for part in parts[: NAMED_PLACES + 1])
     alone = sum(part.shape_dhw[0] == 1 for part in parts)
-    unchanged = f"; slices that stand alone and stay as they are: {alone}" if alone else ""
+    unchanged = f"; single slices that are not changed: {alone}" if alone else ""
     return [
         f"slices are {arrangement.verdict.value} ({arrangement.detail}): each run ({sizes}"
-        f"{', ...' if len(parts) > NAMED_PLACES + 1 else ''}) is denoised apart, broken between"
+        f"{', ...' if len(parts) > NAMED_PLACES + 1 else ''}) is denoised separately, split between"
         f" {'; '.join(places[:NAMED_PLACES])}{more}{unchanged}"
     ]
 
@@ -304,12 +306,12 @@ def _overlap_remarks(first: SliceFacts, geometry: SeriesGeometry) -> list[str]:
 
 
 def _frame_of_reference_warnings(first: SliceFacts) -> list[str]:
-    """Whoever removes the UID from all slices of a series leaves their positions comparable with each other."""
+    """Return a warning if all slices lack the UID, which leaves their positions comparable with each other."""
     if text(first.header, "FrameOfReferenceUID"):
         return []
     return [
-        f"{tag_text('FrameOfReferenceUID')} is in no slice: positions are taken as those of one frame of reference,"
-        " and the new series has none either"
+        f"{tag_text('FrameOfReferenceUID')} is missing in all slices: positions are assumed to have one frame of"
+        " reference, and the new series has none either"
     ]
 
 
@@ -329,7 +331,7 @@ def _burned_in_warnings(slices: Sequence[SliceFacts]) -> list[str]:
         return []
     return [
         f"{tag_text('BurnedInAnnotation')} is YES in {len(concerned)} slices (first: {concerned[0].path}): text in"
-        " their pixels may identify the patient; it stays in the new series, and its report is without pictures"
+        " their pixels may identify the patient; it is kept in the new series, whose report has no pictures"
     ]
 
 
@@ -341,12 +343,12 @@ def _pet_warnings(slices: Sequence[SliceFacts]) -> list[str]:
     if text(first.header, "Units") == "CNTS":
         found.append(f"holds counts (Units CNTS): {_factors(slices)}")
     if text(first.header, "DecayCorrection") in ("", "NONE") and text(first.header, "DecayCorrected") != "YES":
-        found.append("is not corrected for decay: neighboring slices acquired at other times may differ by that")
+        found.append("is not corrected for decay: neighboring slices acquired at different times may differ by it")
     return found
 
 
 def _factors(slices: Sequence[SliceFacts]) -> str:
-    """What becomes of the factors by which Philips makes uptake values and Bq/ml of counts."""
+    """Return what happens to the factors by which Philips converts counts to uptake values and Bq/ml."""
     kept = []
     for element, meaning in COUNT_FACTORS.items():
         there = [

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses series by rules in the language of the MONAI Deploy SDK, and says why the others were left alone.
+"""Selects series by rules in the language of the MONAI Deploy SDK, and reports why the others were left alone.
 
 The language is that of ``DICOMSeriesSelectorOperator``: a JSON object ``{"selections": [{"name": ...,
 "conditions": {keyword: value}}]}``. Conditions of one selection must all hold; what a value means depends on
@@ -60,10 +60,10 @@ RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 ORIENTATIONS = ("Sagittal", "Coronal", "Axial")
-"""In the order of the patient axes x, y, z that the normal of the slices follows most."""
+"""In the order of the patient axes x, y, z, by the largest component of the slice normal."""
 
 SPACING_PROPERTIES = {"row_pixel_spacing": 0, "col_pixel_spacing": 1}
-"""Names that the SDK gives to the two values of PixelSpacing, usable as keywords."""
+"""Names in the SDK of the two values of PixelSpacing, usable as keywords."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Rules:
 
 
 class SelectedRecord(NamedTuple):
-    """A series to denoise and the name of the selection that took it."""
+    """A series to denoise and the name of the selection that matched it."""
 
     name: str
     record: SeriesRecord
 
 
 class LeftAlone(NamedTuple):
-    """A series that is not to be denoised and one line that says why."""
+    """A series that is not to be denoised and the reason in one line."""
 
     record: SeriesRecord
     reason: str
@@ -104,7 +104,7 @@ class Selection:
 
 
 def default_rules() -> Rules:
-    """Load the rules that the model bundle brings, ``configs/selection_rules.json``."""
+    """Load the rules of the model bundle, ``configs/selection_rules.json``."""
     file = resources.files("nsn2n.bundle").joinpath("configs/selection_rules.json")
     return load_rules(file.read_text(encoding="utf-8"))
 
@@ -115,7 +115,7 @@ def load_rules(text_or_path: str | Path) -> Rules:
     Raises
     ------
     SettingsError
-        If the file cannot be read, the text is not JSON, or a selection, keyword or value makes no sense.
+        If the file cannot be read, the text is not JSON, or a selection, keyword or value is invalid.
     """
     origin, content = "the selection rules", text_or_path
     if isinstance(text_or_path, Path) or not text_or_path.lstrip().startswith("{"):
@@ -125,15 +125,13 @@ def load_rules(text_or_path: str | Path) -> Rules:
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"selection rules must be a readable JSON file; got {type(error).__name__} at {shown(origin)[1:-1]}. "
-                "Check the path, and that it is a short file of UTF-8."
+                "Check the path, and that it is a short file in UTF-8."
             ) from error
     try:
         parsed = json.loads(str(content), parse_int=_number, parse_float=_number)
         check_depth(parsed)
     except RecursionError as error:
-        raise SettingsError(
-            f"{origin} must be JSON; got more levels than can be read. Correct the text there."
-        ) from error
+        raise SettingsError(f"{origin} must be JSON; got too many nested levels. Correct the text there.") from error
     except ValueError as error:
         raise SettingsError(f"{origin} must be JSON; got {error}. Correct the text there.") from error
     selections = parsed.get("selections") if isinstance(parsed, dict) else None
@@ -195,7 +193,7 @@ def select_series(scan: Scan, rules: Rules, series_uids: Sequence[str] = ()) -> 
     Raises
     ------
     DicomError
-        If a named series is not there.
+        If a named series is missing.
     """
     if series_uids:
         return _select_named(scan, series_uids)
@@ -211,19 +209,19 @@ def select_series(scan: Scan, rules: Rules, series_uids: Sequence[str] = ()) -> 
 
 
 def _judged(record: SeriesRecord, rules: Rules) -> tuple[str, str]:
-    """Name of the selection that takes the series, or why none does."""
+    """Return the selection that matches the series, or why none does."""
     reason = why_no_image(UID(record.SOPClassUID))
     if reason:
         return "", reason
     try:
         header = record.read_header()
     except DicomError:
-        return "header not readable", ""  # which is then the failure of that series
+        return "header not readable", ""  # later reported as the failure of that series
     return judge_header(header, rules)
 
 
 def judge_header(header: Dataset, rules: Rules) -> tuple[str, str]:
-    """Return the name of the selection that takes a series, by the header of one of its images, or why none does.
+    """Return the name of the selection that matches a series, by the header of one of its images, or why none does.
 
     One of the two texts is empty.
     """
@@ -252,7 +250,7 @@ def _never_a_volume(header: Dataset) -> str:
 
 
 def _first_match(header: Dataset, rules: Rules) -> tuple[str, str]:
-    """The first rule that takes the series, or why none does: the rules for its modality say it best."""
+    """Return the first rule that matches the series, or why none does, from the rules for its modality."""
     of_modality = text(header, "Modality")
     reasons = []
     for rule in rules.selections:
@@ -262,11 +260,11 @@ def _first_match(header: Dataset, rules: Rules) -> tuple[str, str]:
         modality = dict(rule.conditions).get("Modality")
         if not isinstance(modality, str) or _matches_text(of_modality, modality):
             reasons.append(f'{reason} (rule "{rule.name}")')
-    return "", "; ".join(reasons) or f"no rule takes Modality {of_modality or 'that is empty'}"
+    return "", "; ".join(reasons) or f"no rule matches Modality {of_modality or 'that is empty'}"
 
 
 def mismatch(header: Dataset, rule: SelectionRule) -> str | None:
-    """Say which condition of a rule a series does not meet, or None if it meets all."""
+    """Return which condition of a rule a series does not meet, or None if it meets all."""
     for keyword, wanted in rule.conditions:
         if wanted is None or wanted == "" or wanted == []:
             continue

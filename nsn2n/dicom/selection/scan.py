@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looks through a folder and says which DICOM series lie in it, from headers alone."""
+"""Scans a folder and lists the DICOM series in it, from headers alone."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
     *("SeriesNumber", "SeriesDescription", "ImageType", "Rows", "Columns"),
 )
-"""What is kept of each series; of other attributes there may be much."""
+"""Attributes kept of each series; others may be large."""
 
 PREFIX_BYTES = 132
 """Preamble and DICM (PS3.10 7.1)."""
 
 HEAD_BYTES = 2048
-"""So much of a file is looked at where it is not known to be DICOM."""
+"""How much of a file is examined if it is not known to be DICOM."""
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
@@ -52,7 +52,7 @@ PACKED = {
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive",
     b"Rar!\x1a\x07": "is a RAR archive",
 }
-"""First bytes of files that may hold DICOM files, and what they are."""
+"""First bytes of archives that may hold DICOM files, and a description."""
 
 ZIP_SUFFIXES = ("", ".zip", ".dcm", ".ima")
 
@@ -61,12 +61,12 @@ KNOWN_VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
 
 @dataclass(frozen=True)
 class IgnoredFile:
-    """A path that takes no part, and why."""
+    """An ignored path, and why."""
 
     path: Path
     reason: str
     packed: bool = False
-    """It holds what may be slices, which can be had by unpacking it."""
+    """Whether it may hold slices that unpacking would make available."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class SeriesRecord:
     SOPClassUID: str
     ImageType: tuple[str, ...]
     files: tuple[Path, ...]
-    """In the order of their paths, which says nothing about the order of the slices."""
+    """In the order of their paths, which is unrelated to the order of the slices."""
     Rows: int | None = None
     Columns: int | None = None
 
@@ -91,20 +91,20 @@ class SeriesRecord:
         Raises
         ------
         DicomError
-            As of `nsn2n.dicom.headers.read_header`.
+            As for `nsn2n.dicom.headers.read_header`.
         """
         return read_header(self.files[0])
 
     @property
     def label(self) -> str:
-        """How messages name the series: modality, number, description and UID."""
+        """Name of the series in messages: modality, number, description and UID."""
         number = "without number" if self.SeriesNumber is None else str(self.SeriesNumber)
         return one_line(f'{self.Modality or "?"} series {number} "{self.SeriesDescription}" ({self.SeriesInstanceUID})')
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What lies in a folder."""
+    """The content of a folder."""
 
     folder: Path
     series: tuple[SeriesRecord, ...]
@@ -126,7 +126,7 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
     ------
     DicomError
         If the folder does not exist, is not a folder or holds no DICOM series; if a DICOM file is so damaged
-        that its series is unknown (it could be a slice of any of them, so it must not be passed over); if the folder is
+        that its series is unknown (it could be a slice of any of them, so it must not be skipped); if the folder is
         beyond the limits.
     NSN2NError
         If the path is too long for the file system.
@@ -155,17 +155,17 @@ def scan_folder(folder: Path | str, limits: Limits | None = None) -> Scan:
     packed = [entry for entry in ignored if entry.packed]
     if packed:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in packed[:3])
-        logger.warning("%d packed files of %s may hold slices and take no part: %s", len(packed), folder, listed)
+        logger.warning("%d archive files in %s may hold slices and are ignored: %s", len(packed), folder, listed)
     if ignored:
         listed = "; ".join(f"{entry.path}: {entry.reason}" for entry in ignored[:3])
-        logger.info("%d entries of %s are no DICOM images and take no part: %s ...", len(ignored), folder, listed)
+        logger.info("%d entries of %s are not DICOM images and are ignored: %s ...", len(ignored), folder, listed)
     return Scan(folder, tuple(records), tuple(ignored))
 
 
 def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
-    """Every regular file in sorted order; what cannot be one goes to `ignored`."""
+    """Yield every regular file in sorted order; anything else is added to `ignored`."""
 
-    pending = [folder]  # by hand, since folders can be nested deeper than functions
+    pending = [folder]  # not recursive, since folders can be nested deeper than the recursion limit
     while pending:
         parent = pending.pop()
         try:
@@ -176,7 +176,7 @@ def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
         subfolders = []
         for entry in entries:
             path = Path(entry.path)
-            if not path.is_dir():  # the entry's own question fails on a link to itself
+            if not path.is_dir():  # the check of the entry fails on a link to itself
                 if path.is_file():
                     yield path
                 else:
@@ -192,16 +192,16 @@ def _walk(folder: Path, ignored: list[IgnoredFile]) -> Iterator[Path]:
 
 
 def _record(path: Path, ignored: list[IgnoredFile], limits: Limits) -> SeriesRecord | None:
-    """The series of a file, as that file has it; None if it takes no part (then the reason is added to `ignored`)."""
+    """Return the series of a file, from its header; None if it is ignored (the reason is added to `ignored`)."""
     try:
         header = _attributes(path, limits)
     except LongHeaderError:
         if text(read_attributes(path, ["SOPClassUID"], limits, _beyond("SOPClassUID")), "SOPClassUID") in IMAGE_CLASSES:
             raise
-        ignored.append(IgnoredFile(path, "no image, and its header is too long to be looked through"))
+        ignored.append(IgnoredFile(path, "not an image, and its header is too long to be read"))
         return None
     except OSError as error:
-        if error.errno is None:  # from pydicom, which has stumbled inside a sequence
+        if error.errno is None:  # from pydicom, which failed inside a sequence
             raise unreadable(path, error) from error
         ignored.append(IgnoredFile(path, f"cannot be opened ({type(error).__name__})"))
         return None
@@ -217,7 +217,7 @@ def _record(path: Path, ignored: list[IgnoredFile], limits: Limits) -> SeriesRec
     uid = text(header, "SeriesInstanceUID")
     if not uid:
         raise refusal(
-            "must have a value in every DICOM file; got none (is the file cut short?)",
+            "must have a value in every DICOM file; got none (the file may be truncated)",
             "Copy the file again, or take it out of the folder if it is not part of the study.",
             keyword="SeriesInstanceUID",
             path=path,
@@ -237,7 +237,7 @@ def _record(path: Path, ignored: list[IgnoredFile], limits: Limits) -> SeriesRec
 
 
 def _attributes(path: Path, limits: Limits) -> Dataset:
-    """Read `KEYWORDS`, or those of them that stand before what makes a header too long."""
+    """Read `KEYWORDS`, or those before the element that makes a header too long."""
     try:
         return read_attributes(path, KEYWORDS, limits)
     except LongHeaderError:
@@ -255,13 +255,13 @@ def _count(header: Dataset, keyword: str) -> int | None:
 
 
 def _no_dicom(path: Path) -> IgnoredFile:
-    """Say what a file without DICM prefix is.
+    """Classify a file without DICM prefix.
 
     Raises
     ------
     DicomError
         If it looks like a slice that lost its first 132 bytes, or whose DICM is damaged: that is still a slice, and
-        without it there is a hole.
+        without it there is a gap.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -271,14 +271,14 @@ def _no_dicom(path: Path) -> IgnoredFile:
     if _begins_dataset(head) or _begins_dataset(head[PREFIX_BYTES:]):
         raise refusal(
             "a DICOM file must begin with 128 bytes and DICM; this looks like DICOM but has no DICM prefix",
-            "Convert it to a DICOM file (for example with dcmconv), or take it out of the folder.",
+            "Convert it to a DICOM file (for example with dcmconv), or remove it from the folder.",
             path=path,
         )
     return IgnoredFile(path, "not DICOM: no DICM prefix")
 
 
 def _may_hold_dicom(head: bytes, path: Path) -> bool:
-    """Whether a packed file may hold slices: not a NIfTI image, and no document, which is a ZIP archive too."""
+    """Whether an archive file may hold slices: not a NIfTI image, and not a document, which is also a ZIP archive."""
     if head.startswith(ZIP):
         return path.suffix.lower() in ZIP_SUFFIXES
     if not head.startswith(GZIP):

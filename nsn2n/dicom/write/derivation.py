@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a derived series says of itself; no pydicom is needed to say it."""
+"""The description of a derived series; independent of pydicom."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORT_TEXT_CHARACTERS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Derivation:
-    """What was done to the pixels, as the derived series tells it."""
+    """What was done to the pixels, as recorded in the derived series."""
 
     description: str
     """DerivationDescription: program, method, parameters; ASCII, at most 1024 characters (VR ST)."""
@@ -37,7 +37,7 @@ class Derivation:
 
     @property
     def series_description_end(self) -> str:
-        """What stands after the SeriesDescription of the source."""
+        """The text appended to the SeriesDescription of the source."""
         return (
             f"{self.series_description_suffix} {RESEARCH_MARK}"
             if self.research_mark

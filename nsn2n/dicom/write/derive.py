@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the dataset of a denoised slice from that of its source: which attributes stay, change, come and go.
+"""Creates the dataset of a denoised slice from that of its source: attributes are kept, changed, added or removed.
 
-Patient, study, frame of reference, position and acquisition stay, byte by byte. The instance and its series
+Patient, study, frame of reference, position and acquisition are kept byte for byte. The instance and its series
 get new UIDs; ImageType becomes DERIVED; SourceImageSequence names the source slice (PS3.3 C.7.6.1.1, C.12.4).
-General Equipment names this program, since it made the pixels, and the scanner moves to
+General Equipment names this program, since it computed the pixels, and the scanner moves to
 ContributingEquipmentSequence as acquisition equipment (PS3.3 C.7.5.1). The derivation code is (113087, DCM,
-"Smoothing"), the nearest in CID 7203; a private code would say more but is unknown to every receiver.
+"Smoothing"), the closest in CID 7203; a private code would be more specific but is unknown to every receiver.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ SCANNER_KEYWORDS = (
 """General Equipment attributes that describe the scanner and go to its ContributingEquipmentSequence item."""
 
 KEPT_EQUIPMENT_KEYWORDS = frozenset({"InstitutionName", "InstitutionalDepartmentName"})
-"""Still true at the top level: the site is the same."""
+"""Still valid at the top level: the site is the same."""
 
 REMOVED_KEYWORDS = (
     *(keyword for keyword in SCANNER_KEYWORDS if keyword not in KEPT_EQUIPMENT_KEYWORDS),
@@ -77,7 +77,7 @@ REMOVED_KEYWORDS = (
     "ManufacturerDeviceClassUID",
     "DateOfManufacture",
     "DateOfInstallation",
-    # The procedure step that made the source did not make this series.
+    # The procedure step that created the source did not create this series.
     "ReferencedPerformedProcedureStepSequence",
     "PerformedProcedureStepID",
     "PerformedProcedureStepStartDate",
@@ -109,7 +109,7 @@ REMOVED_KEYWORDS = (
 
 @dataclass(frozen=True)
 class DerivedSeries:
-    """What all instances of one derived series share."""
+    """What all instances of a derived series share."""
 
     SeriesInstanceUID: str
     SeriesNumber: int
@@ -118,7 +118,7 @@ class DerivedSeries:
 
 
 def new_series(source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()) -> DerivedSeries:
-    """Choose UID, number and time of a derived series; each call makes another UID.
+    """Choose UID, number and time of a derived series; each call creates a new UID.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def new_series(source: Dataset, derivation: Derivation, taken_series_numbers: Co
         Header of any slice of the source.
     derivation : Derivation
     taken_series_numbers : collection of int
-        Numbers in use in the study; the first free one from the wanted one on is taken.
+        Numbers in use in the study; the first free one, starting with the requested one, is used.
     """
     number = (series_number(source) or 0) + derivation.series_number_offset
     while number in taken_series_numbers:
@@ -146,7 +146,7 @@ def derive_dataset(
     series: DerivedSeries,
     diffusion: Diffusion | None = None,
 ) -> Dataset:
-    """Make the dataset of one derived slice.
+    """Create the dataset of one derived slice.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ def derive_dataset(
     stored_hw : array, shape (H, W)
         New stored values, within the range of `pixels`.
     pixels : PixelFormat
-        Coding of the derived slice: that of the source, but perhaps for another slope.
+        Coding of the derived slice: that of the source, possibly with another slope.
     derivation, series
         What all slices share.
     diffusion : Diffusion, optional
-        What private attributes of the source tell; written where the standard ones are absent.
+        Content of private attributes of the source; written if the standard ones are absent.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def describe(
 ) -> Dataset:
     """Copy a source with the identity, equipment, dates and file meta information of a derived image.
 
-    Pixels, and what was done to them, are for the caller; so are attributes that `drop` leaves out on all levels.
+    Pixels and their derivation are left to the caller, as are attributes that `drop` leaves out at all levels.
     """
     target = to_explicit_little_endian(source, drop, safe_private_tags)
     for group in embedded_overlay_groups(target):
@@ -203,7 +203,7 @@ def describe(
 
 
 def dropped(tag: BaseTag) -> bool:
-    """Private attributes (may hold identity or old pixels; those known to be safe stay), curves, group lengths."""
+    """Drop private attributes (may hold identity or old pixels; safe ones are kept), curves, group lengths."""
     curve = 0x5000 <= tag.group <= 0x50FF
     return tag.is_private or curve or tag.element == 0 or tag == 0xFFFAFFFA or tag == 0xFFFCFFFC
 
@@ -216,7 +216,7 @@ def _set_identity(target: Dataset, source: Dataset, series: DerivedSeries, deriv
 
 
 def series_description(source: Dataset, suffix: str) -> RawDataElement:
-    """``<source> <suffix>`` within 64 characters; the bytes of the source's text stay as they are."""
+    """``<source> <suffix>`` within 64 characters; the bytes of the source's text are not changed."""
     tag = Tag("SeriesDescription")
     element = source.get_item(tag) if tag in source else None
     value = b"" if element is None or element.value is None else element.value
@@ -231,7 +231,7 @@ def series_description(source: Dataset, suffix: str) -> RawDataElement:
 
 
 def _cut(value: bytes, characters: int, codecs: list[str]) -> bytes:
-    """Cut a text that is not ASCII; drop it if its bytes are not what its character set says."""
+    """Cut a text that is not ASCII; drop it if its bytes do not match its character set."""
     decoded = decode_bytes(value, codecs, set())
     if encode_string(decoded, codecs) != value:
         return b""
@@ -279,7 +279,7 @@ def _set_diffusion(target: Dataset, diffusion: Diffusion) -> None:
 
 
 def derived_type(dataset: Dataset, keyword: str) -> list[str]:
-    """ImageType or FrameType with DERIVED in its first place."""
+    """Return ImageType or FrameType with DERIVED as its first value."""
     return ["DERIVED", *([str(value) for value in values(dataset, keyword)][1:] or ["PRIMARY"])]
 
 
@@ -325,9 +325,9 @@ def _time_zone(offset: str) -> timezone | None:
 
 
 def set_lossy_compression(target: Dataset, source: Dataset, native_bytes: int) -> None:
-    """Say that values were lost before, which no later step can undo (PS3.3 C.7.6.1.1.5).
+    """Record earlier lossy compression, which no later step can undo (PS3.3 C.7.6.1.1.5).
 
-    What the source says of it stays, but a source may be silent about the step that compressed it last.
+    What the source records is kept, but it may lack the step that compressed it last.
     """
     lossy = lossy_compression(source, native_bytes)
     if lossy is None:
@@ -344,7 +344,7 @@ def _set_pixels(target: Dataset, stored_hw: NDArray[np.int32], pixels: PixelForm
     target.add_new(Tag("PixelData"), vr, data + b"\0" * (len(data) % 2))
     if pixels.slope_may_change and pixels.slope != float(target.RescaleSlope):
         target.RescaleSlope = DSfloat(pixels.slope, auto_format=True)
-        # It maps the stored values of the old slope; the new ones stand for the same Units by RescaleSlope.
+        # It maps the stored values of the old slope; the new ones give the same Units by RescaleSlope.
         target.pop("RealWorldValueMappingSequence", None)
     for keyword, value in (
         ("SmallestImagePixelValue", stored_hw.min()),

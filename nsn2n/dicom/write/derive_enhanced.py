@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the dataset of a denoised enhanced multi-frame image from that of its source.
+"""Creates the dataset of a denoised enhanced multi-frame image from that of its source.
 
-As for single slices (`nsn2n.dicom.write.derive`), but what a frame is lies in functional groups: FrameType becomes
-DERIVED wherever it stands, each frame gets a Derivation Image macro that names its source frame (PS3.3 C.7.6.16.2.6),
+As for single slices (`nsn2n.dicom.write.derive`), but frames are described in functional groups: FrameType becomes
+DERIVED wherever it occurs, each frame gets a Derivation Image macro that names its source frame (PS3.3 C.7.6.16.2.6),
 and the image lists its sources (SourceImageEvidenceSequence, C.8.13.2).
 """
 
@@ -40,7 +40,7 @@ PIXEL_DATA = Tag("PixelData")
 def derive_enhanced(
     source: Dataset, frames: Sequence[EncodedSlice], derivation: Derivation, series: DerivedSeries
 ) -> Dataset:
-    """Make the dataset of a derived enhanced image.
+    """Create the dataset of a derived enhanced image.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def derive_enhanced(
         With file meta information, for explicit VR little endian.
     """
     kept = _private_dimensions(source)
-    # Left out at once, the old pixels are not even read.
+    # Dropped here so that the old pixels are not even read.
     target = describe(source, derivation, series, lambda tag: tag == PIXEL_DATA or (dropped(tag) and tag not in kept))
     target.ImageType = derived_type(source, "ImageType")
     target.ContentQualification = "RESEARCH"
@@ -83,7 +83,7 @@ def derive_enhanced(
 
 
 def _private_dimensions(source: Dataset) -> frozenset[BaseTag]:
-    """Private attributes that dimensions point at, and their creators: without them the pointers would dangle."""
+    """Return private attributes that dimensions point to, and their creators, so that no pointer dangles."""
     tags: set[BaseTag] = set()
     for item in source.get("DimensionIndexSequence") or []:
         for keyword in ("DimensionIndexPointer", "FunctionalGroupPointer"):
@@ -116,7 +116,7 @@ def _derivation_item(source: Dataset, index: int, derivation: Derivation) -> Dat
 
 
 def _move_slopes(shared: Dataset, groups: Sequence[Dataset]) -> None:
-    """Give each frame a slope of its own, where all had one; mappings of the old stored values go."""
+    """Give each frame a separate slope if all shared one; mappings of the old stored values are removed."""
     shared.pop("RealWorldValueMappingSequence", None)
     common = shared.get("PixelValueTransformationSequence")
     if common is None:

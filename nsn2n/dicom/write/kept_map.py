@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where less of a faint lesion is kept, as a Parametric Map (PS3.3 A.75)."""
+"""Contrast retention of faint lesions as a Parametric Map (PS3.3 A.75)."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from nsn2n.dicom.write.removed_map import check_source_of_map, own_series
 __all__ = ["UNKNOWN", "kept_map"]
 
 UNKNOWN = -1.0
-"""Of pixels that no disc is near to; Float Pixel Padding Value (PS3.3 C.7.6.24)."""
+"""Value of pixels with no disc nearby; Float Pixel Padding Value (PS3.3 C.7.6.24)."""
 
 
 def kept_map(
     sources: Sequence[Path], derived: Sequence[Path], record: Mapping[str, Any], series: DerivedSeries, version: str
 ) -> Dataset:
-    """Make the map of the contrast that a disc of 5 mm and 1 noise sd keeps: a frame for each part of the series.
+    """Create the map of the contrast retention of a disc of 5 mm and 1 noise sd: a frame for each part of the series.
 
     Parameters
     ----------
     sources, derived : sequence of Path
         The files of the source and of the new series, in slice order.
     record : mapping
-        As `nsn2n.DenoiseResult.record` gives it, with at least one map.
+        As `nsn2n.DenoiseResult.record`, with at least one map.
     series : DerivedSeries
-        UID and number of the map's own series.
+        UID and number of the series of the map.
     version : str
         SoftwareVersions.
 
     Raises
     ------
     DicomError
-        If no map can be made of the source.
+        If no map can be created for the source.
     """
     maps = record["contrast_kept"]["maps"]
     first = read_header(sources[0])

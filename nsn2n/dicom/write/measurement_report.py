@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured as a Structured Report (PS3.16 TID 1500), so that a PACS holds it beside the series."""
+"""The measurements as a Structured Report (PS3.16 TID 1500), so that a PACS holds them together with the series."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from nsn2n.dicom.write.removed_map import own_series, unit_of
 __all__ = ["SCHEME", "measurement_report"]
 
 SCHEME = "99NSN2N"
-"""Coding scheme of what DICOM has no code for."""
+"""Coding scheme for concepts that DICOM has no code for."""
 
 OBSERVER_UID = UID("2.25.159885078256520337914654049507870583812")
-"""Names this program as observer."""
+"""Identifies this program as observer."""
 
 VERDICTS = {
     "pass": ("PASS", "Removed part looks like noise"),
@@ -49,16 +49,16 @@ VERDICTS = {
 def measurement_report(
     sources: Sequence[Path], derived: Sequence[Path], record: Mapping[str, Any], series: DerivedSeries, version: str
 ) -> Dataset:
-    """Make the report of source and derived series: noise before, rms change, structure check, contrast of faint discs.
+    """Create the report of source and derived series: noise before, rms change, structure check, faint discs.
 
     Parameters
     ----------
     sources, derived : sequence of Path
         The files of the source and of the new series, in slice order.
     record : mapping
-        As `nsn2n.DenoiseResult.record` gives it.
+        As `nsn2n.DenoiseResult.record`.
     series : DerivedSeries
-        UID and number of the report's own series.
+        UID and number of the series of the report.
     version : str
         SoftwareVersions.
     """
@@ -81,7 +81,7 @@ def measurement_report(
             measurements.append(Measurement(_own(name.upper(), meaning), structure[name], codes.UCUM.NoUnits))
     measurements += [
         Measurement(
-            # The name holds what was put in: tenths of mm and of noise sd.
+            # The code holds the disc: tenths of mm and of noise sd.
             _own(
                 f"KEPT_{10 * cell['diameter_mm']:.0f}_{10 * cell['contrast_sd']:.0f}",
                 f"Contrast kept, {cell['diameter_mm']:g} mm disc, {cell['contrast_sd']:g} noise SD",
@@ -100,7 +100,7 @@ def measurement_report(
                 name=_own("STRUCTURE_CHECK", "Structure check"), value=_own(*VERDICTS[structure["verdict"]])
             )
         ],
-        # The middle slices stand for their series; the evidence names all instances.
+        # The middle slices represent their series; the evidence lists all instances.
         source_images=[
             SourceImageForMeasurementGroup.from_source_image(evidence[len(sources) // 2]),
             SourceImageForMeasurementGroup.from_source_image(evidence[len(sources) + len(derived) // 2]),

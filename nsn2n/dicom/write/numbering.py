@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Series numbers that are new in the study, also beside earlier runs and others at work on the same output folder."""
+"""Series numbers that are new in the study, considering earlier and concurrent runs in the same output folder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["claimed_series", "numbers_in"]
 def claimed_series(
     output: Path, source: Dataset, derivation: Derivation, taken_series_numbers: Collection[int] = ()
 ) -> Iterator[tuple[DerivedSeries, Path]]:
-    """Choose UID and number of a derived series, and make the hidden folder that it is written to.
+    """Choose UID and number of a derived series, and create the hidden folder that it is written to.
 
-    The name of that folder tells the number until the series is complete, so nobody else takes it.
+    The name of that folder reserves the number until the series is complete.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def claimed_series(
         Header of any slice of the source.
     derivation : Derivation
     taken_series_numbers : collection of int
-        Numbers in use in the study, besides those in `output`.
+        Numbers in use in the study, in addition to those in `output`.
     """
     remove_abandoned(output)
     study_uid = text(source, "StudyInstanceUID")
@@ -48,7 +48,7 @@ def claimed_series(
     chosen: list[DerivedSeries] = []
 
     def label() -> str:
-        # Hidden folders first: one that is finished in between is seen twice, and not never.
+        # Hidden folders first: one that is finished in between is seen twice rather than missed.
         claimed = _claimed_numbers(output, study)
         chosen.append(new_series(source, derivation, {*taken_series_numbers, *claimed, *numbers_in(output, study_uid)}))
         return f"{study}{chosen[-1].SeriesNumber}_"
@@ -58,7 +58,7 @@ def claimed_series(
 
 
 def _claimed_numbers(output: Path, study: str) -> set[int]:
-    """Numbers that names of hidden folders tell; others may have such names by chance."""
+    """Return numbers in the names of hidden folders; unrelated folders may have such names by chance."""
     names = (
         re.fullmatch(rf"{re.escape(PREFIX + study)}(-?\d{{1,12}})_[0-9a-f]+", path.name) for path in output.iterdir()
     )
@@ -78,7 +78,7 @@ def _any_file(folder: Path) -> Path | None:
 
 
 def _header(file: Path) -> Dataset:
-    """What is needed of a header; empty if the file cannot be read, which is not for us to judge."""
+    """Return the required part of a header; empty if the file cannot be read, which is reported elsewhere."""
     try:
         return read_attributes(file, ("StudyInstanceUID", "SeriesNumber"), Limits())
     except (DicomError, OSError, InvalidDicomError, *PARSE_ERRORS):

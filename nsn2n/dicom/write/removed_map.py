@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The removed noise as a Parametric Map (PS3.3 A.75), so that a PACS shows what is gone."""
+"""The removed noise as a Parametric Map (PS3.3 A.75), so that a PACS shows what was removed."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = ["check_source_of_map", "own_series", "removed_map", "unit_of"]
 
 
 def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: DerivedSeries, version: str) -> Dataset:
-    """Make the map of source minus derived, in the unit of the modality, as both are stored.
+    """Create the map of source minus derived, in the unit of the modality, as both are stored.
 
     Parameters
     ----------
     sources, derived : sequence of Path
         The files of the source and of the new series, in slice order.
     series : DerivedSeries
-        UID and number of the map's own series.
+        UID and number of the series of the map.
     version : str
         SoftwareVersions.
 
     Raises
     ------
     DicomError
-        If no map can be made of the source.
+        If no map can be created for the source.
     """
     source_headers = [read_header(file) for file in sources]
     check_source_of_map(source_headers[0], sources[0])
@@ -74,18 +74,19 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
         content_description="Noise that denoising removed: source minus denoised",
         series_description=f"{text(derived_headers[0], 'SeriesDescription')}: removed"[:64],
     )
-    # Type 2C: the validator wants it, since no body part tells that there is only one of it (PS3.3 C.7.3.1).
+    # Type 2C: the validator requires it, since no body part shows that it is unpaired (PS3.3 C.7.3.1).
     made.Laterality = text(source_headers[0], "Laterality")
     return made
 
 
 def check_source_of_map(header: Dataset, path: Path) -> None:
-    """Refuse a source of which no map can be made.
+    """Refuse a source for which no map can be created.
 
     Raises
     ------
     DicomError
-        If it is a multi-frame image, or has no frame of reference: a new one would say that the two lie apart.
+        If it is a multi-frame image, or has no frame of reference: a new one would imply that the two are unrelated in
+        space.
     """
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise refusal(
@@ -106,7 +107,7 @@ def check_source_of_map(header: Dataset, path: Path) -> None:
 
 
 def own_series(series: DerivedSeries, version: str) -> dict[str, Any]:
-    """Return what highdicom is told of the one instance of a series, and of the program that made it."""
+    """Return the highdicom arguments for the single instance of a series, and for the program that created it."""
     return {
         "series_instance_uid": series.SeriesInstanceUID,
         "series_number": series.SeriesNumber,

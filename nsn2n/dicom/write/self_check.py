@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was written is read back and compared with its source before it gets its name."""
+"""Reads back written files and compares them with their source before they get their final names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nsn2n.errors import DicomError
 __all__ = ["check_enhanced_file", "check_series", "check_slice_file"]
 
 PATIENT_KEYWORDS = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
-"""Compared as bytes, since decoding a wrong one makes pydicom warn with the value in the message."""
+"""Compared as bytes, since decoding an invalid one makes pydicom log a warning with its value."""
 
 COPIED_KEYWORDS = (
     "StudyInstanceUID",
@@ -50,7 +50,7 @@ COPIED_KEYWORDS = (
 
 
 def check_slice_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: SliceFacts) -> None:
-    """Read a file back: pixels must be those that were meant, patient and geometry those of the source."""
+    """Read a file back: pixels must be those intended, patient and geometry those of the source."""
     written = pydicom.dcmread(file)
     pixels = pixel_format(written, file)
     lossy = lossy_compression(source, pixels.byte_count) is not None
@@ -73,7 +73,7 @@ def check_slice_file(file: Path, source: Dataset, encoded: EncodedSlice, facts: 
 def check_enhanced_file(
     file: Path, source: Dataset, frames: Sequence[EncodedSlice], slices: Sequence[SliceFacts]
 ) -> None:
-    """Read an enhanced image back: each frame must be where and what it was, with the pixels that were meant."""
+    """Read an enhanced image back: each frame must have the attributes of its source and the pixels intended."""
     written = read_header(file)
     wrong = [keyword for keyword in COPIED_KEYWORDS if text(written, keyword) != text(source, keyword)]
     wrong += [key for key in PATIENT_KEYWORDS if raw_value(written, key) != raw_value(source, key)]
@@ -136,14 +136,14 @@ def check_series(source: SeriesPlan, files: list[Path], series: DerivedSeries) -
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
         raise refusal(
-            f"a written series must have {' and '.join(broken)}; it has not",
+            f"a written series must have {' and '.join(broken)}; it does not",
             "The series was not written. Please report this.",
             series_uid=series.SeriesInstanceUID,
         )
 
 
 def _source_uid(header: Dataset) -> str:
-    """SOPInstanceUID of the image that a derived one was made from."""
+    """Return the SOPInstanceUID of the source of a derived image."""
     if "SourceImageEvidenceSequence" in header:
         of_series = header.SourceImageEvidenceSequence[0].ReferencedSeriesSequence[0]
         return text(of_series.ReferencedSOPSequence[0], "ReferencedSOPInstanceUID")

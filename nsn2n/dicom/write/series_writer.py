@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a denoised volume as a new DICOM series, one derived instance per source instance.
 
-The series is written into a hidden folder, read back and checked, and only then gets its name; whatever goes
-wrong before that leaves nothing behind.
+The series is written into a hidden folder, read back and checked, and only then gets its final name; a failure
+before that leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class WriteOptions:
     """Choices of a run."""
 
     taken_series_numbers: frozenset[int] = frozenset()
-    """Series numbers in use in the study, besides those in the output folder; the new series gets none of them."""
+    """Series numbers in use in the study, besides those in the output folder; the new series uses none of them."""
     compression: str = "none"
-    """How pixels are stored: a key of `nsn2n.dicom.pixels.lossless.ENCODINGS`; none of them loses anything."""
+    """How pixels are stored: a key of `nsn2n.dicom.pixels.lossless.ENCODINGS`; all are lossless."""
     clipped_fraction_to_warn: float = 1e-3
     """Warn if more than this fraction of the voxels had to be clipped to the range of BitsStored."""
     allow_own_output: bool = False
     """Derive from a series that this program wrote."""
 
     def __post_init__(self) -> None:
-        """Check what is a name."""
+        """Check the name of the compression."""
         encoding(self.compression)
 
 
@@ -69,11 +69,11 @@ class WrittenSeries:
     files: tuple[Path, ...]
     """In slice order; one for each file of the source."""
     clipped_voxels: int
-    """Voxels whose value lay outside the range of BitsStored."""
+    """Voxels whose value was outside the range of BitsStored."""
     voxels_moved_off_padding: int
-    """Voxels whose new value would have read as padding, and got the nearest one that does not."""
+    """Voxels whose new value would have read as padding, and which got the nearest other value."""
     rescaled_slices: int = 0
-    """Slices of PET whose values no longer fitted their RescaleSlope, and got a new one."""
+    """PET slices whose values no longer fitted their RescaleSlope, and which got a new one."""
 
 
 def write_series(
@@ -90,22 +90,22 @@ def write_series(
     ----------
     volume_dhw : array, shape (D, H, W)
         In units of the modality (HU in CT), slices in the order of `source_files`. A voxel that was not
-        changed keeps its stored value; padded pixels do too, whatever the array holds there.
+        changed keeps its stored value, as do padded pixels, whatever the array holds there.
     source_files : sequence of path
         The source file of each slice; that of an enhanced image once for each of its frames.
     output_folder : path
-        Made if absent; the series goes into a subfolder named by its UID, as ``IM0001.dcm`` and so on.
+        Created if absent; the series goes into a subfolder named by its UID, as ``IM0001.dcm`` and so on.
     derivation : Derivation
-        What the new series says of itself.
+        Description of the new series.
     options : WriteOptions, optional
 
     Raises
     ------
     VolumeError
-        If the array is no volume, does not fit the source or is not finite.
+        If the array is not a volume, does not fit the source or is not finite.
     DicomError
         If a source file breaks a rule of the reader, the folder cannot be written, or the written files are
-        not what they should be. Nothing is left in `output_folder` then.
+        not what they should be. In that case nothing is left in `output_folder`.
     """
     options = options or WriteOptions()
     sources, output = [Path(path) for path in source_files], Path(output_folder)
@@ -135,12 +135,12 @@ def write_series(
             limit_modes_in(hidden, sources)
             hidden.rename(folder)
     except OSError as error:
-        # pydicom wraps errors while writing; the system's own words are in the cause.
+        # pydicom wraps errors while writing; the message of the system is in the cause.
         system = error.__cause__ if isinstance(error.__cause__, OSError) else error
         reason = system.strerror or type(system).__name__
         raise DicomError(
-            f"the output folder must be writable and have room; got {reason} at {output}. "
-            "No series was written; make room or choose another folder."
+            f"the output folder must be writable and have free space; got {reason} at {output}. "
+            "No series was written; free some space or choose another folder."
         ) from error
     if rescaled:
         logger.info(
@@ -159,7 +159,7 @@ def write_series(
 
 
 def _images(slices: Sequence[SliceFacts]) -> list[list[int]]:
-    """Places of the slices of each source file, in the order of its frames; files in the order of the volume."""
+    """Return the slice indices of each source file, in the order of its frames; files in the order of the volume."""
     of_file: dict[Path, list[int]] = {}
     for place, facts in enumerate(slices):
         of_file.setdefault(facts.path, []).append(place)
@@ -185,7 +185,7 @@ def _check_volume(
         if not np.isfinite(values_hw).all():
             raise VolumeError(
                 f"every voxel must be finite; got NaN or infinity in slice {index} (of {sources[index]}). "
-                "Nothing was written; the denoised volume cannot be used."
+                "Nothing was written; correct the denoised volume."
             )
 
 
@@ -235,7 +235,7 @@ def _write_frames(
 
 @contextmanager
 def _copied_from(path: Path) -> Iterator[None]:
-    """Refuse a source with attributes that nobody can make sense of, and so not copy."""
+    """Refuse a source with attributes that cannot be interpreted and therefore not copied."""
     try:
         yield
     except (OSError, *PARSE_ERRORS) as error:
@@ -251,7 +251,7 @@ def _save(target: Dataset, file: Path, source: Path) -> None:
 
 def _not_copyable(path: Path, error: Exception) -> DicomError:
     return refusal(
-        f"each attribute of a source must be one that can be copied; one raises {type(error).__name__}",
+        f"each attribute of a source must be copyable; one raises {type(error).__name__}",
         "Copy or export the file again.",
         path=path,
     )

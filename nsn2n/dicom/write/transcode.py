@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies a dataset to explicit VR little endian with the bytes of its texts untouched.
 
-Decoding a text and encoding it again destroys names whose character set is declared wrong, so elements are
+Decoding a text and encoding it again destroys names whose character set is declared incorrectly, so elements are
 moved as raw bytes wherever their bytes are the same in the new encoding.
 """
 
@@ -31,7 +31,7 @@ WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 
 
 def raw_element(tag: BaseTag, vr: str, value: bytes) -> RawDataElement:
-    """Make an element whose bytes are written as they are."""
+    """Create an element whose bytes are written unchanged."""
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
@@ -55,17 +55,17 @@ def to_explicit_little_endian(
     source : Dataset
         In any transfer syntax; values may have been accessed before. Compressed pixels stay compressed.
     drop : callable
-        Tells of each tag, on all levels, whether to leave it out.
+        Decides for each tag, at all levels, whether to leave it out.
     keep : callable
-        Gives, for the dataset of each level, tags that stay although they would be dropped, and the value
-        representation of each, which implicit VR does not tell.
+        Returns, for the dataset of each level, tags that are kept although they would be dropped, and the value
+        representation of each, which implicit VR does not contain.
     parent_encoding
         Python codecs of the dataset around this one.
 
     Returns
     -------
     Dataset
-        Marked as explicit VR little endian, so that pydicom writes raw elements as they are.
+        Marked as explicit VR little endian, so that pydicom writes raw elements unchanged.
     """
     encoding = parent_encoding
     if source.get("SpecificCharacterSet"):
@@ -100,7 +100,7 @@ def _converted(
         items = [to_explicit_little_endian(item, drop, keep, encoding) for item in element.value]
         return DataElement(tag, "SQ", Sequence(items))
     vr = str(element.VR)
-    if len(vr) != 2:  # such as "US or SS": the dataset says which
+    if len(vr) != 2:  # such as "US or SS": the dataset determines which
         element = correct_ambiguous_vr_element(element, source, bool(little_endian))
         vr = str(element.VR)
     if not little_endian and vr in WORD_BYTES and element.value:

@@ -105,9 +105,9 @@ def test_token_is_sent_and_the_query_as_it_stands(serve, monkeypatch):
     [
         ((404, "text/plain", b"Doe^Jane"), "status 404"),
         ((503, "text/plain", b""), "RetryError"),
-        ((200, "text/html", b"<html>Doe^Jane"), "no DICOM JSON"),
+        ((200, "text/html", b"<html>Doe^Jane"), "invalid DICOM JSON"),
         (_json([_dataset("1.2.3")]), "an entry without SeriesInstanceUID"),
-        (_json({"Doe^Jane": 1}), "no DICOM JSON"),
+        (_json({"Doe^Jane": 1}), "invalid DICOM JSON"),
     ],
 )
 def test_wrong_answer_is_one_line_without_what_was_asked(serve, answer, got):
@@ -139,7 +139,7 @@ def test_image_that_is_not_one_file_is_refused(serve, tmp_path, body):
 def test_series_that_is_gone_is_refused(serve, tmp_path):
     with (
         serve(lambda path: (204, "text/plain", b"")) as (root, _),
-        pytest.raises(DicomError, match=r"has none of 1\.3"),
+        pytest.raises(DicomError, match=r"no longer has any of 1\.3"),
     ):
         fetch_series(RemoteSeries(root, "1.2", "1.3"), tmp_path)
 

@@ -125,7 +125,7 @@ def test_other_options_are_refused(file):
         pass
 
     with (
-        pytest.raises(SettingsError, match=r"denoised alike; got seed 2, and .* was begun with 1"),
+        pytest.raises(SettingsError, match=r"the same options; got seed 2, but .* was created with 1"),
         Ledger.opened(file, {**OPTIONS, "seed": 2}),
     ):
         pass
@@ -138,9 +138,12 @@ def test_what_is_no_ledger_is_refused(file, content):
     file.parent.mkdir()
     file.write_bytes(content)
 
-    with pytest.raises(NSN2NError, match=r"must be an SQLite file .*ledger\.sqlite"), Ledger.opened(file, OPTIONS):
+    with (
+        pytest.raises(NSN2NError, match=r"must be a readable and writable SQLite file; .*ledger\.sqlite"),
+        Ledger.opened(file, OPTIONS),
+    ):
         pass
-    with pytest.raises(NSN2NError, match="must be an SQLite file"):
+    with pytest.raises(NSN2NError, match="must be a readable and writable SQLite file"):
         read_ledgers(file.parent)
     assert file.read_bytes() == content
 

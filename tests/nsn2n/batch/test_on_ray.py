@@ -81,7 +81,7 @@ def test_cluster_that_loses_worker_node_and_head_ends_with_every_series_once(
 
     _, errors = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 1
-    assert errors.splitlines()[-1].startswith("error: the head of a Ray cluster must answer; 127.0.0.1:")
+    assert errors.splitlines()[-1].startswith("error: the head of a Ray cluster must respond; 127.0.0.1:")
     assert "Traceback" not in errors
     rows = read_ledgers(out)
     assert 2 <= sum(row.state == DONE for row in rows) < 16
@@ -144,7 +144,7 @@ def test_interrupt_cancels_what_is_in_work(batch, write_trial, tmp_path, environ
     assert not list(out.glob("2.25.*/.nsn2n-*"))
     rows = read_ledgers(out)
     assert {row.state for row in rows} == {"waiting"}
-    assert {row.error for row in rows if row.tries} == {"the run ended before this series did; it is taken again"}
+    assert {row.error for row in rows if row.tries} == {"the run ended before this series did; it is retried"}
 
 
 def _long_fit(tmp_path):

@@ -19,7 +19,7 @@ from nsn2n.errors import NSN2NError, SettingsError
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_cluster_that_is_not_there_is_one_line(environment, address):
     with (
-        pytest.raises(NSN2NError, match=r"Ray must answer; got \w+ at (ray://)?127\.0\.0\.1:1\.") as caught,
+        pytest.raises(NSN2NError, match=r"Ray must respond; got \w+ at (ray://)?127\.0\.0\.1:1\.") as caught,
         connected(address, gpus=0),
     ):
         pass

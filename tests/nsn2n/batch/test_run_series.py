@@ -110,7 +110,7 @@ def test_other_version_is_refused(make_tasks):
 
     outcome = run_series(dataclasses.replace(task, version="0.0.9"))
 
-    assert "one version of nsn2n" in outcome.error
+    assert "the same version of nsn2n" in outcome.error
     assert "0.0.9" in outcome.error
 
 
@@ -150,7 +150,7 @@ def test_full_disk_or_closed_folder_is_one_line(make_tasks, tmp_path, bound_by_p
         outcome = run_series(task)
     (tmp_path / "out").chmod(0o755)
 
-    assert "must be a folder that can be written to" in outcome.error
+    assert "must be a writable folder" in outcome.error
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -188,5 +188,5 @@ def test_damaged_outcome_is_none(make_tasks, content):
     (task.folder / OUTCOME_FILE).write_text(content)
 
     assert finished_before(task) is None
-    assert f"{task.folder} has no outcome.json that can be read" in run_series(task).error
+    assert f"{task.folder} has no readable outcome.json" in run_series(task).error
     assert (task.folder / OUTCOME_FILE).read_text() == content

@@ -96,7 +96,7 @@ def test_csv_names_series(csv_file, tmp_path):
         ("folder\ntrial\ntrial/0\n", "in .*trial and in .*trial/0"),
         ("folder\nabsent\n", "no DICOM found in .*absent: it does not exist"),
         ("folder,SeriesInstanceUID\ntrial/0,1.2.3\n", r"no series 1\.2\.3 in"),
-        ('folder\n"trial', "must be a CSV file of UTF-8"),
+        ('folder\n"trial', "must be a readable CSV file in UTF-8"),
     ],
 )
 def test_bad_csv_is_refused_with_its_line(csv_file, text, message):
@@ -109,7 +109,7 @@ def test_bad_csv_is_refused_with_its_line(csv_file, text, message):
 def test_csv_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.csv").write_bytes(b"folder\n\xe4\n")
     for name in ("latin.csv", "absent.csv"):
-        with pytest.raises(SettingsError, match="must be a CSV file of UTF-8"):
+        with pytest.raises(SettingsError, match="must be a readable CSV file in UTF-8"):
             find_series(str(tmp_path / name), JobOptions())
 
 

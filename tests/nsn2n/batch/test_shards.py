@@ -46,10 +46,10 @@ def test_shard_is_that_of_the_command_or_of_what_started_it(given, environment, 
 @pytest.mark.parametrize(
     ("given", "environment", "message"),
     [
-        ("0/8", {}, "from 1/N to N/N; got --shard 0/8"),
-        ("9/8", {}, "from 1/N to N/N"),
+        ("0/8", {}, "in 1/N to N/N; got --shard 0/8"),
+        ("9/8", {}, "in 1/N to N/N"),
         ("2", {}, "must be I/N"),
-        ("1/0", {}, "from 1/N to N/N"),
+        ("1/0", {}, "in 1/N to N/N"),
         ("a/b", {}, "must be I/N"),
         (None, {"SLURM_ARRAY_TASK_ID": "7"}, "SLURM_ARRAY_TASK_COUNT must be a whole number"),
         (None, {**SLURM, "SLURM_ARRAY_TASK_ID": "9"}, "got task 9 of an array of 4 from 5 on"),

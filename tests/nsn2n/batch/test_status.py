@@ -89,7 +89,7 @@ def test_files_are_replaced_and_nothing_else_is_left(tmp_path):
 
 
 def test_folder_that_is_gone_is_one_line(tmp_path):
-    with pytest.raises(NSN2NError, match="table of a run must be written"):
+    with pytest.raises(NSN2NError, match="folder of a run must be writable"):
         write_status(tmp_path / "absent", ROWS)
 
 

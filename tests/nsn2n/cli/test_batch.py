@@ -71,7 +71,7 @@ def test_series_are_what_denoise_makes_of_them_and_are_done_once(nsn2n, trial, t
     written = {file: file.stat().st_mtime_ns for file in out.rglob("*.dcm")}
     again = nsn2n(*arguments)
     assert again.code == 3
-    assert "2 done before, 1 failed before, 0 to do" in again.stderr
+    assert "2 done earlier, 1 failed earlier, 0 to do" in again.stderr
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.dcm")} == written
     assert [row.tries for row in read_ledgers(out)] == [1, 1, 1]
 
@@ -163,8 +163,8 @@ def _until(condition):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shard", "3/2"), "a shard must be one from 1/N to N/N"),
-        (("--shard", "1/1", "--num-cpus", 4096), "--num-cpus must be what this machine has at most; got 4096"),
+        (("--shard", "3/2"), "a shard must be in 1/N to N/N"),
+        (("--shard", "1/1", "--num-cpus", 4096), "the processors of this machine; got 4096"),
         (("--shard", "1/1", "--modality", "CT"), "--modality is for volume files"),
         (("--shard", "1/1", "--series", "1.2.3"), "no series 1.2.3 in"),
         (("--status",), "--status needs a ledger"),
@@ -185,7 +185,7 @@ def test_other_options_in_the_same_folder_are_refused(nsn2n, trial, tmp_path, br
     result = nsn2n("batch", trial, tmp_path / "out", "--shard", "1/1", "--config", brief_config)
 
     assert result.code == 1
-    assert "must be denoised alike; got strength None" in result.stderr
+    assert "must have the same options; got strength None" in result.stderr
 
 
 def test_help_and_import_stay_free_of_ray():

@@ -137,12 +137,12 @@ def test_gaps_are_refused_where_that_is_asked_for(nsn2n, tmp_path, brief_config)
         refused = nsn2n(*options, "--refuse-gaps", *more)
         assert refused.code == 1
         assert "missing slices (1 missing" in refused.stderr + refused.stdout
-        assert "Without refuse_gaps its even runs are denoised apart." in refused.stderr + refused.stdout
+        assert "Without refuse_gaps its even runs are denoised separately." in refused.stderr + refused.stdout
         assert not output.exists()
 
     taken = nsn2n(*options)
     assert taken.code == 0
-    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised apart" in taken.stderr
+    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised separately" in taken.stderr
     assert len(taken.stdout.splitlines()) == 1
 
 
@@ -254,7 +254,7 @@ def test_denoise_a_nifti_file(nsn2n, nifti, tmp_path, brief_config, target, expe
     assert not np.array_equal(after.get_fdata(), before.get_fdata())
 
 
-@pytest.mark.parametrize(("target", "what"), [("t1.nii.gz", "the input itself"), ("there.nii", "there already")])
+@pytest.mark.parametrize(("target", "what"), [("t1.nii.gz", "the input itself"), ("there.nii", "an existing file")])
 def test_a_nifti_file_is_never_overwritten(nsn2n, nifti, tmp_path, target, what):
     (tmp_path / "there.nii").write_bytes(b"precious")
     before = {path: path.read_bytes() for path in tmp_path.glob("*.nii*")}
@@ -327,7 +327,7 @@ def test_bids_with_a_file_that_is_not_of_a_dataset(nsn2n, nifti, tmp_path, more)
     result = nsn2n("denoise", nifti, tmp_path / "out", "--bids", *more)
 
     assert (result.code, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: with --bids the input must have a name as BIDS has them")
+    assert result.stderr.startswith("error: with --bids the input must have a BIDS name")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -496,7 +496,7 @@ def test_a_name_too_long_is_refused_at_once(nsn2n, good_study, nifti, tmp_path, 
 
     assert (result.code, result.stdout) == (1, "")
     (line,) = [line for line in result.stderr.splitlines() if "INFO" not in line]
-    assert "a path must not be longer than the file system takes; " in line
+    assert "a path must not be longer than the file system allows; " in line
     assert "Choose a shorter one." in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["brain.nii.gz", "study"]
 
@@ -505,4 +505,4 @@ def test_info_of_a_name_too_long(nsn2n):
     result = nsn2n("info", LONG)
 
     assert result.code == 1
-    assert "a path must not be longer than the file system takes; " in result.stderr
+    assert "a path must not be longer than the file system allows; " in result.stderr

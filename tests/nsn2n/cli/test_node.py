@@ -20,7 +20,7 @@ from tests.nsn2n.node.orthanc_server import OrthancServer
         (["--credentials", "absent"], "--credentials must be a readable file; got FileNotFoundError at absent"),
         (["--ca-file", "absent"], "--ca-file must be a file of certificates; there is none at absent"),
         (["--rules", "absent.json"], "selection rules must be a readable JSON file"),
-        (["--work-folder", "/dev/null/x"], "the output must be a folder that can be written to; /dev/null is a file"),
+        (["--work-folder", "/dev/null/x"], "the output must be a writable folder; /dev/null is a file"),
     ],
 )
 def test_bad_options_are_one_line(nsn2n, options, message):
@@ -47,7 +47,7 @@ def test_a_second_node_on_one_machine(nsn2n):
         result = nsn2n("node", "--listen", f"127.0.0.1:{port}")
 
     assert result.code == 1
-    assert "must be an address that is free; got Address already in use" in result.stderr
+    assert "must be a free address; got Address already in use" in result.stderr
 
 
 def test_what_orthanc_does_not_let_in_ends(nsn2n, tmp_path):
@@ -61,7 +61,7 @@ def test_what_orthanc_does_not_let_in_ends(nsn2n, tmp_path):
         server.stop()
 
     assert result.code == 1
-    assert result.stderr.splitlines()[-1].startswith(f"error: Orthanc at {server.url} must let the node in")
+    assert result.stderr.splitlines()[-1].startswith(f"error: Orthanc at {server.url} must grant the node access")
     assert "guess" not in result.stderr
 
 

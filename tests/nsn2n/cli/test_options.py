@@ -175,7 +175,7 @@ def test_an_empty_file_of_settings_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"- 1", "settings.yaml must hold a mapping of settings; it holds a list"),
+        (b"- 1", "settings.yaml must hold a mapping of settings; got a list"),
         (b"fit: [", "--config must be a readable YAML or JSON file; got .* at .*settings.yaml"),
         (b"\xff\xfe", "--config must be a readable YAML or JSON file"),
         (None, "--config must be a readable YAML or JSON file; got .*No such file"),

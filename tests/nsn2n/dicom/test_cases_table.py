@@ -330,7 +330,7 @@ def test_case_34_objects_that_are_no_images_are_left_alone(make_series, tmp_path
     assert "which is no CT, MR or PET image" in reason
     for file in (tmp_path / "in").glob("S0001*"):
         file.unlink()
-    with pytest.raises(DicomError, match=r"at least one series of .* must be one to denoise; none of 1 is"):
+    with pytest.raises(DicomError, match=r"at least one series of .* must be suitable for denoising; none of 1 is"):
         denoise_folder(tmp_path / "in", tmp_path / "out", denoise=never)
 
 

@@ -198,7 +198,7 @@ REFUSED = {
         {"edit": lambda image: setattr(image, "PixelData", image.PixelData + bytes(96))},
         r"480 bytes uncompressed; got 576 bytes",
     ),
-    "no pixels": ({"edit": lambda image: delattr(image, "PixelData")}, r"PixelData \(7FE0,0010\) must be there"),
+    "no pixels": ({"edit": lambda image: delattr(image, "PixelData")}, r"PixelData \(7FE0,0010\) must be present"),
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def test_more_frames_than_the_file_can_hold_are_refused(make_enhanced):
         image.PerFrameFunctionalGroupsSequence = Sequence([first] * 200)
         image.NumberOfFrames, image.Rows, image.Columns = 200, 5000, 5000
 
-    refused([make_enhanced(edit=repeat)], r"5000 x 5000 pixels must be in the file; 10000000000 bytes are promised")
+    refused([make_enhanced(edit=repeat)], r"5000 x 5000 pixels must be in the file; 10000000000 bytes are declared")
 
 
 @pytest.mark.parametrize("frames", ["2147483647", "0", "-1"])

@@ -40,14 +40,14 @@ def test_names_of_derivatives(dataset, path, derivative):
      "ses-1_sub-01_T1w.nii", "sub-01_run-1_run-2_T1w.nii", "sub-_T1w.nii", "sub-01_desc-a.b_T1w.nii"],
 )  # fmt: skip
 def test_names_that_are_not_of_bids_are_refused(dataset, name):
-    with pytest.raises(VolumeError, match="with --bids the input must have a name as BIDS has them") as caught:
+    with pytest.raises(VolumeError, match="with --bids the input must have a BIDS name") as caught:
         BidsFile.of(dataset / "sub-01" / "anat" / name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("folder", ["sub-02/anat", "anat", "sub-01", "sub-01/ses-1/anat", "."])
 def test_a_folder_that_does_not_fit_the_name_is_refused(dataset, folder):
-    with pytest.raises(VolumeError, match=r"in the folder that its name says, sub-01/DATATYPE/sub-01_T1w\.nii"):
+    with pytest.raises(VolumeError, match=r"in the folder that its name requires, sub-01/DATATYPE/sub-01_T1w\.nii"):
         BidsFile.of(dataset / folder / "sub-01_T1w.nii")
 
 
@@ -100,5 +100,5 @@ def test_fields_are_inherited_from_above(dataset):
 )
 def test_fields_that_cannot_be_read(dataset, content, reason):
     (dataset / "T1w.json").write_bytes(content)
-    with pytest.raises(VolumeError, match=f"T1w.json must be a file of JSON that can be read; got {reason}"):
+    with pytest.raises(VolumeError, match=f"T1w.json must be a readable JSON file; got {reason}"):
         BidsFile.of(dataset / "sub-01" / "anat" / "sub-01_T1w.nii").metadata()

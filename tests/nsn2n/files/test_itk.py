@@ -113,7 +113,7 @@ def test_a_file_that_is_damaged_is_refused_in_one_line(tmp_path, name):
         with pytest.raises(VolumeError, match=f"{name} cannot be read: ") as caught:
             read_itk(tmp_path / name)
         assert str(caught.value).isprintable()
-    with pytest.raises(VolumeError, match="must be a file that exists"):
+    with pytest.raises(VolumeError, match="must be an existing file"):
         read_itk(tmp_path / f"no{name}")
 
 

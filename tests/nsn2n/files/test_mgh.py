@@ -62,9 +62,9 @@ def test_new_values_and_maps_are_read_by_nibabel(tmp_path):
     ("change", "match"),
     [
         (lambda content: content[:100], "its header must have 284 bytes; it has 100"),
-        (lambda content: content[:300], "its header promises 120 bytes of voxels; there are 16"),
+        (lambda content: content[:300], "its header declares 120 bytes of voxels; there are 16"),
         (lambda content: b"\0\0\0\7" + content[4:], "its version must be 1; it is 7"),
-        (lambda content: content[:20] + b"\0\0\0\x09" + content[24:], "no type of gray values has the code 9"),
+        (lambda content: content[:20] + b"\0\0\0\x09" + content[24:], "its type code 9 is not one of gray values"),
         (lambda content: content[:4] + b"\xff" * 4 + content[8:], "its axes must be of positive length"),
         (lambda content: content[:4] + b"\0\x7f\0\0" * 3 + content[16:], "must fit into memory"),
     ],

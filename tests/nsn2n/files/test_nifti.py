@@ -237,8 +237,8 @@ def test_values_changed_in_place_are_written(tmp_path):
 @pytest.mark.parametrize(
     ("stored", "match"),
     [
-        (np.zeros((2, 3, 4, 2, 3), np.int16), r"its shape is \(2, 3, 4, 2, 3\)\. Take out one channel, or split it"),
-        (np.zeros((2, 3, 4, 1, 3), np.float32), r"its shape is \(2, 3, 4, 1, 3\)\. Take out one channel, or split it"),
+        (np.zeros((2, 3, 4, 2, 3), np.int16), r"its shape is \(2, 3, 4, 2, 3\)\. Extract one channel, or split it"),
+        (np.zeros((2, 3, 4, 1, 3), np.float32), r"its shape is \(2, 3, 4, 1, 3\)\. Extract one channel, or split it"),
         (np.zeros((2, 3), np.int16), r"its shape is \(2, 3\), a single slice\. Join the slices"),
         (np.zeros((1, 1, 1, 5), np.int16), r"its shape is \(1, 1, 1, 5\), a single slice\. Join the slices"),
         (np.zeros((3, 4, 1, 5), np.int16), r"at least one part must have 2 slices"),

@@ -79,8 +79,8 @@ def test_a_whole_file_passes(tmp_path):
 @pytest.mark.parametrize(
     ("dim", "match"),
     [
-        ([3, 30000, 30000, 30000, 1, 1, 1, 1], r"header promises 54\d{12} bytes; there are"),
-        ([3, 6, 5, 5, 1, 1, 1, 1], "header promises"),
+        ([3, 30000, 30000, 30000, 1, 1, 1, 1], r"header declares 54\d{12} bytes; there are"),
+        ([3, 6, 5, 5, 1, 1, 1, 1], "header declares"),
         ([3, 6, 5, -4, 1, 1, 1, 1], "1 to 7 of positive length"),
         ([3, 6, 5, 0, 1, 1, 1, 1], "1 to 7 of positive length"),
         ([9, 6, 5, 4, 1, 1, 1, 1], "1 to 7 of positive length"),
@@ -97,7 +97,7 @@ def test_voxels_that_begin_nowhere(tmp_path, offset):
 
 
 def test_types_that_are_none(tmp_path):
-    refused(patched(plain(tmp_path / "a.nii"), datatype=77), "no type of voxels has the code 77")
+    refused(patched(plain(tmp_path / "a.nii"), datatype=77), "its datatype code 77 is unknown")
 
 
 def test_a_unit_of_space_that_is_none(tmp_path):
@@ -116,7 +116,10 @@ def test_extensions_that_do_not_end(tmp_path, length):
 
 @pytest.mark.parametrize("intent", [1005, 1006, 1007, 2003])
 def test_several_numbers_at_each_voxel(tmp_path, intent):
-    refused(patched(plain(tmp_path / "a.nii"), intent_code=intent), "one gray value at each voxel; by its intent code")
+    refused(
+        patched(plain(tmp_path / "a.nii"), intent_code=intent),
+        "one gray value at each voxel; according to its intent code",
+    )
 
 
 def test_some_kilobytes_that_would_fill_the_memory(tmp_path, monkeypatch):
@@ -127,7 +130,7 @@ def test_some_kilobytes_that_would_fill_the_memory(tmp_path, monkeypatch):
 
 
 def test_a_compressed_file_that_holds_less_than_it_promises(tmp_path):
-    refused(bomb(tmp_path / "a.nii.gz", (1000, 1000, 60), 60 * MIB), "promises 120000544 bytes; there are 62915104")
+    refused(bomb(tmp_path / "a.nii.gz", (1000, 1000, 60), 60 * MIB), "declares 120000544 bytes; there are 62915104")
 
 
 def test_what_is_behind_the_voxels_is_not_inflated_to_its_end(tmp_path):
@@ -151,12 +154,12 @@ def test_a_wrong_checksum_is_found(tmp_path):
 def test_a_compressed_file_by_the_name_of_another(tmp_path):
     path = tmp_path / "a.nii"
     path.write_bytes(gzip.compress(plain(tmp_path / "b.nii").read_bytes()))
-    refused(path, r"it is, by gzip\. Rename it to a\.nii\.gz")
+    refused(path, r"it is gzip-compressed\. Rename it to a\.nii\.gz")
 
 
 def test_half_of_a_pair_by_its_header(tmp_path):
     refused(patched(plain(tmp_path / "a.nii"), magic=b"ni1"), r"the voxels are in an \.img file\. Join both")
-    refused(patched(plain(tmp_path / "a.nii"), magic=b""), "no mark of NIfTI")
+    refused(patched(plain(tmp_path / "a.nii"), magic=b""), "no NIfTI magic")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):

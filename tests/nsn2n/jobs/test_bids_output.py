@@ -171,9 +171,9 @@ def test_a_description_that_is_there_stays_as_it_is(raw):
         ({"GeneratedBy": [{"Name": "fMRIPrep"}]}, r"GeneratedBy of .* names fMRIPrep\. Choose another folder"),
         ({"Name": "raw"}, "names no program"),
         ({"GeneratedBy": "nsn2n"}, "names no program"),
-        ({"GeneratedBy": [{"Name": "nsn2n"}], "DatasetLinks": {"source": "../other"}}, "has none to it"),
-        ({"GeneratedBy": [{"Name": "nsn2n"}]}, "has none to it"),
-        ("{", "must be a file of JSON"),
+        ({"GeneratedBy": [{"Name": "nsn2n"}], "DatasetLinks": {"source": "../other"}}, "has no link to it"),
+        ({"GeneratedBy": [{"Name": "nsn2n"}]}, "has no link to it"),
+        ("{", "must be a readable JSON file"),
         ("[]", "must hold a JSON object; it holds a list"),
     ],
 )
@@ -202,14 +202,14 @@ def test_a_derivative_that_is_there_is_not_overwritten(raw):
     out = raw / "derivatives" / "nsn2n"
     sidecar = out / "sub-01/ses-a/anat/sub-01_ses-a_desc-denoised_T1w.json"
     _write(sidecar, "{}")
-    with pytest.raises(VolumeError, match=r"must be a new file; .*json is there already"):
+    with pytest.raises(VolumeError, match=r"must be a new file; .*json is an existing file"):
         denoise_volume_file(raw / T1W, out, JobOptions(bids=True), denoise=run)
     assert not (out / "dataset_description.json").exists()
 
 
 def test_a_sidecar_that_is_no_json_is_said_before_anything_is_written(raw):
     _write(raw / T1W.replace(".nii.gz", ".json"), '{"EchoTime": NaN}')
-    with pytest.raises(VolumeError, match=r"T1w\.json must be a file of JSON that can be read; got ValueError"):
+    with pytest.raises(VolumeError, match=r"T1w\.json must be a readable JSON file; got ValueError"):
         denoise_volume_file(raw / T1W, raw / "derivatives" / "nsn2n", JobOptions(bids=True), denoise=run)
     assert not (raw / "derivatives").exists()
 
@@ -218,7 +218,7 @@ def test_gradients_of_another_run_stay(raw):
     out = raw / "derivatives" / "nsn2n"
     _write(out / DWI.replace(".nii", ".bval"), "0 1000\n")
     _write(out / DWI.replace(".nii", ".bvec"), "1 0\n0 0\n0 0\n")
-    with pytest.raises(VolumeError, match=r"must be a new file; .*dwi\.bvec is there already"):
+    with pytest.raises(VolumeError, match=r"must be a new file; .*dwi\.bvec is an existing file"):
         denoise_volume_file(raw / DWI, out, JobOptions(bids=True), denoise=run)
     assert not list(out.rglob("*.nii"))
 

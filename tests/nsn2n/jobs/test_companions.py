@@ -80,9 +80,9 @@ def test_folder_that_cannot_be_written(written, tmp_path, bound_by_permissions, 
     with bound_by_permissions():
         assert write_companions(tmp_path / "out", derived, source.files, RECORD, BOTH) == ()
 
-    assert caplog.text.count(f"got Permission denied at {tmp_path / 'out'}. Make room and run again.") == 2
+    assert caplog.text.count(f"got Permission denied at {tmp_path / 'out'}. Free some space and run again.") == 2
     for name in ("PM0001.dcm", "SR0001.dcm"):
-        assert f"The denoised series is complete, {name} beside it was not written." in caplog.text
+        assert f"The denoised series is complete; {name} was not written." in caplog.text
     assert list((tmp_path / "out").iterdir()) == [derived.folder]
 
 
@@ -112,4 +112,4 @@ def test_a_source_without_frame_of_reference_gets_a_report_and_no_map(make_serie
     assert (
         "FrameOfReferenceUID (0020,0052) must have a value in the source of a parametric map; got none" in caplog.text
     )
-    assert "The denoised series is complete, PM0001.dcm beside it was not written." in caplog.text
+    assert "The denoised series is complete; PM0001.dcm was not written." in caplog.text

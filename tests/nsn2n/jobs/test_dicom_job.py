@@ -89,7 +89,9 @@ def test_named_series_are_taken_in_place_of_rules(study):
 def test_nothing_selected_says_what_was_found_and_why(study):
     rules = '{"selections": [{"name": "PET", "conditions": {"Modality": "^PT$"}}]}'
 
-    message = r"at least one series of .* must be one to denoise; none of 4 is \(.*CT series 2 .*or adapt the rules\."
+    message = (
+        r"at least one series of .* must be suitable for denoising; none of 4 is \(.*CT series 2 .*or adapt the rules\."
+    )
     with pytest.raises(DicomError, match=message) as caught:
         choose_series(study, rules)
 
@@ -355,7 +357,7 @@ def test_a_lack_of_memory_fails_one_series(make_series, volume_dhw, tmp_path):
 
     failed, written = denoise_folder(tmp_path / "in", tmp_path / "out", denoise=denoise_small)
 
-    assert "memory enough" in str(failed.error)
+    assert "enough memory" in str(failed.error)
     assert written.written is not None
 
 

@@ -30,7 +30,7 @@ TABLE = {entry.name: option_of(entry) for entry in fields(JobOptions)}
 
 
 def test_a_viewer_lies_beside_a_report():
-    with pytest.raises(SettingsError, match="viewer needs the report"):
+    with pytest.raises(SettingsError, match="viewer must be combined with the report"):
         JobOptions(viewer=True, report=False)
 
 
@@ -208,7 +208,7 @@ def test_what_is_absent_or_null_is_as_in_the_table(mapping):
         ({"seed": True}, r"Setting 'nsn2n\.seed' must be of type int or null; got True"),
         ({"strict": 1}, r"Setting 'nsn2n\.strict' must be of type bool; got 1"),
         ({"series_uids": "2.25.1"}, r"Setting 'nsn2n\.series_uids' must be of type list; got '2\.25\.1'"),
-        ({"series_uids": [1.2]}, r"Setting 'nsn2n\.series_uids' must be a list of texts, in quotes; got \[1\.2\]"),
+        ({"series_uids": [1.2]}, r"Setting 'nsn2n\.series_uids' must be a list of quoted strings; got \[1\.2\]"),
         ({"selection_rules": 3}, r"Setting 'nsn2n\.selection_rules' must be of type str or null; got 3"),
         ({"modality": "US"}, r"Setting 'nsn2n\.modality' must be one of CT, MR, PT; got 'US'"),
         ({"strength": float("inf")}, r"Setting 'nsn2n\.strength' must be finite; got inf"),

@@ -56,7 +56,7 @@ def test_what_comes_beside_a_complete_series_may_fail(caplog, error):
 
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "The denoised series is complete, PM0001.dcm beside it was not written." in record.getMessage()
+    assert "The denoised series is complete; PM0001.dcm was not written." in record.getMessage()
     assert "Secretname" not in record.getMessage()
 
 
@@ -69,7 +69,7 @@ def test_a_lack_of_memory_is_an_error_of_the_series():
     ((label, error),) = seen
     assert label == "CT series 2"
     assert isinstance(error, NSN2NError)
-    assert "memory enough for a whole volume" in str(error)
+    assert "enough memory for a whole volume" in str(error)
 
 
 # --- JobOutcomes --------------------------------------------------------------------------------------------

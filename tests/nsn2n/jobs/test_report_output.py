@@ -86,7 +86,7 @@ def test_report_that_cannot_be_written_is_a_warning(study, tmp_path, caplog):
 
     assert outcome.error is None
     assert len(outcome.written.files) == 5
-    assert "The denoised series is complete, its report beside it was not written." in caplog.text
+    assert "The denoised series is complete; its report was not written." in caplog.text
 
 
 @pytest.mark.parametrize("value", ["YES", "NO", ""])
@@ -102,5 +102,5 @@ def test_no_picture_of_text_in_the_pixels_of_any_slice(study, tmp_path, edit_fil
     content = page.read_text(encoding="utf-8")
     burned_in = value == "YES"
     assert ("<img" in content, "data:image" in content) == (not burned_in, not burned_in)
-    assert ("No picture is shown" in content) == burned_in == (record["pictures_left_out"] is not None)
+    assert ("No pictures are shown" in content) == burned_in == (record["pictures_left_out"] is not None)
     assert (f"BurnedInAnnotation (0028,0301) is YES in 1 slices (first: {last})" in caplog.text) == burned_in

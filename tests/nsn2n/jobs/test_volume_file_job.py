@@ -104,7 +104,7 @@ def test_each_volume_over_time_is_denoised_apart(tmp_path, caplog):
     for index in range(3):
         alone = run(volumes[..., index].transpose(2, 1, 0), spacing_mm=(3.0, 1.0, 1.0)).volume
         np.testing.assert_array_equal(found[..., index], alone.transpose(2, 1, 0))
-    assert "3 volumes of 5 slices; each is denoised apart" in caplog.text
+    assert "3 volumes of 5 slices; each is denoised separately" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float64])
@@ -159,13 +159,13 @@ def _converted(source, path):
 
 @pytest.mark.parametrize("name", ["out.mgz", "out.mha"])
 def test_the_output_is_of_the_format_of_the_input(source, tmp_path, name):
-    with pytest.raises(VolumeError, match=r"must be of the format of the input, NIfTI \(\.nii or \.nii\.gz\)"):
+    with pytest.raises(VolumeError, match=r"must have the format of the input, NIfTI \(\.nii or \.nii\.gz\)"):
         denoise_volume_file(source, tmp_path / name, denoise=run)
 
 
 def test_voxels_beside_a_header_are_not_overwritten(tmp_path):
     (tmp_path / "out.raw").write_bytes(b"precious")
-    with pytest.raises(VolumeError, match=r"out\.raw is there already"):
+    with pytest.raises(VolumeError, match=r"out\.raw is an existing file"):
         new_files(tmp_path / "t1.mhd", tmp_path / "out.mhd")
 
 
@@ -187,7 +187,7 @@ def test_residual_and_noise_are_files_of_the_same_format(source, tmp_path):
 
 def test_a_residual_that_is_there_is_not_overwritten(source, tmp_path):
     (tmp_path / "out_residual.nii").write_bytes(b"precious")
-    with pytest.raises(VolumeError, match=r"out_residual\.nii is there already"):
+    with pytest.raises(VolumeError, match=r"out_residual\.nii is an existing file"):
         denoise_volume_file(source, tmp_path / "out.nii", JobOptions(residual=True), denoise=run)
     assert not (tmp_path / "out.nii").exists()
 
@@ -214,7 +214,7 @@ def test_voxels_outside_of_the_mask_take_no_part(source, tmp_path):
     ("shape", "affine", "value", "match"),
     [
         ((20, 5, 23), np.diag([1.0, 4.0, 1.5, 1.0]), 1, "must have the shape of the input"),
-        ((20, 5, 24), np.diag([-1.0, 4.0, 1.5, 1.0]), 1, "must lie where the input does"),
+        ((20, 5, 24), np.diag([-1.0, 4.0, 1.5, 1.0]), 1, "must be on the voxel grid of the input"),
         ((20, 5, 24), np.diag([1.0, 4.0, 1.5, 1.0]), 0, "must hold values other than 0"),
     ],
 )

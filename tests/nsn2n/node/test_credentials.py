@@ -16,7 +16,7 @@ def test_credentials_of_a_file_and_of_the_environment(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert read_credentials(None) is None
     monkeypatch.setenv("NSN2N_ORTHANC_USER", "node")
-    with pytest.raises(SettingsError, match="must be set both or neither; NSN2N_ORTHANC_PASSWORD is empty"):
+    with pytest.raises(SettingsError, match="must be set together or not at all; NSN2N_ORTHANC_PASSWORD is empty"):
         read_credentials(None)
     monkeypatch.setenv("NSN2N_ORTHANC_PASSWORD", "other")
     assert read_credentials(None) == ("node", "other")
@@ -26,7 +26,7 @@ def test_credentials_of_a_file_and_of_the_environment(tmp_path, monkeypatch):
 def test_a_file_without_credentials(tmp_path, text):
     file = tmp_path / "credentials"
     file.write_text(text)
-    with pytest.raises(SettingsError, match="must hold user:password in one line") as refused:
+    with pytest.raises(SettingsError, match="must hold user:password on one line") as refused:
         read_credentials(file)
     assert "secret" not in str(refused.value)
 

@@ -52,7 +52,7 @@ def test_what_is_not_there(orthanc):
 def test_a_file_that_is_no_dicom_is_refused(orthanc, tmp_path):
     (tmp_path / "file").write_bytes(b"no DICOM")
 
-    with pytest.raises(OrthancRefusalError, match="must answer POST /instances; got 400, Bad file format"):
+    with pytest.raises(OrthancRefusalError, match="must respond to POST /instances; got 400, Bad file format"):
         orthanc.client().upload(tmp_path / "file")
 
 
@@ -74,7 +74,7 @@ def test_user_and_password(tmp_path):
     try:
         server.client(credentials=("node", "secret")).check_access()
         for wrong in (None, ("node", "guess")):
-            with pytest.raises(OrthancRefusalError, match="must let the node in; it answers 401") as refused:
+            with pytest.raises(OrthancRefusalError, match="must grant the node access; it responds 401") as refused:
                 server.client(credentials=wrong).check_access()
             assert "guess" not in str(refused.value)
     finally:
@@ -120,13 +120,15 @@ def test_a_server_that_is_no_orthanc():
         client = OrthancClient(f"http://127.0.0.1:{server.server_address[1]}")
         with pytest.raises(OrthancRefusalError, match="must be the REST API of an Orthanc"):
             client.check_access()
-        with pytest.raises(OrthancRefusalError, match="must answer in JSON"):
+        with pytest.raises(OrthancRefusalError, match="must respond in JSON"):
             client.modalities()
         server.shutdown()
 
 
 def test_nobody_answers():
-    with pytest.raises(OrthancUnavailableError, match=r"Orthanc must answer at .*; got ConnectionError. Is it running"):
+    with pytest.raises(
+        OrthancUnavailableError, match=r"Orthanc must respond at .*; got ConnectionError. Check that it is running"
+    ):
         OrthancClient(f"http://127.0.0.1:{free_port()}").check_access()
 
 

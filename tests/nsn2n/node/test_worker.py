@@ -199,7 +199,7 @@ def test_an_archive_that_is_full_gets_the_series_once_there_is_room(make_worker,
         server.send(make_series("filling", px=390, overrides=localizer)[0].parent)  # 3 files of 305 kB
         server.send(make_series("full", px=128)[0].parent)  # 3 files of 34 kB
         worker = make_worker(server)
-        with pytest.raises(OrthancUnavailableError, match="must have room for the new series; it is full"):
+        with pytest.raises(OrthancUnavailableError, match="must have space for the new series; it is full"):
             until(lambda: False, worker.step)
         assert "uploading" in server.states()
         assert server.outputs() == []  # no half of a series
@@ -227,7 +227,7 @@ def test_orthanc_may_be_restarted_at_any_time(make_worker, make_series, tmp_path
         server.start()
         _run(worker, lambda: server.states() == ["processing"])
         server.stop()
-        with pytest.raises(OrthancUnavailableError, match="must answer at"):
+        with pytest.raises(OrthancUnavailableError, match="must respond at"):
             until(lambda: False, worker.step)
         server.start()
         _run(worker, lambda: _settled(server))
@@ -307,7 +307,9 @@ def test_a_free_address_that_is_no_archive_is_told(make_worker, tmp_path):
     server = OrthancServer(tmp_path / "absent")
     server.http = free_port()
 
-    with pytest.raises(OrthancUnavailableError, match=r"Orthanc must answer at http://127.0.0.1:.*Is it running"):
+    with pytest.raises(
+        OrthancUnavailableError, match=r"Orthanc must respond at http://127.0.0.1:.*Check that it is running"
+    ):
         make_worker(server).step()
 
 

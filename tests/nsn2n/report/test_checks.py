@@ -29,7 +29,7 @@ def test_what_was_not_measured_has_no_verdict():
     rows = check_rows({**CLEAN, "edges": None, "contrast": None}, LIMITS)
 
     assert [(row["value"], row["verdict"]) for row in rows[1:3]] == [
-        ("no room for discs", "none"),
+        ("no space for discs", "none"),
         ("too few edges to judge", "none"),
     ]
 
@@ -41,12 +41,12 @@ def test_what_was_not_measured_has_no_verdict():
         (
             "review",
             {"edges": 0.123},
-            "What was removed may hold anatomy: edges 12.3 % (review above 10.0 %, fail above 20.0 %).",
+            "What was removed may contain anatomy: edges 12.3 % (review above 10.0 %, fail above 20.0 %).",
         ),
         (
             "fail",
             {"edges": 0.123, "excess": 9.0},
-            "What was removed may hold anatomy: small structures 9.0 sd (review above 6.0 sd, fail above 8.0 sd); "
+            "What was removed may contain anatomy: small structures 9.0 sd (review above 6.0 sd, fail above 8.0 sd); "
             "edges 12.3 % (review above 10.0 %, fail above 20.0 %).",
         ),
     ],

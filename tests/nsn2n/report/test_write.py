@@ -107,7 +107,7 @@ def test_findings_and_verdict_are_shown(data):
 
     assert 'class="badge big fail"' in text
     assert "too few edges to judge" in text
-    assert "none that is surely no noise" in text
+    assert "none distinguishable from noise" in text
     assert "31.0 %" in text
     assert "44, 55" in text
     assert "-9.2" in text
@@ -119,7 +119,7 @@ def test_noise_that_slices_share_is_told(data):
     shared = replace(data, record={**data.record, "measured": measured})
 
     assert "correlation 0.23, which the fit takes into account" in report_html(shared, report_json(shared))
-    assert "more noise than differences show" not in report_html(data, report_json(data))
+    assert "the noise is higher than the differences show" not in report_html(data, report_json(data))
 
 
 def test_texts_are_escaped(data):
@@ -129,7 +129,7 @@ def test_texts_are_escaped(data):
 
 def test_folder_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NSN2NError, match="report must have a folder that can be written to; got Not a directory"):
+    with pytest.raises(NSN2NError, match="folder of the report must be writable; got Not a directory"):
         write_report(tmp_path / "file" / "report", data)
 
 
@@ -141,7 +141,7 @@ def test_the_top_says_what_matters(data):
         (data, ["What was removed looks like noise", "No single place stands out. Compare", "Slice 4 before"], 0),
         (
             replace(data, record={**data.record, "structure": structure}),
-            ["may hold anatomy: small structures 9.2 sd", "slice 5, row 44, column 55", "1 more", "Slice 5 before"],
+            ["may contain anatomy: small structures 9.2 sd", "slice 5, row 44, column 55", "1 more", "Slice 5 before"],
             1,
         ),
     ):

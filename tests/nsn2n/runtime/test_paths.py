@@ -26,7 +26,7 @@ def test_a_file_is_refused(tmp_path, below):
 def test_a_folder_without_permission_is_refused(tmp_path, bound_by_permissions):
     (tmp_path / "closed").mkdir(mode=0o500)
 
-    with bound_by_permissions(), pytest.raises(NSN2NError, match="closed cannot be written to"):
+    with bound_by_permissions(), pytest.raises(NSN2NError, match="closed is not writable"):
         require_writable_folder(tmp_path / "closed" / "new")
 
 

@@ -88,7 +88,7 @@ def test_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(tm
     remove_abandoned(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
-    assert "which a run that was stopped had left" in caplog.text
+    assert "left over from an interrupted run" in caplog.text
 
 
 def test_own_folder_and_others_things_are_not_abandoned(tmp_path):
@@ -198,7 +198,7 @@ def test_a_folder_that_stays_locked_is_told_in_one_line(tmp_path, monkeypatch, c
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     started = time.monotonic()
     try:
-        with pytest.raises(NSN2NError, match=r"must be free for a moment; another .* has kept .* locked") as caught:
+        with pytest.raises(NSN2NError, match=r"must be free for a moment; another .* has held the lock of") as caught:
             call(tmp_path)
     finally:
         os.close(descriptor)

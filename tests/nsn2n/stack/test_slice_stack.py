@@ -63,7 +63,7 @@ def test_what_is_not_finite_is_no_measurement():
         ({"spacing_mm": [(1.0, 1.0, 1.0)] * 3, "parts": (3, 4)}, "for each of 2 parts; got 3"),
         ({"modality": "US"}, "modality must be CT, MR, PT or None; got 'US'"),
         ({"exclude": np.zeros((7, 4), bool)}, r"exclude must have the volume's shape \(7, 4, 5\); got \(7, 4\)"),
-        ({"parts": (3, 3)}, "sum up to the 7 slices"),
+        ({"parts": (3, 3)}, "sum to the 7 slices"),
     ],
 )
 def test_what_does_not_fit_the_values_is_refused(said, message):

@@ -27,4 +27,4 @@ def test_a_volume_with_negative_values_is_no_magnitude(make_state, run_stage, no
 
     assert not after.measured.rician_bias_taken
     assert (after.denoised == 100).all()
-    assert "no magnitude" in caplog.text
+    assert "not a magnitude" in caplog.text

@@ -145,7 +145,7 @@ def test_a_slice_too_many_is_refused(make_series, volumes_dhw, edit_file):
 
 def test_volumes_that_nothing_tells_apart_are_refused(make_series, volumes_dhw):
     alike = overrides_of({"InstanceNumber": lambda _volume, z: z + 1})
-    assert "some attribute must tell their volumes apart, no attribute does" in refused(
+    assert "some attribute must distinguish the volumes, no attribute does" in refused(
         make_series(volumes_dhw, modality="MR", overrides=alike)
     )
 
@@ -167,7 +167,9 @@ def test_echo_times_that_drift_from_slice_to_slice_are_refused(make_series, volu
 
 def test_slices_side_by_side_are_refused(make_series, volumes_dhw):
     aside = overrides_of({"ImagePositionPatient": lambda volume, z: [100 * volume, 0, z]})
-    assert "they are up to 200 mm side by side" in refused(make_series(volumes_dhw, modality="MR", overrides=aside))
+    assert "they are up to 200 mm apart in their plane" in refused(
+        make_series(volumes_dhw, modality="MR", overrides=aside)
+    )
 
 
 def test_one_position_only_is_refused(make_series, volumes_dhw):

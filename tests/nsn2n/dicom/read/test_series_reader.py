@@ -229,11 +229,11 @@ REFUSED = {
     ),
     "other spacing": (
         assign("PixelSpacing", [1, 1.1]),
-        r"\(0028,0030\) must .* \(1 x 1\.1 mm beside 1 x 1 mm\)",
+        r"\(0028,0030\) must .* \(1 x 1\.1 mm and 1 x 1 mm\)",
     ),
     "Rows": (
         lambda d: (assign("Rows", 3)(d), assign("PixelData", d.PixelData[:48])(d)),
-        r"Rows .*; got 3 beside 6",
+        r"Rows .*; got 3 here, 6",
     ),
     "HighBit": (assign("HighBit", 15), r"HighBit \(0028,0102\) must be BitsStored - 1 = 11; got 15"),
     "BitsStored": (assign("BitsStored", 4), r"BitsStored \(0028,0101\) must be in 8\.\.16; got 4"),
@@ -258,7 +258,7 @@ REFUSED = {
     ),
     "no frame of reference in one slice": (
         delete("FrameOfReferenceUID"),
-        r"FrameOfReferenceUID \(0020,0052\) must be the same in all slices of a series; got none beside 2\.25\.",
+        r"FrameOfReferenceUID \(0020,0052\) must be the same in all slices of a series; got none here, 2\.25\.",
     ),
     "other frame of reference": (
         assign("FrameOfReferenceUID", "1.2.3"),
@@ -321,7 +321,7 @@ def test_a_series_without_frame_of_reference_is_taken_with_a_warning(
     files = make_series(modality=modality, overrides={"FrameOfReferenceUID": uid, "StudyTime": ""})
     series = read_series(files)
     (warning,) = series.warnings
-    assert warning.startswith("FrameOfReferenceUID (0020,0052) is in no slice: ")
+    assert warning.startswith("FrameOfReferenceUID (0020,0052) is missing in all slices: ")
     assert warning in caplog.text
     written = write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     for source, target in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, written.files), strict=True):
@@ -382,7 +382,7 @@ def test_cut_file_is_refused(make_series, length):
 
 
 def test_one_slice_and_no_slice_are_refused(make_series, noise_dhw):
-    with pytest.raises(DicomError, match=r"a single slice \(1 slice\).*At least 2 slices are needed"):
+    with pytest.raises(DicomError, match=r"a single slice \(1 slice\).*Choose a series of at least 2 slices"):
         read_series(make_series(noise_dhw[:1]))
     with pytest.raises(DicomError, match="must have files; got none"):
         read_series([])

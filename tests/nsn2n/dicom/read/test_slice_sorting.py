@@ -90,7 +90,7 @@ def test_a_gap_is_warned_of_with_its_place(placed, caplog):
     series = read_series(placed("gap"))
     (warning,) = series.warnings
     assert "1 missing, a step of 2 mm among 1 mm" in warning
-    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised apart" in warning
+    assert "each run (3 at 1 mm, 3 at 1 mm) is denoised separately" in warning
     assert "between S0001_I0003.dcm and S0001_I0004.dcm" in warning
     assert [record.getMessage() for record in caplog.records] == [f"series {series.SeriesInstanceUID}: {warning}"]
 
@@ -106,7 +106,7 @@ def test_slices_that_stand_alone_are_counted(make_series, volume_dhw):
     (warning,) = read_series(
         make_series(volume_dhw, overrides={"ImagePositionPatient": lambda index: [0, 0, places[index]]})
     ).warnings
-    assert warning.endswith("; slices that stand alone and stay as they are: 2")
+    assert warning.endswith("; single slices that are not changed: 2")
 
 
 def test_many_gaps_make_one_line(make_series, noise_dhw):

@@ -176,7 +176,7 @@ def test_unknown_series_is_refused_with_a_list_of_what_is_there(study):
         ({"SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.481.3"), "Modality": "RTSTRUCT"}, "RT Structure Set"),
         ({"SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.66.4"), "Modality": "SEG"}, "Segmentation Storage"),
         ({"SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.11.1"), "Modality": "PR"}, "Presentation State"),
-        ({"Modality": "XX"}, "no rule takes Modality XX"),
+        ({"Modality": "XX"}, "no rule matches Modality XX"),
         ({"Manufacturer": OWN_MANUFACTURER, "ManufacturerModelName": OWN_MODEL_NAME}, "already denoised"),
         ({"ComplexImageComponent": "PHASE"}, "is PHASE, not MAGNITUDE"),
     ],
@@ -228,7 +228,7 @@ def test_series_belongs_to_the_first_rule_that_takes_it(study):
             '{"selections": [{"name": "a", "conditions": {"ImageOrientationPatient": "Oblique"}}]}',
             "must be one of",
         ),
-        ('{"selections":' + "[" * 100_000, "more levels than can be read"),
+        ('{"selections":' + "[" * 100_000, "too many nested levels"),
         ('{"selections": [' + "[" * 40 + "]" * 41 + "}", "got more than 32 levels"),
         (
             '{"selections": [{"name": "a", "conditions": {"SeriesNumber": ' + "3" * 6000 + "}}]}",

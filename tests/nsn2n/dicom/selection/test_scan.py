@@ -189,7 +189,7 @@ def test_packed_files_are_named_with_what_to_do(make_series, tmp_path, caplog, n
     scan = scan_folder(files[0].parent)
     assert len(scan.series[0].files) == len(files)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("1 packed files of ")
+    assert warning.startswith("1 archive files in ")
     assert warning.endswith(f"packed {name}: {reason}")
 
 

@@ -185,7 +185,7 @@ def test_full_disk_leaves_nothing(make_series, tmp_path, derivation):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, previous[1]))
-        with pytest.raises(DicomError, match="must be writable and have room; got File too large"):
+        with pytest.raises(DicomError, match="must be writable and have free space; got File too large"):
             write_series(series.stack.values, series.files, tmp_path / "out", derivation)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, previous)
@@ -196,7 +196,7 @@ def test_full_disk_leaves_nothing(make_series, tmp_path, derivation):
 def test_output_folder_that_is_a_file_is_refused(make_series, tmp_path, derivation):
     series = read_series(make_series())
     (tmp_path / "out").write_text("in the way")
-    with pytest.raises(DicomError, match="output folder must be writable and have room; got File exists"):
+    with pytest.raises(DicomError, match="output folder must be writable and have free space; got File exists"):
         write_series(series.stack.values, series.files, tmp_path / "out", derivation)
 
 
