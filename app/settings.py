@@ -26,8 +26,8 @@ RULES_IN_MODEL = Path("nsn2n", "configs", "selection_rules.json")
 
 def app_yaml_keys() -> tuple[str, ...]:
     """Return the keys of section ``nsn2n``: the options that apply to the application."""
-    told = {entry.name: option_of(entry) for entry in fields(JobOptions)}
-    return tuple(name for name, option in told.items() if option is not None and option.in_app_yaml)
+    described = {entry.name: option_of(entry) for entry in fields(JobOptions)}
+    return tuple(name for name, option in described.items() if option is not None and option.in_app_yaml)
 
 
 def find_settings_file(environment: Mapping[str, str] | None = None) -> Path | None:

@@ -77,20 +77,20 @@ def threads() -> int:
 def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
     """Print a table of a trial: a row for each method, for the input, and for the truth."""
     results: dict[str, Sequence[Volume]] = {"noisy": trial.noisy, "truth": trial.truth}
-    told, seconds = dict.fromkeys(results, ""), dict.fromkeys(results, "")
+    reported, seconds = dict.fromkeys(results, ""), dict.fromkeys(results, "")
     for method in options.methods:
         started = time.perf_counter()
-        results[method], told[method] = denoised(trial, method, seed)
+        results[method], reported[method] = denoised(trial, method, seed)
         seconds[method] = f"{time.perf_counter() - started:.0f}"
     measured = (method for method in results if method != "truth" or not trial.scan)
     figures = {method: trial.measure(results[method]) for method in measured}
     shape = " x ".join(map(str, trial.noisy[0].shape))
     columns = list(figures["noisy"])
     table = Table(
-        "method", *columns, "told: detail, discs, left, verdict", "s", title=f"{trial.name}, seed {seed}, {shape}"
+        "method", *columns, "reported: detail, discs, left, verdict", "s", title=f"{trial.name}, seed {seed}, {shape}"
     )
     for method, values in figures.items():
-        table.add_row(method, *(_short(values[column]) for column in columns), told[method], seconds[method])
+        table.add_row(method, *(_short(values[column]) for column in columns), reported[method], seconds[method])
     Console(width=WIDTH).print(table)
     if options.pictures is not None:
         ours = next((method for method in options.methods if method in PRESETS), None)

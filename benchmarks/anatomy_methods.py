@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that anatomy.py compares: what peers are told, and what our presets tell of themselves."""
+"""The methods that anatomy.py compares: what peers are given, and what our presets report of themselves."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def denoised(trial: Trial, method: str, seed: int, settings: Settings | None = N
 
 
 def told_sigma(noisy: Volume, modality: str) -> float:
-    """Noise sd that peers are told: in CT the median of what nsn2n measures in soft tissue."""
+    """Noise sd that peers are given: in CT the median of what nsn2n measures in soft tissue."""
     soft = ndimage.gaussian_filter(noisy, (0, 2, 2))
     found = measure_noise(noisy).sd[(soft > SOFT_HU[0]) & (soft < SOFT_HU[1])] if modality == "CT" else np.empty(0)
     found = found[found > 0]
@@ -107,7 +107,7 @@ def _peer(method: str, settings: Settings, noise: Volume) -> Callable[[Job], Vol
 
 
 def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
-    """BM4D, told sd and spectrum of the noise as nsn2n measures them, or those of the noise that was put on."""
+    """BM4D, given sd and spectrum of the noise as nsn2n measures them, or those of the noise that was added."""
     filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:
@@ -116,7 +116,7 @@ def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
         else:
             powers = np.square(np.abs(np.fft.fft2(noise))).mean(axis=0) / noise[0].size
             power = ndimage.gaussian_filter(powers, SPECTRUM_SD, mode="wrap")
-        told = np.broadcast_to(power * job.noisy.size, job.noisy.shape).copy()
-        return np.asarray(filter_volume(job.noisy.astype(np.float64), told), dtype=np.float32)
+        power_dhw = np.broadcast_to(power * job.noisy.size, job.noisy.shape).copy()
+        return np.asarray(filter_volume(job.noisy.astype(np.float64), power_dhw), dtype=np.float32)
 
     return run

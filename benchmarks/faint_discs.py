@@ -39,18 +39,18 @@ def main() -> None:
     options = parser.parse_args()
     print(machine(1))
     header = [f"{size:g} mm, {contrast:g} sd" for size in DIAMETERS_MM for contrast in CONTRASTS_SD]
-    table = Table("preset", *header, title="contrast kept, %: told / true")
+    table = Table("preset", *header, title="contrast kept, %: reported / true")
     for preset in options.presets:
-        told: Cells = {}
+        reported: Cells = {}
         true: Cells = {}
         for seed in options.seeds:
-            add_cells(preset, seed, options, told, true)
-        table.add_row(preset, *(_cell(told, true, size, sd) for size in DIAMETERS_MM for sd in CONTRASTS_SD))
+            add_cells(preset, seed, options, reported, true)
+        table.add_row(preset, *(_cell(reported, true, size, sd) for size in DIAMETERS_MM for sd in CONTRASTS_SD))
     Console(width=160).print(table)
 
 
-def add_cells(preset: str, seed: int, options: argparse.Namespace, told: Cells, true: Cells) -> None:
-    """Denoise without discs and with them, and add what is told and what is left of each kind."""
+def add_cells(preset: str, seed: int, options: argparse.Namespace, reported: Cells, true: Cells) -> None:
+    """Denoise without discs and with them, and add what is reported and what is left of each kind."""
     facts: dict[str, Any] = {"spacing_mm": SPACING_MM, "modality": "CT", "preset": preset, "seed": seed}
     slices, config = options.slices, {"budget_s": options.budget}
     noisy = cylinder.stored(cylinder.flat(slices) + cylinder.noise(slices, NOISE_HU, seed))
@@ -61,15 +61,15 @@ def add_cells(preset: str, seed: int, options: argparse.Namespace, told: Cells, 
     probed[probes.place] = probes.put_into(noisy[probes.place])
     again = nsn2n.denoise(probed, **facts, config={**config, "contrast_kept": False})
     left = probes.measured((again.volume - result.volume)[probes.place])
-    for found, cells in ((result.contrast, told), (left, true)):
+    for found, cells in ((result.contrast, reported), (left, true)):
         for cell in found.cells if found else ():
             cells.setdefault((cell.diameter_mm, cell.contrast_sd), []).append(100 * cell.kept)
 
 
-def _cell(told: Cells, true: Cells, size: float, sd: float) -> str:
-    if (size, sd) not in told or (size, sd) not in true:
+def _cell(reported: Cells, true: Cells, size: float, sd: float) -> str:
+    if (size, sd) not in reported or (size, sd) not in true:
         return "-"
-    return f"{np.mean(told[size, sd]):.0f} / {np.mean(true[size, sd]):.0f}"
+    return f"{np.mean(reported[size, sd]):.0f} / {np.mean(true[size, sd]):.0f}"
 
 
 if __name__ == "__main__":

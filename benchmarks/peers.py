@@ -72,7 +72,7 @@ NLM_PATCHES = {"patch_size": 5, "patch_distance": 6}
 
 
 def nlm(settings: Settings | None = None) -> Run:
-    """Non-local means slice by slice; h and the noise that it is told in units of sigma.
+    """Non-local means slice by slice; h and the noise that it is given, in units of sigma.
 
     With patches in three dimensions it is no better on the half for tuning, and several times slower.
     """
@@ -111,7 +111,7 @@ def load_bm4d() -> Callable[[NDArray[np.float64], float | NDArray[np.float64]], 
 
 
 def bm4d(settings: Settings | None = None) -> Run:
-    """BM4D with the noise's spectrum, white in MR; the sd that it is told in units of sigma."""
+    """BM4D with the noise's spectrum, white in MR; the sd that it is given, in units of sigma."""
     filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:

@@ -244,7 +244,7 @@ def series_rows(name: str, seed: int, methods: list[str], options: argparse.Name
 
 
 def estimate_sigma(volume_dhw: Volume) -> float:
-    """Noise sd as all methods are told: the median of its local estimates (`nsn2n.noise.level`) where an object is.
+    """Noise sd as all methods are given it: the median of its local estimates (`nsn2n.noise.level`) where an object is.
 
     That is above Otsu's threshold: air has another noise than tissue, in MR as in CT.
     """

@@ -32,7 +32,7 @@ FEWEST_OF_A_KIND = 3
 
 
 class Kind(NamedTuple):
-    """What spots are told apart by."""
+    """By what spots are distinguished."""
 
     diameter_px: int
     noise_sds: int

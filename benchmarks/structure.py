@@ -4,9 +4,9 @@
 
     python benchmarks/structure.py [--half report|tune] [--cases ...] [--presets default fast] [--seeds ...]
 
-The limits in `nsn2n.settings.StructureSettings` were chosen with `--half tune`; what is told of them comes from
-`--half report`. Three tables: verdicts on the presets' own results (false alarms), verdicts on damaged results (power),
-and the share of single erased lesions that are found, by diameter and contrast.
+The limits in `nsn2n.settings.StructureSettings` were chosen with `--half tune`; the figures in the documentation come
+from `--half report`. Three tables: verdicts on the presets' own results (false alarms), verdicts on damaged results
+(power), and the share of single erased lesions that are found, by diameter and contrast.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def carried_over(left: float, removed: float | None, removed_there: float | None
     -------
     float
         ``left`` itself where no filter explains that so much was removed and so much is left, or where it cannot be
-        told from what was removed.
+        derived from what was removed.
     """
     if removed is None or removed_there is None or not (0 < left < 1 and 0 < removed < 1 and removed_there < 1):
         return left

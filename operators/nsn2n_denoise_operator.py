@@ -19,7 +19,7 @@ from nsn2n.runtime.config_loading import option_of
 __all__ = ["NSN2NDenoiseOperator", "denoise_image"]
 
 _METHOD_OPTIONS = tuple(
-    entry.name for entry in fields(JobOptions) if (told := option_of(entry)) is not None and told.group == METHOD
+    entry.name for entry in fields(JobOptions) if (option := option_of(entry)) is not None and option.group == METHOD
 )
 
 

@@ -48,8 +48,8 @@ _RESET_PEAK = "5"
 def finished_before(task: SeriesTask) -> SeriesOutcome | None:
     """Return the outcome of a series whose complete folder exists; None if it does not."""
     try:
-        told = json.loads((task.folder / OUTCOME_FILE).read_text(encoding="utf-8"))
-        return SeriesOutcome(**{**told, "remarks": tuple(told["remarks"])})
+        outcome = json.loads((task.folder / OUTCOME_FILE).read_text(encoding="utf-8"))
+        return SeriesOutcome(**{**outcome, "remarks": tuple(outcome["remarks"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

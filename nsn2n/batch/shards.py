@@ -80,9 +80,9 @@ def shard_of(given: str | None, environment: Mapping[str, str]) -> Shard | None:
     return None
 
 
-def _checked(index: int, count: int, told: str) -> Shard:
+def _checked(index: int, count: int, given: str) -> Shard:
     if not 1 <= index <= count:
-        raise SettingsError(f"a shard must be in 1/N to N/N; got {told}. Correct it, or give --shard I/N.")
+        raise SettingsError(f"a shard must be in 1/N to N/N; got {given}. Correct it, or give --shard I/N.")
     return Shard(index, count)
 
 

@@ -122,8 +122,8 @@ def _cpus(batch: BatchOptions) -> int:
 
 def _of_all(options: JobOptions) -> dict[str, object]:
     """Return what determines the result of a series, as plain values."""
-    told = {name: value for name, value in asdict(options).items() if name not in _OF_A_RUN}
-    plain: dict[str, object] = json.loads(json.dumps(told, default=str))
+    chosen = {name: value for name, value in asdict(options).items() if name not in _OF_A_RUN}
+    plain: dict[str, object] = json.loads(json.dumps(chosen, default=str))
     return {**plain, "version": __version__}
 
 
@@ -134,12 +134,12 @@ def _counts(ledger: Ledger, total: int, left: list[SeriesTask]) -> Counts:
 
 
 def _conclude(rows: list[Row]) -> int:
-    told = summary(rows)
+    text = summary(rows)
     failed, done = (sum(row.state == state for row in rows) for state in (FAILED, DONE))
     if failed or any(row.state == WAITING for row in rows):
-        logger.error("%s. See status.html; --retry-failed retries what failed.", told)
+        logger.error("%s. See status.html; --retry-failed retries what failed.", text)
         return SOME_FAILED if done else ALL_FAILED
-    logger.info("%s", told)
+    logger.info("%s", text)
     return 0
 
 
@@ -172,10 +172,10 @@ def _shown(quiet: bool) -> Iterator[Show]:
 
     def log(counts: Counts, ended: Ended | None) -> None:
         nonlocal last_s
-        told = tell(counts, ended)
+        text = tell(counts, ended)
         if time.monotonic() - last_s >= SECONDS_BETWEEN_PROGRESS:
             last_s = time.monotonic()
-            logger.info("%d of %d series: %s", counts.ended, counts.total, told)
+            logger.info("%d of %d series: %s", counts.ended, counts.total, text)
 
     if quiet or not console.is_terminal:
         yield log

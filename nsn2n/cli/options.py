@@ -24,8 +24,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _on_command_line(table: Any = JobOptions) -> dict[str, tuple[Field[Any], Option]]:
-    told = {entry.name: (entry, option_of(entry)) for entry in fields(table)}
-    return {name: (entry, option) for name, (entry, option) in told.items() if option is not None and option.flag}
+    described = {entry.name: (entry, option_of(entry)) for entry in fields(table)}
+    return {name: (entry, option) for name, (entry, option) in described.items() if option is not None and option.flag}
 
 
 def with_job_options(command: _Command) -> _Command:

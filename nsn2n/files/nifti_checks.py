@@ -195,12 +195,12 @@ def _checked_shape(header: nib.Nifti1Header, path: Path) -> tuple[int, ...]:
 
 
 def _checked_offset(header: nib.Nifti1Header, size: int, path: Path) -> int:
-    told = float(header["vox_offset"])
+    declared = float(header["vox_offset"])
     least = size + 4  # extensions, or the marker for none
-    offset = least if told == 0 else told
+    offset = least if declared == 0 else declared
     if not (math.isfinite(offset) and least <= offset <= MOST_BYTES_BEFORE_VOXELS and offset == int(offset)):
         raise _unreadable(
-            path, f"voxels must begin at byte {least} to {MOST_BYTES_BEFORE_VOXELS}; vox_offset is {told}"
+            path, f"voxels must begin at byte {least} to {MOST_BYTES_BEFORE_VOXELS}; vox_offset is {declared}"
         )
     return int(offset)
 

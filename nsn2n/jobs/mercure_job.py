@@ -109,6 +109,6 @@ def _result(outcomes: list[Outcome]) -> dict[str, Any]:
         for outcome in outcomes
         if outcome.error is not None
     ]
-    told = [f"{len(written)} of {len(outcomes)} series denoised", *(one["reason"] for one in failed)]
-    notification = {"text": "; ".join(told), "requested": bool(failed)}
+    sentences = [f"{len(written)} of {len(outcomes)} series denoised", *(one["reason"] for one in failed)]
+    notification = {"text": "; ".join(sentences), "requested": bool(failed)}
     return {"written": written, "failed": failed, "__mercure_notification": notification}

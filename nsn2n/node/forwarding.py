@@ -85,11 +85,11 @@ class Forwarding:
 
     def _tell_source(self, mark: OutputMark) -> None:
         for source_id in self._client.find_series(mark.made_of):
-            told = self._client.metadata(source_id, self._index)
-            if told is None:
+            stored = self._client.metadata(source_id, self._index)
+            if stored is None:
                 continue
             try:
-                state = SeriesState.from_text(told)
+                state = SeriesState.from_text(stored)
             except NSN2NError:
                 continue  # not ours; the mark of the new series holds the same
             sent = replace(state, sent=f"{mark.send_to} {mark.sent}")

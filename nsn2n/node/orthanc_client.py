@@ -94,8 +94,8 @@ class OrthancClient:
         ------
         OrthancUnavailableError, OrthancRefusalError
         """
-        told = self._json("GET", "/system")
-        if not isinstance(told, Mapping) or "DicomAet" not in told:
+        body = self._json("GET", "/system")
+        if not isinstance(body, Mapping) or "DicomAet" not in body:
             raise OrthancRefusalError(
                 f"--orthanc must be the REST API of an Orthanc; {self.url} is not. Check the address."
             )
@@ -106,13 +106,13 @@ class OrthancClient:
 
     def series(self, series_id: str) -> OrthancSeries | None:
         """Return a series; None if it does not exist."""
-        told = self._json("GET", f"/series/{series_id}")
-        return None if told is None else _series(told)
+        body = self._json("GET", f"/series/{series_id}")
+        return None if body is None else _series(body)
 
     def list_series(self, since: int, limit: int) -> list[OrthancSeries]:
         """Return a batch of all series."""
-        told = self._json("GET", "/series", params={"expand": "", "since": since, "limit": limit})
-        return [_series(one) for one in told]
+        body = self._json("GET", "/series", params={"expand": "", "since": since, "limit": limit})
+        return [_series(one) for one in body]
 
     def series_of_study(self, study_id: str) -> list[OrthancSeries]:
         """Return the series of a study; none if it does not exist."""
@@ -125,9 +125,9 @@ class OrthancClient:
 
     def changes(self, since: int, limit: int = 1000) -> Changes:
         """Return the changes after a change number."""
-        told = self._json("GET", "/changes", params={"since": since, "limit": limit})
-        of_series = tuple((one["ChangeType"], one["ID"]) for one in told["Changes"] if one["ResourceType"] == "Series")
-        return Changes(of_series, int(told["Last"]), bool(told["Done"]))
+        body = self._json("GET", "/changes", params={"since": since, "limit": limit})
+        of_series = tuple((one["ChangeType"], one["ID"]) for one in body["Changes"] if one["ResourceType"] == "Series")
+        return Changes(of_series, int(body["Last"]), bool(body["Done"]))
 
     def last_change(self) -> int:
         """Return the number of the last change."""
@@ -149,8 +149,8 @@ class OrthancClient:
 
     def sop_instance_uids(self, series_id: str) -> list[str]:
         """Return the SOPInstanceUIDs of a series; none if it does not exist."""
-        told = self._json("GET", f"/series/{series_id}/instances") or ()
-        return [str(one["MainDicomTags"]["SOPInstanceUID"]) for one in told]
+        body = self._json("GET", f"/series/{series_id}/instances") or ()
+        return [str(one["MainDicomTags"]["SOPInstanceUID"]) for one in body]
 
     def tags(self, instance_id: str) -> dict[str, Any]:
         """Return the attributes of an instance by keyword; none if it does not exist."""
@@ -165,14 +165,14 @@ class OrthancClient:
 
     def upload(self, file: Path) -> str:
         """Store a file, and return Orthanc's id of its series."""
-        told = self._json("POST", "/instances", data=file.read_bytes())
-        if told is None or told.get("Status") not in ("Success", "AlreadyStored"):
-            status = beginning(str((told or {}).get("Status")))
+        body = self._json("POST", "/instances", data=file.read_bytes())
+        if body is None or body.get("Status") not in ("Success", "AlreadyStored"):
+            status = beginning(str((body or {}).get("Status")))
             raise OrthancRefusalError(
                 f"Orthanc must store each new instance; it responds {status}. Check whether one of its plugins or "
                 "scripts filters incoming instances."
             )
-        return str(told["ParentSeries"])
+        return str(body["ParentSeries"])
 
     def attach(self, series_id: str, index: int, file: Path) -> None:
         """Store a file as a user-defined attachment of a series."""
@@ -191,13 +191,13 @@ class OrthancClient:
             If not every instance arrived.
         """
         asked = {"Resources": [series_id], "Synchronous": True, "Permissive": False}
-        told = self._json("POST", f"/modalities/{modality}/store", json=asked, timeout=SEND_TIMEOUT_S)
-        if told is None:
+        body = self._json("POST", f"/modalities/{modality}/store", json=asked, timeout=SEND_TIMEOUT_S)
+        if body is None:
             raise OrthancRefusalError(
                 f"the series and the modality {beginning(modality)} must be known to Orthanc; one is not. Add the"
                 " modality to DicomModalities."
             )
-        arrived = int(told.get("InstancesCount", 0)) - int(told.get("FailedInstancesCount", 0))
+        arrived = int(body.get("InstancesCount", 0)) - int(body.get("FailedInstancesCount", 0))
         if arrived != instances:
             raise OrthancUnavailableError(f"{modality} must accept all {instances} instances; it accepted {arrived}.")
 
@@ -236,16 +236,16 @@ class OrthancClient:
 
 
 def _refusal(answer: requests.Response, method: str, path: str, url: str) -> NSN2NError:
-    told = _details(answer)
-    message = beginning(str(told.get("Message", answer.reason)))
+    body = _details(answer)
+    message = beginning(str(body.get("Message", answer.reason)))
     if path.startswith("/modalities"):  # why another archive did not accept it
-        message = f"{message} ({beginning(str(told.get('Details', '')))})"
+        message = f"{message} ({beginning(str(body.get('Details', '')))})"
     if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
         return OrthancRefusalError(
             f"Orthanc at {url} must grant the node access; it responds {answer.status_code} to {method} {path}. Check "
             "user and password, and the permissions of that user."
         )
-    if told.get("OrthancStatus") == FULL_STORAGE or answer.status_code == INSUFFICIENT_STORAGE:
+    if body.get("OrthancStatus") == FULL_STORAGE or answer.status_code == INSUFFICIENT_STORAGE:
         return StorageFullError(f"Orthanc at {url} must have space for the new series; it is full. Free some space.")
     retry = answer.status_code >= requests.codes.server_error or answer.status_code in (409, 412, 429)
     kind = OrthancUnavailableError if retry else OrthancRefusalError
@@ -254,24 +254,24 @@ def _refusal(answer: requests.Response, method: str, path: str, url: str) -> NSN
 
 def _details(answer: requests.Response) -> Mapping[str, Any]:
     try:
-        told = answer.json()
+        body = answer.json()
     except ValueError:
         return {}
-    return told if isinstance(told, Mapping) else {}
+    return body if isinstance(body, Mapping) else {}
 
 
-def _series(told: Mapping[str, Any]) -> OrthancSeries:
-    tags: Mapping[str, str] = told["MainDicomTags"]
-    instances: Sequence[str] = told["Instances"]
+def _series(body: Mapping[str, Any]) -> OrthancSeries:
+    tags: Mapping[str, str] = body["MainDicomTags"]
+    instances: Sequence[str] = body["Instances"]
     number = tags.get("SeriesNumber", "").strip()
     return OrthancSeries(
-        id=told["ID"],
+        id=body["ID"],
         uid=tags.get("SeriesInstanceUID", ""),
-        study=told["ParentStudy"],
+        study=body["ParentStudy"],
         number=int(number) if number.removeprefix("-").isdigit() else None,
         instances=tuple(sorted(instances)),
-        is_stable=bool(told["IsStable"]),
-        last_update=_time(told["LastUpdate"]),
+        is_stable=bool(body["IsStable"]),
+        last_update=_time(body["LastUpdate"]),
     )
 
 

@@ -190,8 +190,8 @@ def _now() -> str:
 
 
 def _to_text(stored: SeriesState | OutputMark) -> str:
-    told = {name: value for name, value in asdict(stored).items() if value not in ("", 0, (), [])}
-    return json.dumps({"nsn2n": VERSION, **told}, separators=(",", ":"))
+    kept = {name: value for name, value in asdict(stored).items() if value not in ("", 0, (), [])}
+    return json.dumps({"nsn2n": VERSION, **kept}, separators=(",", ":"))
 
 
 def _from_text(text: str, kind: type[_Stored]) -> dict[str, Any]:

@@ -223,11 +223,11 @@ def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bo
     )
     known = np.isfinite(choosing) & np.isfinite(telling)
     if known.any():
-        told = [
+        gains = [
             np.median(others[known][ratios[known] <= np.percentile(ratios[known], _CLEAN_BLOCKS_PERCENTILE)])
             for ratios, others in ((choosing, telling), (telling, choosing))
         ]
-        gain = float(np.mean(told))
+        gain = float(np.mean(gains))
     else:
         gain = float(np.percentile(_ratios(coarse_sd, fine_sd, noisy), _CLEAN_BLOCKS_PERCENTILE))
     return min(gain, _LARGEST_GAIN)

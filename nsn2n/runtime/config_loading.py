@@ -114,18 +114,19 @@ def check_bounds(settings: Any, prefix: str = "") -> None:
         Naming the first field that breaks a rule, with ``prefix`` before its name.
     """
     for entry in fields(settings):
-        told, value = option_of(entry), getattr(settings, entry.name)
-        if told is None or value is None:
+        field_option, value = option_of(entry), getattr(settings, entry.name)
+        if field_option is None or value is None:
             continue
-        if told.choices and value not in told.choices:
+        if field_option.choices and value not in field_option.choices:
             raise SettingsError(
-                f"{prefix}{entry.name} must be one of {', '.join(map(str, told.choices))}; got {shown(value)}. "
+                f"{prefix}{entry.name} must be one of {', '.join(map(str, field_option.choices))}; got {shown(value)}. "
                 "Correct it in the configuration."
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if told.bounds and not (number and told.allows(value)):
+        if field_option.bounds and not (number and field_option.allows(value)):
             raise SettingsError(
-                f"{prefix}{entry.name} must be {told.bounds}; got {shown(value)}. Correct it in the configuration."
+                f"{prefix}{entry.name} must be {field_option.bounds}; got {shown(value)}. "
+                "Correct it in the configuration."
             )
 
 

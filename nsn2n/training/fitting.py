@@ -367,8 +367,8 @@ def _loss(
     if settings.interslice_continuity > 0:
         inputs.append(0.5 * (batch.noisy + batch.noisy_next))
         scales.append(batch.scale)
-    told = [scale for scale in scales if scale is not None]
-    denoised = denoise_slices(network, torch.cat(inputs), compute, torch.cat(told) if told else None)
+    known = [scale for scale in scales if scale is not None]
+    denoised = denoise_slices(network, torch.cat(inputs), compute, torch.cat(known) if known else None)
     outputs = torch.split(denoised, batch.noisy.shape[0])
     scale = 1.0 if batch.scale is None else batch.scale
     units = {"scale": scale, "huber_delta": settings.huber_delta}

@@ -56,8 +56,8 @@ class MatchRefinement:
         Tensor, same shape, bool
             True where the denoised difference, smoothed a little, is within the threshold, in noise sd of one slice.
         """
-        told = None if sd is None or sd_next is None else torch.cat([sd, sd_next])
-        pair = denoise_slices(self._network, torch.cat([noisy, noisy_next]), self._compute, told)
+        sds = None if sd is None or sd_next is None else torch.cat([sd, sd_next])
+        pair = denoise_slices(self._network, torch.cat([noisy, noisy_next]), self._compute, sds)
         current, following = pair.chunk(2)
         difference = following - current
         if sd is not None and sd_next is not None:

@@ -117,20 +117,20 @@ def plan_series(
     slices = [facts for of_file in _without_copies(checked) for facts in of_file]
     check_same_series(slices)
     check_claimed_pixels(slices, limits)
-    stacks, told = _stacks(slices, refuse_gaps)
+    stacks, found = _stacks(slices, refuse_gaps)
     slices = [facts for stack, _ in stacks for facts in stack]
     geometry = SeriesGeometry(tuple(part for _, stack in stacks for part in stack.parts))
     return SeriesPlan(
         slices=tuple(slices),
         geometry=geometry,
         warnings=(
-            *told.warnings,
+            *found.warnings,
             *_frame_of_reference_warnings(slices[0]),
             *_overlay_warnings(slices),
             *_burned_in_warnings(slices),
             *_pet_warnings(slices),
         ),
-        remarks=(*told.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
+        remarks=(*found.remarks, *_tilt_remarks(geometry), *_overlap_remarks(slices[0], geometry)),
     )
 
 

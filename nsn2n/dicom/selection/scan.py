@@ -308,7 +308,7 @@ def _record_order(record: SeriesRecord) -> tuple[str, bool, int, str]:
 def _nothing_found(folder: Path, ignored: list[IgnoredFile]) -> str:
     if not ignored:
         return f"no DICOM found in {folder}: it is empty. Name the folder that holds the DICOM files."
-    told = sorted(ignored, key=lambda entry: not entry.packed)
-    first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in told[:3])
-    next_step = "Unpack them" if told[0].packed else "Name the folder that holds the DICOM files"
+    shown = sorted(ignored, key=lambda entry: not entry.packed)
+    first = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in shown[:3])
+    next_step = "Unpack them" if shown[0].packed else "Name the folder that holds the DICOM files"
     return f"no DICOM found in {folder}: {len(ignored)} entries, none a DICOM image ({first}). {next_step}."
