@@ -7,6 +7,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CONSTRAINTS := $(VENV)/constraints.txt
 PIP_INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_OUTPUT ?= out/demo
@@ -25,7 +26,7 @@ help: ## this list
 
 setup: $(STAMP) ## .venv with nsn2n and what its tests need
 
-$(STAMP): pyproject.toml nsn2n/_version.py
+$(STAMP): pyproject.toml nsn2n/_version.py $(wildcard map/lock/gpu-*.txt)
 	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 	  rm -rf $(VENV); python=""; \
 	  for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -43,7 +44,11 @@ $(STAMP): pyproject.toml nsn2n/_version.py
 	    exit 1; \
 	  fi; \
 	fi
-	$(PY) -m pip install $(PIP_INSTALL_ARGS) --editable '.[test]'
+	@# Packages of the image have the versions of its lock, except PyTorch and CUDA, whose build depends on the machine.
+	@version=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	  sed -n 's/^\([A-Za-z0-9._-]*==[^ +]*\).*/\1/p' map/lock/gpu-$$version.txt | \
+	  grep -Ev '^(torch|triton|nvidia-|cuda-)' > $(CONSTRAINTS)
+	$(PY) -m pip install $(PIP_INSTALL_ARGS) --constraint $(CONSTRAINTS) --editable '.[test]'
 	@# Holoscan's wheel finishes its installation at the first start of Python.
 	$(PY) -c 'from nsn2n._version import __version__; print("nsn2n", __version__, "is ready in $(VENV)")'
 	@touch $@

@@ -206,3 +206,13 @@ def test_bill_of_the_wheel_is_of_what_is_installed(dist, project):
     depends = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
     assert len(depends[root["bom-ref"]]) == len(_of_the_application(project)) + len(vendored)
     assert set().union(*depends.values()) == {one["bom-ref"] for one in bill["components"]}
+
+
+def test_make_setup_installs_the_versions_of_the_lock():
+    constraints = Path(sys.prefix) / "constraints.txt"
+    if not constraints.is_file():
+        pytest.skip("this environment is not one of make setup")
+    locked = dict(line.split("==") for line in constraints.read_text().split())
+
+    assert len(locked) > 50
+    assert {name: version(name) for name in locked} == locked
