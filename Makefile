@@ -6,8 +6,11 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
+BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.installed
 CONSTRAINTS := $(VENV)/constraints.txt
+# Python compiles what it imports; to compile all that is installed takes longer than to unpack it.
+PIP_INSTALL = $(PY) -m pip install --no-compile $(PIP_INSTALL_ARGS) --constraint $(CONSTRAINTS)
 PIP_INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_OUTPUT ?= out/demo
@@ -26,7 +29,8 @@ help: ## this list
 
 setup: $(STAMP) ## .venv with nsn2n and what its tests need
 
-$(STAMP): pyproject.toml nsn2n/_version.py $(wildcard map/lock/gpu-*.txt)
+# What users install: the tests' needs are several times as large.
+$(BASE_STAMP): pyproject.toml nsn2n/_version.py $(wildcard map/lock/gpu-*.txt)
 	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 	  rm -rf $(VENV); python=""; \
 	  for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -44,11 +48,15 @@ $(STAMP): pyproject.toml nsn2n/_version.py $(wildcard map/lock/gpu-*.txt)
 	    exit 1; \
 	  fi; \
 	fi
-	@# Packages of the image have the versions of its lock, except PyTorch and CUDA, whose build depends on the machine.
+	@# Packages of the image have the versions of its lock, whatever the build of PyTorch, and so without those of CUDA.
 	@version=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
-	  sed -n 's/^\([A-Za-z0-9._-]*==[^ +]*\).*/\1/p' map/lock/gpu-$$version.txt | \
-	  grep -Ev '^(torch|triton|nvidia-|cuda-)' > $(CONSTRAINTS)
-	$(PY) -m pip install $(PIP_INSTALL_ARGS) --constraint $(CONSTRAINTS) --editable '.[test]'
+	  sed -n 's/^\([A-Za-z0-9._-]*==\)=*\([^ +]*\).*/\1\2/p' map/lock/gpu-$$version.txt | \
+	  grep -Ev '^(triton|nvidia-|cuda-)' > $(CONSTRAINTS)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(STAMP): $(BASE_STAMP)
+	$(PIP_INSTALL) --editable '.[test]'
 	@# Holoscan's wheel finishes its installation at the first start of Python.
 	$(PY) -c 'from nsn2n._version import __version__; print("nsn2n", __version__, "is ready in $(VENV)")'
 	@touch $@
@@ -83,7 +91,7 @@ notebooks: setup ## run docs/notebooks and keep their outputs
 docs: setup ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-demo: setup ## denoise a synthetic low-dose CT series into out/demo
+demo: $(BASE_STAMP) ## denoise a synthetic low-dose CT series into out/demo
 	$(VENV)/bin/nsn2n demo --output $(DEMO_OUTPUT)
 
 node-demo: setup ## nsn2n node beside an Orthanc of this machine, into out/node-demo (needs Orthanc and dcmtk)
