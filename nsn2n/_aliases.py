@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "Float32Array", "Progress", "Shear", "Spacing", "StageProgress"]
+__all__ = ["Array", "BoolArray", "Float32Array", "Progress", "Shear", "Spacing", "StageProgress"]
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+
+Array = Any
+"""A NumPy array, or a PyTorch tensor where the volume of a run is in the memory of a GPU (:mod:`nsn2n.arrays`). No type
+covers what both can do."""
 
 Spacing = tuple[float, float, float]
 """Distances in mm between slices, rows and columns."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from scipy import optimize
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import double, total
 from nsn2n.noise.level import NoiseMap
 from nsn2n.probes import tissue_without_edges
 from nsn2n.runtime.cpus import for_each_slice
@@ -36,15 +36,15 @@ nearly all was removed it would be more."""
 
 
 def removed_noise(
-    noisy: Float32Array, denoised: Float32Array, noise: NoiseMap, valid: BoolArray | None, air: float | None
+    noisy: Array, denoised: Array, noise: NoiseMap, valid: Array | None, air: float | None
 ) -> float | None:
     """Return the root mean square of what was removed from tissue, away from strong edges, in noise sd.
 
     Parameters
     ----------
-    noisy, denoised : ndarray, shape (D, H, W), float32, finite
+    noisy, denoised : array, shape (D, H, W), float32, finite
     noise : NoiseMap
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     air : float, optional
         The value of air, whose noise may differ.
@@ -58,7 +58,7 @@ def removed_noise(
     def of_slice(index: int) -> tuple[float, int]:
         where = tissue_without_edges(denoised, noise, slice(index, index + 1), valid, air, _AWAY_PX)
         removed = (noisy[index][where] - denoised[index][where]) / noise.floored(index)[where]
-        return float(np.square(removed, dtype=np.float64).sum()), removed.size
+        return total(double(removed) ** 2), len(removed)
 
     squares, counts = zip(*for_each_slice(of_slice, evenly_spread(len(noisy), _SAMPLE_SLICES)), strict=True)
     return math.sqrt(sum(squares) / sum(counts)) if sum(counts) else None

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array, Spacing
+from nsn2n._aliases import Array, BoolArray, Float32Array, Spacing
+from nsn2n.arrays.either import copied, in_memory_of, namespace, on_host
+from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM, ContrastKept, KeptCell
 from nsn2n.noise.level import NoiseMap
 
@@ -87,20 +89,20 @@ class Probes:
     """Of the slices of the volume."""
     discs: tuple[_Disc, ...]
 
-    def put_into(self, part_dhw: Float32Array) -> Float32Array:
+    def put_into(self, part_dhw: Array) -> Array:
         """Return a copy of the part with the discs, shape (d, h, w)."""
-        probed = part_dhw.copy()
+        probed = copied(part_dhw)
         for disc in self.discs:
             shape, place, _, _ = self._parts(disc)
-            probed[disc.slices][:, place[0], place[1]] += np.float32(disc.change) * shape
-        return np.asarray(probed, dtype=np.float32)
+            probed[disc.slices][:, place[0], place[1]] += in_memory_of(np.float32(disc.change) * shape, probed)
+        return probed
 
-    def measured(self, difference_dhw: Float32Array) -> ContrastKept | None:
+    def measured(self, difference_dhw: Array) -> ContrastKept | None:
         """Return the contrast retention of the discs.
 
         Parameters
         ----------
-        difference_dhw : ndarray, shape (d, h, w)
+        difference_dhw : array, shape (d, h, w)
             Difference of the denoised part with and without discs.
 
         Returns
@@ -108,6 +110,7 @@ class Probes:
         ContrastKept or None
             Cells without a disc are left out; None where there is none at all.
         """
+        difference_dhw = on_host(difference_dhw)
         kept: dict[_Kind, list[tuple[_Disc, float]]] = {}
         for disc in self.discs:
             shape, place, inner, ring = self._parts(disc)
@@ -174,9 +177,9 @@ def _map(
 
 
 def place_probes(
-    denoised: Float32Array,
+    denoised: Array,
     noise: NoiseMap,
-    valid: BoolArray | None,
+    valid: Array | None,
     spacing_mm: Spacing,
     *,
     air: float | None,
@@ -186,10 +189,10 @@ def place_probes(
 
     Parameters
     ----------
-    denoised : ndarray, shape (D, H, W)
+    denoised : array, shape (D, H, W)
         The denoised volume, which shows where edges and tissue are.
     noise : NoiseMap
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     spacing_mm : tuple of 3 floats
         (slice, row, column) spacing.
@@ -205,8 +208,8 @@ def place_probes(
     depth = len(denoised)
     count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
     slices = slice((depth - count) // 2, (depth - count) // 2 + count)
-    usable_hw = tissue_without_edges(denoised, noise, slices, valid, air)
-    rows, columns = _square(usable_hw, _SHARE * denoised.size / count)
+    usable_hw = on_host(tissue_without_edges(denoised, noise, slices, valid, air))
+    rows, columns = _square(usable_hw, _SHARE * math.prod(denoised.shape) / count)
     usable = usable_hw[rows, columns]
     height, width = usable.shape
     border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
@@ -270,21 +273,22 @@ def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
 
 
 def tissue_without_edges(
-    denoised: Float32Array,
+    denoised: Array,
     noise: NoiseMap,
     slices: slice,
-    valid: BoolArray | None,
+    valid: Array | None,
     air: float | None,
     away_px: int = _AWAY_PX,
-) -> BoolArray:
+) -> Array:
     """Return pixels with tissue and no strong edge in all of the slices, shape (H, W)."""
-    usable = np.ones(denoised.shape[1:], bool)
+    xp = namespace(denoised)
+    usable = xp.ones_like(denoised[0], dtype=xp.bool)
     for index in range(slices.start, slices.stop):
         plane_hw = denoised[index]
         sd = noise.floored(index)
-        mean_hw = ndimage.gaussian_filter(plane_hw, _DETAIL_PX)
-        strong = np.abs(plane_hw - mean_hw) > _STRONG_SD * sd
-        usable &= ~ndimage.maximum_filter(strong, 2 * away_px + 1)
+        mean_hw = gaussian(plane_hw, _DETAIL_PX)
+        strong = abs(plane_hw - mean_hw) > _STRONG_SD * sd
+        usable &= ~maximum(strong, 2 * away_px + 1)
         if air is not None:
             usable &= mean_hw > air + _ABOVE_AIR_SD * sd
         if valid is not None:

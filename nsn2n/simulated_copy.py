@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import contiguous, copied, deviation, float32, in_memory_of, namespace, on_host
+from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.group_filter import filter_groups
@@ -56,67 +57,67 @@ class SimulatedCopy:
 
     place: tuple[slice, slice, slice]
     """Where in the volume it is."""
-    truth: Float32Array
-    noisy: Float32Array
+    truth: Array
+    noisy: Array
     noise: NoiseMap
-    valid: BoolArray | None
-    faint: BoolArray
+    valid: Array | None
+    faint: Array
     """Where faint detail is measured: away from strong edges."""
     certainty: float = 0.0
     """0 if the detail of the truth may be noise that its filter left, 1 if it is anatomy."""
 
-    def sized_up(self, pilot: Float32Array, device: torch.device | None = None) -> SimulatedCopy:
+    def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty: its detail is compared with the error of the filter of its truth.
 
         Parameters
         ----------
-        pilot : ndarray, shape (d, h, w)
+        pilot : array, shape (d, h, w)
             The result of the fit for the noisy copy.
         device : torch.device, optional
         """
         if self.faint.sum() < _FEWEST_PIXELS:
             return self
-        estimate = pilot.copy()
+        estimate = copied(pilot)
         _filter_as_truth(self.noisy, estimate, self.noise, self.valid, device)
         detail, error = (
-            float(np.square(self._in_noise(_detail(values))).mean()) for values in (self.truth, estimate - self.truth)
+            float((self._in_noise(_detail(values)) ** 2).mean()) for values in (self.truth, estimate - self.truth)
         )
         if not detail:
             return self
         ratio = math.sqrt(detail / error) if error else math.inf
         return replace(self, certainty=min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0))
 
-    def detail_lost(self, denoised: Float32Array) -> float:
+    def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the faint detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
 
         It is the regression of what was removed on the detail of the truth, which is independent of the noise.
         """
         detail, removed = self._in_noise(_detail(self.truth)), self._in_noise(self.noisy - denoised)
-        square = float(np.square(detail).sum())
+        square = float((detail**2).sum())
         return float((removed * detail).sum()) / square if square else 0.0
 
-    def noise_left(self, denoised: Float32Array) -> float:
+    def noise_left(self, denoised: Array) -> float:
         """Return the residual noise as a ratio of standard deviations, away from strong edges."""
-        where = self.faint if self.faint.any() else np.ones_like(self.faint)
+        where = self.faint if bool(self.faint.any()) else namespace(self.faint).ones_like(self.faint)
         error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
         detail = _detail(self.truth)[where]
-        square = float(np.square(detail).sum())
+        square = float((detail**2).sum())
         if square:
             error = error - float((error * detail).sum()) / square * detail
-        return float(error.std() / noise.std()) if noise.std() else 0.0
+        return deviation(error) / deviation(noise) if deviation(noise) else 0.0
 
-    def _in_noise(self, values: Float32Array) -> Float32Array:
+    def _in_noise(self, values: Array) -> Array:
         """Values where faint detail is measured, shape (n,), in noise sd."""
-        return np.concatenate(
+        return namespace(values).concatenate(
             [values[index][faint] / self.noise.floored(index)[faint] for index, faint in enumerate(self.faint)]
         )
 
 
 def simulated_copy(
-    filled: Float32Array,
-    pilot: Float32Array,
+    filled: Array,
+    pilot: Array,
     noise: NoiseMap,
-    valid: BoolArray | None,
+    valid: Array | None,
     *,
     seed: int,
     device: torch.device | None = None,
@@ -125,11 +126,11 @@ def simulated_copy(
 
     Parameters
     ----------
-    filled : ndarray, shape (D, H, W), float32, finite
-    pilot : ndarray, same shape
+    filled : array, shape (D, H, W), float32, finite
+    pilot : array, same shape
         The result of the fit for it.
     noise : NoiseMap
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; all by default.
     seed : int
         Seed of the noise that is added.
@@ -137,13 +138,12 @@ def simulated_copy(
         Where to compute; the CPU by default.
     """
     place = _place(pilot, noise, valid)
-    part, sd = np.ascontiguousarray(filled[place]), np.ascontiguousarray(noise.sd[place])
-    local = NoiseMap(noise.blocks, sd, noise.median)
+    part, local = contiguous(filled[place]), noise.part(place)
     usable = None if valid is None else valid[place]
-    truth = pilot[place].copy()
+    truth = copied(pilot[place])
     _filter_as_truth(part, truth, local, usable, device)
-    fresh = simulated_noise(part.shape, noise_spectrum(part, local.floored), seed) * sd
-    noisy = np.asarray(truth + fresh, dtype=np.float32)
+    fresh = simulated_noise(part.shape, noise_spectrum(part, local.floored), seed)
+    noisy = float32(truth + in_memory_of(fresh, truth) * local.sd)
     if usable is not None:
         noisy[~usable] = part[~usable]
         truth[~usable] = part[~usable]
@@ -151,14 +151,14 @@ def simulated_copy(
 
 
 def _filter_as_truth(
-    noisy: Float32Array,
-    pilot: Float32Array,
+    noisy: Array,
+    pilot: Array,
     noise: NoiseMap,
-    valid: BoolArray | None,
+    valid: Array | None,
     device: torch.device | None,
 ) -> None:
     """Replace a pilot by the mean of the two estimates that keep most detail for their residual noise."""
-    of_groups = pilot.copy()
+    of_groups = copied(pilot)
     filter_groups(
         noisy, of_groups, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
     )  # fmt: skip
@@ -174,40 +174,39 @@ def _filter_as_truth(
         device=device,
     )
     pilot += of_groups
-    pilot *= np.float32(0.5)
+    pilot *= 0.5
 
 
-def _place(pilot: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> tuple[slice, slice, slice]:
+def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, slice, slice]:
     """Slices in the middle of the volume, and the square of them with most faint detail."""
     depth, height, width = pilot.shape
     slices = min(depth, _SLICES)
-    edge = min(_EDGE_PX, max(_LEAST_EDGE_PX, int(math.sqrt(_SHARE * pilot.size / slices)) // BLOCK_PX * BLOCK_PX))
+    share_px = math.sqrt(_SHARE * math.prod(pilot.shape) / slices)
+    edge = min(_EDGE_PX, max(_LEAST_EDGE_PX, int(share_px) // BLOCK_PX * BLOCK_PX))
     first = (depth - slices) // 2
     middle = slice(first, first + slices)
-    detail = np.zeros((height, width), np.float32)
+    detail = namespace(pilot).zeros_like(pilot[0])
     for index in range(*middle.indices(depth))[::3]:
         part = slice(index, index + 1)
-        faint = _faint(pilot[part], NoiseMap(noise.blocks, noise.sd[part], noise.median), None)[0]
+        faint = _faint(pilot[part], noise.part(part), None)[0]
         if valid is not None:
             faint &= valid[index]
-        detail += faint * np.minimum(np.abs(_detail(pilot[part])[0] / noise.floored(index)), 1.0)
+        detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=1.0)
     starts = []
     for axis, size in enumerate((height, width)):
         length = min(edge, size)
-        window = np.convolve(detail.sum(axis=1 - axis), np.ones(length), mode="valid")
+        window = np.convolve(on_host(detail.sum(1 - axis)), np.ones(length), mode="valid")
         starts.append(slice(int(window.argmax()), int(window.argmax()) + length))
     return middle, starts[0], starts[1]
 
 
-def _detail(volume: Float32Array) -> Float32Array:
-    return np.asarray(volume - ndimage.gaussian_filter(volume, (0, _DETAIL_PX, _DETAIL_PX)), dtype=np.float32)
+def _detail(volume: Array) -> Array:
+    return volume - gaussian(volume, _DETAIL_PX)
 
 
-def _faint(volume: Float32Array, noise: NoiseMap, valid: BoolArray | None) -> BoolArray:
+def _faint(volume: Array, noise: NoiseMap, valid: Array | None) -> Array:
     """Voxels that, with those around them, are not at a strong edge."""
-    sd = np.stack([noise.floored(index) for index in range(len(volume))])
-    strong = np.abs(_detail(volume)) > _FAINT_SD * sd
+    strong = abs(_detail(volume)) > _FAINT_SD * noise.sd.clip(min=noise.floor)
     if valid is not None:
         strong |= ~valid
-    around = ndimage.maximum_filter(strong, (1, 2 * _AWAY_PX + 1, 2 * _AWAY_PX + 1))
-    return np.asarray(~around)
+    return ~maximum(strong, 2 * _AWAY_PX + 1)

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import divided, double, namespace, on_host, total
+from nsn2n.arrays.planes import gaussian
 from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
@@ -59,6 +61,8 @@ _BLOCK_PX = 32
 _CLEAN_BLOCKS_PERCENTILE = 25.0
 """Local means of neighbor differences are large where anatomy differs; the blocks with the smallest are used."""
 _SAMPLE_PAIRS = 16
+_HALF_POWER = float(np.float32(math.sqrt(0.5)))
+"""Factor that gives the difference of two slices the noise of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +237,13 @@ def limits_of(name: str, settings: Mapping[str, float], *, detail: float | None)
 
 
 def check_structure(
-    noisy_dhw: Float32Array,
-    denoised_dhw: Float32Array,
-    noise_sd_dhw: Float32Array,
+    noisy_dhw: Array,
+    denoised_dhw: Array,
+    noise_sd_dhw: Array,
     settings: StructureSettings | None = None,
     *,
     floor: float = 0.0,
-    valid: NDArray[np.bool_] | None = None,
+    valid: Array | None = None,
     detail_lost: float | None = None,
     contrast_lost: float | None = None,
     most_findings: int = 20,
@@ -248,15 +252,15 @@ def check_structure(
 
     Parameters
     ----------
-    noisy_dhw, denoised_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw, denoised_dhw : array, shape (D, H, W), float32, finite
         MR magnitudes before the mean of their noise is subtracted, since that mean follows the anatomy.
-    noise_sd_dhw : ndarray, same shape
+    noise_sd_dhw : array, same shape
         Local noise sd, same unit.
     settings : StructureSettings, optional
         Limits of the verdict.
     floor : float
         Lower bound of the noise sd where it is a divisor.
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that count; all by default.
     detail_lost : float, optional
         Fraction of faint detail lost on a simulated copy (:mod:`nsn2n.simulated_copy`).
@@ -272,6 +276,7 @@ def check_structure(
     """
     settings = settings or StructureSettings()
     noise_means = _noise_means(noisy_dhw, noise_sd_dhw, floor)
+    xp = namespace(noisy_dhw)
 
     def judge(index: int) -> _Judged:
         removed_hw = _in_noise(noisy_dhw[index] - denoised_dhw[index], noise_sd_dhw[index], floor)
@@ -281,17 +286,17 @@ def check_structure(
         edges = _at_edges(removed_hw, noisy_dhw, noise_sd_dhw, index, floor) if inner else np.zeros(3)
         level_hw = _noise_level(noisy_dhw, noise_sd_dhw, index, floor)
         power, findings = [], []
-        excess = np.zeros_like(removed_hw)
+        excess = xp.zeros_like(removed_hw)
         for size_px, noise_mean in zip(SIZES_PX, noise_means, strict=True):
-            mean_hw = ndimage.gaussian_filter(removed_hw, size_px) / (noise_mean * level_hw)
-            power.append(float(np.square(mean_hw).mean()))
-            np.maximum(excess, np.abs(mean_hw), out=excess)
+            mean_hw = gaussian(removed_hw, size_px) / (noise_mean * level_hw)
+            power.append(float(xp.square(mean_hw).mean()))
+            xp.maximum(excess, abs(mean_hw), out=excess)
             findings += _findings(mean_hw, index, size_px, settings.excess_review)
         with together:
-            np.maximum(excess_hw, excess, out=excess_hw)
+            xp.maximum(excess_hw, excess, out=excess_hw)
         return _Judged(edges, power, findings)
 
-    excess_hw = np.zeros(noisy_dhw.shape[1:], np.float32)
+    excess_hw = xp.zeros_like(noisy_dhw[0])
     together = threading.Lock()
     judged = for_each_slice(judge, range(len(noisy_dhw)))
     edges = np.sum([slice_.edges for slice_ in judged], axis=0)
@@ -312,24 +317,23 @@ def check_structure(
         excess=found["excess"] or 0.0,
         coherence=found["coherence"] or 0.0,
         findings=_largest(findings, most_findings),
-        excess_hw=excess_hw,
+        excess_hw=on_host(excess_hw),
     )
 
 
-def _in_noise(values_hw: Float32Array, noise_sd_hw: Float32Array, floor: float) -> Float32Array:
-    noise = np.maximum(noise_sd_hw, floor)
-    return np.divide(values_hw, noise, out=np.zeros_like(values_hw), where=noise > 0)
+def _in_noise(values_hw: Array, noise_sd_hw: Array, floor: float) -> Array:
+    return divided(values_hw, noise_sd_hw.clip(min=floor))
 
 
-def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: float) -> list[float]:
+def _noise_means(noisy_dhw: Array, noise_sd_dhw: Array, floor: float) -> list[float]:
     """Standard deviation of the local means of noise, for each of the sizes, from differences of neighbors."""
     pairs = len(noisy_dhw) - 1
     sample = evenly_spread(pairs, _SAMPLE_PAIRS)
 
     def clean_sds(index: int) -> list[float]:
-        difference = (noisy_dhw[index + 1] - noisy_dhw[index]) * np.float32(math.sqrt(0.5))
+        difference = (noisy_dhw[index + 1] - noisy_dhw[index]) * _HALF_POWER
         noise_hw = _in_noise(difference, noise_sd_dhw[index], floor)
-        return [_clean_sd(ndimage.gaussian_filter(noise_hw, size_px)) for size_px in SIZES_PX]
+        return [_clean_sd(on_host(gaussian(noise_hw, size_px))) for size_px in SIZES_PX]
 
     found = zip(*for_each_slice(clean_sds, sample), strict=True)
     # At least half the value for white noise, for rounded data with equal neighbors.
@@ -338,15 +342,16 @@ def _noise_means(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, floor: flo
     ]
 
 
-def _noise_level(noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, index: int, floor: float) -> Float32Array:
+def _noise_level(noisy_dhw: Array, noise_sd_dhw: Array, index: int, floor: float) -> Array:
     """Return the local noise of a slice relative to its estimate, shape (H, W), 1 to `_HIGHEST_LEVEL`.
 
     It comes from the difference of the two neighbors, so that a structure only in this slice does not raise it.
     """
+    xp = namespace(noisy_dhw)
     before, after = noisy_dhw[max(index - 1, 0)], noisy_dhw[min(index + 1, len(noisy_dhw) - 1)]
-    noise_hw = _in_noise((after - before) * np.float32(math.sqrt(0.5)), noise_sd_dhw[index], floor)
-    power_hw = ndimage.gaussian_filter(np.square(np.clip(noise_hw, -5.0, 5.0)), _LEVEL_PX)
-    return np.asarray(np.clip(np.sqrt(power_hw), 1.0, _HIGHEST_LEVEL), dtype=np.float32)
+    noise_hw = _in_noise((after - before) * _HALF_POWER, noise_sd_dhw[index], floor)
+    power_hw = gaussian(xp.square(noise_hw.clip(-5.0, 5.0)), _LEVEL_PX)
+    return xp.sqrt(power_hw).clip(1.0, _HIGHEST_LEVEL)
 
 
 def _clean_sd(mean_hw: Float32Array) -> float:
@@ -362,14 +367,14 @@ def _clean_sd(mean_hw: Float32Array) -> float:
 
 
 def _at_edges(
-    removed_hw: Float32Array, noisy_dhw: Float32Array, noise_sd_dhw: Float32Array, index: int, floor: float
+    removed_hw: Array, noisy_dhw: Array, noise_sd_dhw: Array, index: int, floor: float
 ) -> NDArray[np.float64]:
     """Sums over the edges of a slice: removed part times detail, squared detail, pixels."""
     neighbors = 0.5 * (noisy_dhw[index - 1] + noisy_dhw[index + 1])
-    detail = _in_noise(neighbors - ndimage.gaussian_filter(neighbors, _EDGE_PX), noise_sd_dhw[index], floor)
-    edge = np.abs(detail) > _EDGE_SD
-    at_edge = detail[edge].astype(np.float64)
-    return np.array([(removed_hw[edge] * at_edge).sum(), np.square(at_edge).sum(), at_edge.size])
+    detail = _in_noise(neighbors - gaussian(neighbors, _EDGE_PX), noise_sd_dhw[index], floor)
+    edge = abs(detail) > _EDGE_SD
+    at_edge = double(detail[edge])
+    return np.array([total(removed_hw[edge] * at_edge), total(at_edge * at_edge), len(at_edge)])
 
 
 def _share(product: float, square: float, pixels: float) -> float | None:
@@ -379,11 +384,12 @@ def _share(product: float, square: float, pixels: float) -> float | None:
     return max(0.0, float(product / square - 2.0 / math.sqrt(square)))
 
 
-def _findings(mean_hw: Float32Array, index: int, size_px: float, limit: float) -> list[Finding]:
+def _findings(mean_hw: Array, index: int, size_px: float, limit: float) -> list[Finding]:
     """Return the places of a slice whose local mean is beyond a limit, each by its largest value."""
-    beyond = np.abs(mean_hw) > limit
-    if not beyond.any():
+    if not bool((abs(mean_hw) > limit).any()):
         return []
+    mean_hw = on_host(mean_hw)
+    beyond = np.abs(mean_hw) > limit
     labels, count = ndimage.label(beyond)
     places = ndimage.maximum_position(np.abs(mean_hw), labels, range(1, count + 1))
     return [Finding((index, int(row), int(column)), float(mean_hw[row, column]), size_px) for row, column in places]

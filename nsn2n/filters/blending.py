@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from nsn2n._aliases import Array
 from nsn2n.errors import SettingsError
 
 __all__ = ["blend"]
 
 
-def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
+def blend(original_dhw: Array, denoised_dhw: Array, strength: float) -> Array:
     """Move a denoised volume back towards its source: ``original + strength * (denoised - original)``.
 
     The fraction ``1 - strength`` of the removed noise is kept, and with it the same fraction of its mean, which in MR
@@ -21,15 +19,15 @@ def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], 
 
     Parameters
     ----------
-    original_dhw : ndarray, shape (D, H, W), float32
-    denoised_dhw : ndarray, same shape, float32
+    original_dhw : array, shape (D, H, W), float32
+    denoised_dhw : array, same shape, float32
         Changed in place.
     strength : float
         0: the source, bit for bit; 1: the denoised volume, bit for bit.
 
     Returns
     -------
-    ndarray, shape (D, H, W), float32
+    array, shape (D, H, W), float32
         `denoised_dhw`. Voxels that are the same in both (padding, infinite ones) stay so.
 
     Raises
@@ -46,5 +44,5 @@ def blend(original_dhw: NDArray[np.float32], denoised_dhw: NDArray[np.float32], 
         for original_hw, denoised_hw in zip(original_dhw, denoised_dhw, strict=True):
             changed = original_hw != denoised_hw  # infinity minus infinity is NaN
             original = original_hw[changed]
-            denoised_hw[changed] = original + np.float32(strength) * (denoised_hw[changed] - original)
+            denoised_hw[changed] = original + strength * (denoised_hw[changed] - original)
     return denoised_dhw

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from scipy import fft
 from torch import Tensor
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
+from nsn2n.arrays.ranks import median
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["BLOCK_PX", "Groups", "filtered_slices", "noise_spectrum"]
@@ -103,25 +105,26 @@ class Groups:
         in_block = torch.arange(BLOCK_PX, device=device)
         self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
 
-    def load(self, index: int, noisy_hw: Float32Array, guide_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
+    def load(self, index: int, noisy_hw: Array, guide_hw: Array, noise_sd_hw: Array) -> None:
         """Load a slice into the slot of one that is no longer needed."""
         place = index % self._places
-        pixels = slice(place * noisy_hw.size, (place + 1) * noisy_hw.size)
-        self._noisy[pixels] = self._tensor(noisy_hw / noise_sd_hw).ravel()
-        guide = self._tensor(guide_hw / noise_sd_hw)
+        count = self._height * self._width
+        pixels = slice(place * count, (place + 1) * count)
+        self._noisy[pixels] = on_device(noisy_hw / noise_sd_hw, self._device).ravel()
+        guide = on_device(guide_hw / noise_sd_hw, self._device)
         self._guide[pixels] = guide.ravel()
         self._total[pixels] = 0
         self._weight[pixels] = 0
-        count = self._rows * self._columns
+        blocks = self._rows * self._columns
         # TensorFloat-32 would blur the small differences of large values, by which similar blocks are found.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features = F.conv2d(guide[None, None], self._kernels)[0]
-        self._features[place * count : (place + 1) * count] = features.flatten(1).T
+        self._features[place * blocks : (place + 1) * blocks] = features.flatten(1).T
 
-    def filter(self, index: int, at_edge_hw: BoolArray, slices: range) -> None:
+    def filter(self, index: int, at_edge_hw: Array, slices: range) -> None:
         """Filter the groups of the blocks of a slice that contain an edge pixel; similar blocks are in ``slices``."""
         grid_rows, grid_columns = self._grid(self._rows), self._grid(self._columns)
-        in_rows = torch.from_numpy(at_edge_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
+        in_rows = on_device(at_edge_hw, self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
         wanted = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1)
         at_row, at_column = wanted.nonzero(as_tuple=True)
         rows, columns = grid_rows[at_row], grid_columns[at_column]
@@ -130,13 +133,12 @@ class Groups:
             part = slice(group, group + at_once)
             self._filter(self._alike(index, rows[part], columns[part], slices))
 
-    def result(self, index: int) -> Float32Array:
+    def result(self, index: int) -> Tensor:
         """The slice as filtered, and as guide where no group has a block, shape (H, W)."""
         pixels = self._height * self._width
         part = slice(index % self._places * pixels, (index % self._places + 1) * pixels)
         filtered = self._total[part] / self._weight[part]
-        result = torch.where(self._weight[part] > 0, filtered, self._guide[part])
-        return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
+        return torch.where(self._weight[part] > 0, filtered, self._guide[part]).reshape(self._height, self._width)
 
     def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
         """First pixels of the blocks of each group, shape (groups, size), most similar first."""
@@ -183,18 +185,18 @@ class Groups:
 
 def filtered_slices(
     groups: Groups,
-    noisy_dhw: Float32Array,
-    guide_dhw: Float32Array,
-    noise_sd: Callable[[int], Float32Array],
-    wanted: Callable[[int], BoolArray],
-) -> Iterator[tuple[int, Float32Array]]:
+    noisy_dhw: Array,
+    guide_dhw: Array,
+    noise_sd: Callable[[int], Array],
+    wanted: Callable[[int], Array],
+) -> Iterator[tuple[int, Array]]:
     """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
     Parameters
     ----------
     groups : Groups
         With no slice loaded.
-    noisy_dhw, guide_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw, guide_dhw : array, shape (D, H, W), float32, finite
         A slice of the guide is not read after it has been yielded.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
@@ -210,41 +212,43 @@ def filtered_slices(
             groups.filter(index, wanted(index), range(max(index - _REACH_SLICES, 0), loaded))
         finished = index - _REACH_SLICES
         if finished >= 0:
-            yield finished, groups.result(finished)
+            yield finished, in_memory_of(groups.result(finished), noisy_dhw)
 
 
-def noise_spectrum(
-    noisy_dhw: Float32Array, noise_sd: Callable[[int], Float32Array], block_px: int = BLOCK_PX
-) -> Float32Array:
+def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int = BLOCK_PX) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
 
     From differences of neighboring slices, the median over blocks, as edges are in few; white if none is usable.
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw : array, shape (D, H, W), float32, finite
         D >= 2.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     block_px : int
         Edge of the blocks, and of the result.
     """
+    xp = namespace(noisy_dhw)
     powers = []
     for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
-        sd = np.hypot(noise_sd(index), noise_sd(index + 1))
+        sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
         powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
-    power = np.concatenate(powers)
-    mean = power.mean(axis=(1, 2))
+    power = xp.concatenate(powers)
+    mean = power.mean((1, 2))
     power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
     if not len(power):
         return np.ones((block_px, block_px), np.float32)
-    spectrum = np.median(power, axis=0)
+    spectrum = on_host(median(power.reshape(len(power), -1).T)).reshape(block_px, block_px)
     return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
 
 
-def _block_powers(image_hw: Float32Array, block_px: int) -> Float32Array:
+def _block_powers(image_hw: Array, block_px: int) -> Array:
     """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
     rows, columns = (size // block_px for size in image_hw.shape)
     cut = image_hw[: rows * block_px, : columns * block_px]
     blocks = cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
-    return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
+    if isinstance(blocks, np.ndarray):
+        return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
+    transform = on_device(fft.dct(np.eye(block_px), axis=0, norm="ortho").astype(np.float32), blocks.device)
+    return (transform @ blocks @ transform.T).square()

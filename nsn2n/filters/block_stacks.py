@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from scipy import fft
 from torch import Tensor
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
@@ -96,16 +97,16 @@ class StackFilter:
         self._down, self._right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
         self._rows, self._columns = self._height - BLOCK_PX + 1, self._width - BLOCK_PX + 1
 
-    def load(self, index: int, noisy_hw: Float32Array, pilot_hw: Float32Array, noise_sd_hw: Float32Array) -> None:
+    def load(self, index: int, noisy_hw: Array, pilot_hw: Array, noise_sd_hw: Array) -> None:
         """Load a slice into the slot of one that is no longer needed."""
         part = self._place(index)
-        self._noisy[part] = self._tensor(noisy_hw / noise_sd_hw).ravel()
-        self._pilot[part] = self._tensor(pilot_hw / noise_sd_hw).ravel()
+        self._noisy[part] = on_device(noisy_hw / noise_sd_hw, self._device).ravel()
+        self._pilot[part] = on_device(pilot_hw / noise_sd_hw, self._device).ravel()
         self._total[part] = 0
         self._weight[part] = 0
 
-    def filter(self, first: int, wanted_hw: BoolArray) -> None:
-        """Filter the groups of the stacks that start at a slice and contain a wanted pixel."""
+    def filter(self, first: int, wanted_hw: Array | None) -> None:
+        """Filter the groups of the stacks that start at a slice and contain a wanted pixel; None: all."""
         rows, columns = self._places(wanted_hw)
         groups = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
         # TensorFloat-32 would blur the small differences of large values, by which similar stacks are found.
@@ -124,21 +125,22 @@ class StackFilter:
             self._total.index_add_(0, pixels.ravel(), blocks.ravel())
             self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
 
-    def result(self, index: int) -> Float32Array:
+    def result(self, index: int) -> Tensor:
         """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""
         part = self._place(index)
         filtered = self._total[part] / self._weight[part]
-        result = torch.where(self._weight[part] > 0, filtered, self._pilot[part])
-        return np.asarray(result.reshape(self._height, self._width).cpu().numpy())
+        return torch.where(self._weight[part] > 0, filtered, self._pilot[part]).reshape(self._height, self._width)
 
     def _place(self, index: int) -> slice:
         pixels = self._height * self._width
         return slice(index % self.slices * pixels, (index % self.slices + 1) * pixels)
 
-    def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
+    def _places(self, wanted_hw: Array | None) -> tuple[Tensor, Tensor]:
         """Return rows and columns where the reference stacks start."""
         grid_rows, grid_columns = (self._grid(positions) for positions in (self._rows, self._columns))
-        in_rows = torch.from_numpy(wanted_hw).to(self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
+        if wanted_hw is None:
+            return grid_rows.repeat_interleave(len(grid_columns)), grid_columns.repeat(len(grid_rows))
+        in_rows = on_device(wanted_hw, self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
         at_row, at_column = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1).nonzero(as_tuple=True)
         return grid_rows[at_row], grid_columns[at_column]
 
@@ -175,23 +177,23 @@ class StackFilter:
 
 def filtered_stacks(
     stacks: StackFilter,
-    noisy_dhw: Float32Array,
-    pilot_dhw: Float32Array,
-    noise_sd: Callable[[int], Float32Array],
-    wanted: Callable[[slice], BoolArray],
-) -> Iterator[tuple[int, Float32Array]]:
+    noisy_dhw: Array,
+    pilot_dhw: Array,
+    noise_sd: Callable[[int], Array],
+    wanted: Callable[[slice], Array | None],
+) -> Iterator[tuple[int, Array]]:
     """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
     Parameters
     ----------
     stacks : StackFilter
         With no slice loaded.
-    noisy_dhw, pilot_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw, pilot_dhw : array, shape (D, H, W), float32, finite
         A slice of the pilot is not read after it has been yielded.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     wanted : callable
-        Pixels of which stacks through those slices are filtered, shape (H, W).
+        Pixels of which stacks through those slices are filtered, shape (H, W); None: all.
     """
     depth, loaded = len(noisy_dhw), 0
     last = depth - stacks.slices
@@ -202,7 +204,7 @@ def filtered_stacks(
             loaded += 1
         stacks.filter(first, wanted(slice(first, first + stacks.slices)))
         for finished in range(first, following):
-            yield finished, stacks.result(finished)
+            yield finished, in_memory_of(stacks.result(finished), noisy_dhw)
 
 
 def _cosines(size: int) -> np.ndarray:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import in_memory_of, namespace
+from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
 
@@ -33,19 +33,19 @@ _DETAIL_PX = 3.0
 _AROUND_PX = 3
 """Includes the rim of what stands out."""
 
-SliceOf = Callable[[int], Float32Array]
+SliceOf = Callable[[int], Array]
 
 
 def filter_cubes(
-    noisy_dhw: Float32Array,
-    denoised_dhw: Float32Array,
+    noisy_dhw: Array,
+    denoised_dhw: Array,
     noise_sd: SliceOf,
     *,
     cubes: int,
     noise_factor: float,
     share: float,
     step_px: int = 2,
-    valid: BoolArray | None = None,
+    valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -53,9 +53,9 @@ def filter_cubes(
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw : array, shape (D, H, W), float32, finite
         D >= 2. Slices of fewer than 8 rows or columns are not changed.
-    denoised_dhw : ndarray, same shape and unit
+    denoised_dhw : array, same shape and unit
         Overwritten.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
@@ -67,7 +67,7 @@ def filter_cubes(
         Weight of the denoised volume in its mean with what was filtered.
     step_px : int
         Step between the reference cubes: a larger one is faster, but the result is less even.
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; cubes without any are not filtered.
     device : torch.device, optional
         Where to compute; the CPU by default.
@@ -80,14 +80,14 @@ def filter_cubes(
     grouped = Cubes(noisy_dhw.shape, noise_spectrum(noisy_dhw, noise_sd, CUBE_PX), cubes, step_px, device)
     power = grouped.noise_power
 
-    def noisy(index: int) -> Float32Array:
-        return np.asarray(noisy_dhw[index] / noise_sd(index))
+    def noisy(index: int) -> Array:
+        return noisy_dhw[index] / noise_sd(index)
 
-    def denoised(index: int) -> Float32Array:
-        return np.asarray(denoised_dhw[index] / noise_sd(index))
+    def denoised(index: int) -> Array:
+        return denoised_dhw[index] / noise_sd(index)
 
-    def wanted(slices: slice) -> BoolArray:
-        return np.ones(shape_hw, bool) if valid is None else np.asarray(valid[slices].any(axis=0))
+    def wanted(slices: slice) -> Array | None:
+        return None if valid is None else valid[slices].any(0)
 
     def threshold(of_noisy: Tensor, _: Tensor) -> Tensor:
         return (of_noisy.square() > _THRESHOLD_SD**2 * power).float()
@@ -107,18 +107,18 @@ def filter_cubes(
             found.append(group)
             yield group
 
-    pilot = np.empty_like(denoised_dhw)
+    pilot = namespace(denoised_dhw).empty_like(denoised_dhw)
     for index, first_hw in grouped.filtered(groups(), noisy, denoised, threshold):
-        pilot[index] = 0.5 * (first_hw + denoised(index))
+        pilot[index] = 0.5 * (in_memory_of(first_hw, pilot) + denoised(index))
         tell(0.7 * (index + 1) / depth)
     for index, filtered_hw in grouped.filtered(iter(found), noisy, pilot.__getitem__, weights):
-        before = denoised(index)
-        kept = np.maximum(share_kept(before, filtered_hw), share)
+        before, filtered_hw = denoised(index), in_memory_of(filtered_hw, pilot)
+        kept = share_kept(before, filtered_hw).clip(min=share)
         denoised_dhw[index] = (filtered_hw + kept * (before - filtered_hw)) * noise_sd(index)
         tell(0.7 + 0.3 * (index + 1) / depth)
 
 
-def share_kept(before_hw: Float32Array, filtered_hw: Float32Array) -> Float32Array:
+def share_kept(before_hw: Array, filtered_hw: Array) -> Array:
     """Return the fraction of what a filter removed that is restored, shape (H, W): small structures that lost contrast.
 
     A spot of one slice is in only one cube of its group, so that the filter lowers it. There the difference has one
@@ -126,11 +126,11 @@ def share_kept(before_hw: Float32Array, filtered_hw: Float32Array) -> Float32Arr
 
     Parameters
     ----------
-    before_hw, filtered_hw : ndarray, shape (H, W), float32
+    before_hw, filtered_hw : array, shape (H, W), float32
         In noise sd.
     """
     low, high = _STANDS_OUT_SD
-    coherent = ndimage.gaussian_filter(before_hw - filtered_hw, _STANDS_OUT_PX)
-    detail = ndimage.gaussian_filter(before_hw, _STANDS_OUT_PX) - ndimage.gaussian_filter(before_hw, _DETAIL_PX)
-    part = np.where(coherent * detail > 0, np.clip((np.abs(coherent) - low) / (high - low), 0, 1), 0)
-    return np.asarray(ndimage.grey_dilation(part, size=_AROUND_PX), dtype=np.float32)
+    coherent = gaussian(before_hw - filtered_hw, _STANDS_OUT_PX)
+    detail = gaussian(before_hw, _STANDS_OUT_PX) - gaussian(before_hw, _DETAIL_PX)
+    share = ((abs(coherent) - low) / (high - low)).clip(0, 1)
+    return maximum(namespace(share).where(coherent * detail > 0, share, 0.0), _AROUND_PX)

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from scipy import fft
 from torch import Tensor
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import on_device
 
 __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 
@@ -44,7 +45,7 @@ _LEAST_POWER = 1e-3
 
 Shrinkage = Callable[[Tensor, Tensor], Tensor]
 """From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the fraction kept of each."""
-Slices = Callable[[int], Float32Array]
+Slices = Callable[[int], Array]
 """The slice with that index, shape (H, W), in noise sd."""
 
 
@@ -108,7 +109,7 @@ class Cubes:
         steps = (_STEP_SLICES, step_px, step_px)
         self._grid = [sorted({*range(0, last, step), last}) for last, step in zip(positions, steps, strict=True)]
 
-    def groups(self, guide: Slices, wanted: Callable[[slice], BoolArray]) -> Iterator[Group]:
+    def groups(self, guide: Slices, wanted: Callable[[slice], Array | None]) -> Iterator[Group]:
         """Yield the groups of similar cubes of a volume, slab by slab.
 
         Parameters
@@ -116,7 +117,7 @@ class Cubes:
         guide : callable
             The slices of the volume that is compared.
         wanted : callable
-            Pixels of which cubes through those slices are filtered, shape (H, W).
+            Pixels of which cubes through those slices are filtered, shape (H, W); None: all.
         """
         last = self._depth - self._slices
         row = self._width - CUBE_PX + 1 + 2 * _REACH_PX
@@ -149,7 +150,7 @@ class Cubes:
 
     def filtered(
         self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
-    ) -> Iterator[tuple[int, Float32Array]]:
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield the index of each slice and its filtered values, shape (H, W), in noise sd.
 
         Parameters
@@ -189,13 +190,14 @@ class Cubes:
         nearest = difference.square_().sum(-1).topk(self._size, largest=False).indices
         return nearest.to(torch.int16)
 
-    def _places(self, wanted_hw: BoolArray) -> tuple[Tensor, Tensor]:
+    def _places(self, wanted_hw: Array | None) -> tuple[Tensor, Tensor]:
         """Return rows and columns where the reference cubes start."""
-        _, grid_rows, grid_columns = self._grid
-        blocks = np.lib.stride_tricks.sliding_window_view(wanted_hw, (CUBE_PX, CUBE_PX))
-        rows, columns = np.nonzero(blocks[np.ix_(grid_rows, grid_columns)].any(axis=(2, 3)))
-        at_row, at_column = np.asarray(grid_rows)[rows], np.asarray(grid_columns)[columns]
-        return torch.from_numpy(at_row).to(self._device), torch.from_numpy(at_column).to(self._device)
+        rows, columns = (on_device(np.asarray(grid), self._device) for grid in self._grid[1:])
+        if wanted_hw is None:
+            return rows.repeat_interleave(len(columns)), columns.repeat(len(rows))
+        in_rows = on_device(wanted_hw, self._device).unfold(0, CUBE_PX, 1)[rows].any(-1)
+        at_row, at_column = in_rows.unfold(1, CUBE_PX, 1)[:, columns].any(-1).nonzero(as_tuple=True)
+        return rows[at_row], columns[at_column]
 
     def _slabs(self) -> Iterator[list[int]]:
         """Return the first slices of cubes, grouped by what is processed together."""
@@ -203,7 +205,7 @@ class Cubes:
         for start in range(0, len(self._grid[0]), together):
             yield self._grid[0][start : start + together]
 
-    def _finished(self, window: _Window, end: int) -> Iterator[tuple[int, Float32Array]]:
+    def _finished(self, window: _Window, end: int) -> Iterator[tuple[int, Tensor]]:
         for index, filtered in window.finish(end):
             yield index, np.asarray(filtered.reshape(self._height, self._width).cpu().numpy())
 
@@ -211,7 +213,7 @@ class Cubes:
         return lambda part: (self._load(noisy, part), self._load(guide, part))
 
     def _load(self, slices: Slices, part: slice) -> Tensor:
-        return self._tensor(np.stack([slices(index) for index in range(part.start, part.stop)])).ravel()
+        return torch.stack([on_device(slices(index), self._device) for index in range(part.start, part.stop)]).ravel()
 
     def _parts(self, of_groups: Tensor) -> Sequence[Tensor]:
         """What is processed at once."""

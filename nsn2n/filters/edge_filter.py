@@ -10,13 +10,14 @@ filter to edges, and keeping what is coherent in a single slice, are our own add
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import float32, namespace
+from nsn2n.arrays.planes import gaussian, maximum, minimum
+from nsn2n.arrays.ranks import median
 from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.level import MAD_TO_SD
@@ -26,8 +27,7 @@ from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["edge_share", "filter_edges"]
 
-Float16Array = NDArray[np.float16]
-NoiseOf = Callable[[int], Float32Array]
+NoiseOf = Callable[[int], Array]
 
 _EDGE_PX = 5
 """Edge of the square in which values differ where there is an edge."""
@@ -48,12 +48,12 @@ _SAMPLE_SLICES = 16
 
 
 def filter_edges(
-    noisy_dhw: Float32Array,
-    guide_dhw: Float32Array,
+    noisy_dhw: Array,
+    guide_dhw: Array,
     noise_sd: NoiseOf,
     settings: EdgeSettings,
     *,
-    valid: BoolArray | None = None,
+    valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -61,14 +61,14 @@ def filter_edges(
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw : array, shape (D, H, W), float32, finite
         D >= 2. Slices of fewer than 8 rows or columns stay as they are.
-    guide_dhw : ndarray, same shape and unit
+    guide_dhw : array, same shape and unit
         Denoised volume; overwritten at its edges.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     settings : EdgeSettings
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; the others are not changed.
     device : torch.device, optional
         Where to compute; the CPU by default.
@@ -79,12 +79,13 @@ def filter_edges(
     if min(shape_hw) < BLOCK_PX:
         return
 
+    xp = namespace(guide_dhw)
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
-    taken = np.empty(guide_dhw.shape, np.float16)
+    taken = xp.empty_like(guide_dhw, dtype=xp.float16)
     groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device, size=_GROUP)
     for index, filtered in filtered_slices(groups, noisy_dhw, guide_dhw, noise_sd, lambda index: shares[index] > 0):
         change = guide_dhw[index] / noise_sd(index) - filtered
-        taken[index] = np.clip(change, -_LARGEST_SD, _LARGEST_SD)
+        taken[index] = change.clip(-_LARGEST_SD, _LARGEST_SD)
         if progress is not None:
             progress((index + 1) / depth)
     mean_sd = {sigma_px: _mean_sd(taken, shares, sigma_px) for sigma_px in _KEPT_PX}
@@ -96,25 +97,25 @@ def filter_edges(
     for_each_slice(take, range(depth))
 
 
-def edge_share(denoised_hw: Float32Array, noise_sd_hw: Float32Array, contrast_sd: float) -> Float32Array:
+def edge_share(denoised_hw: Array, noise_sd_hw: Array, contrast_sd: float) -> Array:
     """Return the degree to which each pixel is at an edge, 0 to 1, shape (H, W), float32.
 
     Parameters
     ----------
-    denoised_hw : ndarray, shape (H, W), float32
-    noise_sd_hw : ndarray, same shape
+    denoised_hw : array, shape (H, W), float32
+    noise_sd_hw : array, same shape
         Noise sd > 0 of the noisy slice, same unit.
     contrast_sd : float
         Difference of the greatest and the least value around it, in noise sd, beyond which the share rises from 0.
     """
-    greatest = ndimage.maximum_filter(denoised_hw, _EDGE_PX)
-    least = ndimage.minimum_filter(denoised_hw, _EDGE_PX)
-    return np.asarray(np.clip(((greatest - least) / noise_sd_hw - contrast_sd) / _RAMP_SD, 0, 1), dtype=np.float32)
+    contrast = maximum(denoised_hw, _EDGE_PX) - minimum(denoised_hw, _EDGE_PX)
+    return ((contrast / noise_sd_hw - contrast_sd) / _RAMP_SD).clip(0, 1)
 
 
-def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, valid: BoolArray | None) -> Float16Array:
+def _shares(guide_dhw: Array, noise_sd: NoiseOf, contrast_sd: float, valid: Array | None) -> Array:
     """Each slice's :func:`edge_share`, 0 where there is no measurement, shape (D, H, W)."""
-    shares = np.empty(guide_dhw.shape, np.float16)
+    xp = namespace(guide_dhw)
+    shares = xp.empty_like(guide_dhw, dtype=xp.float16)
 
     def find(index: int) -> None:
         shares[index] = edge_share(guide_dhw[index], noise_sd(index), contrast_sd)
@@ -125,21 +126,21 @@ def _shares(guide_dhw: Float32Array, noise_sd: NoiseOf, contrast_sd: float, vali
     return shares
 
 
-def _mean_sd(taken_dhw: Float16Array, shares_dhw: Float16Array, sigma_px: float) -> float:
+def _mean_sd(taken_dhw: Array, shares_dhw: Array, sigma_px: float) -> float:
     """Standard deviation, robust, of the local means of what is removed at edges; 0 if there are none."""
 
-    def at_edges(index: int) -> Float32Array:
-        return np.asarray(np.abs(_local_mean(taken_dhw[index], sigma_px)[shares_dhw[index] > 0.5]))
+    def at_edges(index: int) -> Array:
+        return abs(_local_mean(taken_dhw[index], sigma_px)[shares_dhw[index] > 0.5])
 
-    means = np.concatenate(for_each_slice(at_edges, evenly_spread(len(taken_dhw), _SAMPLE_SLICES)))
-    return float(np.median(means)) * MAD_TO_SD if means.size else 0.0
+    means = namespace(taken_dhw).concatenate(for_each_slice(at_edges, evenly_spread(len(taken_dhw), _SAMPLE_SLICES)))
+    return float(median(means)) * MAD_TO_SD if len(means) else 0.0
 
 
-def _kept(taken_hw: Float16Array, mean_sd: Mapping[float, float], keep_sd: float) -> Float32Array:
+def _kept(taken_hw: Array, mean_sd: Mapping[float, float], keep_sd: float) -> Array:
     """Return the degree to which each pixel belongs to a structure to be kept, 0 to 1, shape (H, W)."""
     shares = [structure_share(_local_mean(taken_hw, sigma_px), sd, keep_sd) for sigma_px, sd in mean_sd.items()]
-    return np.asarray(np.maximum.reduce(shares), dtype=np.float32)
+    return reduce(namespace(taken_hw).maximum, shares)
 
 
-def _local_mean(taken_hw: Float16Array, sigma_px: float) -> Float32Array:
-    return np.asarray(ndimage.gaussian_filter(taken_hw.astype(np.float32), sigma_px), dtype=np.float32)
+def _local_mean(taken_hw: Array, sigma_px: float) -> Array:
+    return gaussian(float32(taken_hw), sigma_px)

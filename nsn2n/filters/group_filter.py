@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import namespace
+from nsn2n.arrays.planes import gaussian
 from nsn2n.filters.block_matching import BLOCK_PX, noise_spectrum
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
 
@@ -27,17 +27,17 @@ _DETAIL_PX = 3.0
 _STANDS_OUT_SD, _RAMP_SD = 1.0, 1.0
 """Detail in noise sd from which a structure is taken from the pilot, and the width of the transition."""
 
-NoiseOf = Callable[[int], Float32Array]
+NoiseOf = Callable[[int], Array]
 
 
 def filter_groups(
-    noisy_dhw: Float32Array,
-    pilot_dhw: Float32Array,
+    noisy_dhw: Array,
+    pilot_dhw: Array,
     noise_sd: NoiseOf,
     *,
     stacks: int,
     noise_factor: float,
-    valid: BoolArray | None = None,
+    valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -45,9 +45,9 @@ def filter_groups(
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw : array, shape (D, H, W), float32, finite
         D >= 2. Slices of fewer than 8 rows or columns are not changed.
-    pilot_dhw : ndarray, same shape and unit
+    pilot_dhw : array, same shape and unit
         Denoised volume; overwritten.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
@@ -55,7 +55,7 @@ def filter_groups(
         In a group.
     noise_factor : float
         Factor on the noise power in the weights.
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels that hold a measurement; blocks without any are not filtered.
     device : torch.device, optional
         Where to compute; the CPU by default.
@@ -69,8 +69,8 @@ def filter_groups(
     spectrum = noise_spectrum(noisy_dhw, noise_sd)
     groups = StackFilter(noisy_dhw.shape, spectrum, noise_factor, stacks, device)
 
-    def wanted(slices: slice) -> BoolArray:
-        return np.ones(shape_hw, bool) if valid is None else np.asarray(valid[slices].any(axis=0))
+    def wanted(slices: slice) -> Array | None:
+        return None if valid is None else valid[slices].any(0)
 
     for index, in_noise in filtered_stacks(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
         sd = noise_sd(index)
@@ -80,24 +80,25 @@ def filter_groups(
             progress((index + 1) / depth)
 
 
-def lost_contrast(pilot_hw: Float32Array, filtered_hw: Float32Array, noise_sd_hw: Float32Array) -> Float32Array:
+def lost_contrast(pilot_hw: Array, filtered_hw: Array, noise_sd_hw: Array) -> Array:
     """Return the contrast that structures above the noise lost relative to the pilot, shape (H, W).
 
     A spot of one slice is in only one block of its group, so that the filter lowers it. Gained contrast is kept.
 
     Parameters
     ----------
-    pilot_hw, filtered_hw : ndarray, shape (H, W), float32
+    pilot_hw, filtered_hw : array, shape (H, W), float32
         Before the filter and after it.
-    noise_sd_hw : ndarray, same shape, > 0, same unit
+    noise_sd_hw : array, same shape, > 0, same unit
 
     Returns
     -------
-    ndarray, same shape, float32
+    array, same shape, float32
         To be added to what was filtered.
     """
-    before, after = (image - ndimage.gaussian_filter(image, _DETAIL_PX) for image in (pilot_hw, filtered_hw))
-    sign = np.sign(before)
-    lost = sign * np.clip(sign * (before - after), 0, np.abs(before))
-    share = np.clip((np.abs(before) / noise_sd_hw - _STANDS_OUT_SD) / _RAMP_SD, 0, 1)
-    return np.asarray(share * lost, dtype=np.float32)
+    xp = namespace(pilot_hw)
+    before, after = (image - gaussian(image, _DETAIL_PX) for image in (pilot_hw, filtered_hw))
+    sign, height = xp.sign(before), abs(before)
+    lost = sign * xp.minimum((sign * (before - after)).clip(min=0), height)
+    share = ((height / noise_sd_hw - _STANDS_OUT_SD) / _RAMP_SD).clip(0, 1)
+    return share * lost

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.settings import AverageSettings
 
 __all__ = ["coarse_mean", "guided_mean", "step_for"]
@@ -61,13 +62,13 @@ Box = tuple[slice, slice, slice]
 
 
 def guided_mean(
-    noisy_dhw: Float32Array,
-    guide_dhw: Float32Array,
-    noise_sd: Callable[[int], Float32Array],
+    noisy_dhw: Array,
+    guide_dhw: Array,
+    noise_sd: Callable[[int], Array],
     settings: AverageSettings,
     *,
     step_px: int = 1,
-    valid: BoolArray | None = None,
+    valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -79,8 +80,8 @@ def guided_mean(
 
     Parameters
     ----------
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
-    guide_dhw : ndarray, same shape and unit
+    noisy_dhw : array, shape (D, H, W), float32, finite
+    guide_dhw : array, same shape and unit
         Denoised volume; overwritten by the result, slice by slice. It may be ``noisy_dhw`` itself.
     noise_sd : callable
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
@@ -88,7 +89,7 @@ def guided_mean(
         Reach and similarity.
     step_px : int
         Pixels in a step, as :func:`step_for` finds them.
-    valid : ndarray, same shape, bool, optional
+    valid : array, same shape, bool, optional
         Voxels to use; the result is undefined in the others.
     device : torch.device, optional
         Where to compute; the CPU by default.
@@ -103,8 +104,8 @@ def guided_mean(
 
     def read(index: int) -> _Slices:
         guide, mean = next(guides)
-        noisy = torch.from_numpy(noisy_dhw[index]).to(device)
-        sharpness = -0.25 / (settings.similarity_sd * torch.from_numpy(noise_sd(index)).to(device)).square()
+        noisy = on_device(noisy_dhw[index], device)
+        sharpness = -0.25 / (settings.similarity_sd * on_device(noise_sd(index), device)).square()
         return _Slices(*(plane[None] for plane in (noisy, guide, mean, sharpness, noisy, torch.ones_like(noisy))))
 
     rest: list[_Slices] = []
@@ -121,19 +122,19 @@ def guided_mean(
             offsets = _plane(max(reach + 1 - distance, 0), step_px)
             if pairs > 0:
                 _accumulate(slices.part(0, pairs), slices.part(distance, distance + pairs), offsets)
-        guide_dhw[start:end] = (current.total / current.weight).cpu().numpy()
+        guide_dhw[start:end] = in_memory_of(current.total / current.weight, guide_dhw)
         rest = [slices.part(end - start, in_reach - start)]
         if progress is not None:
             progress(end / depth)
 
 
 def coarse_mean(
-    volume_dhw: Float32Array,
-    noise_sd: Callable[[int], Float32Array],
+    volume_dhw: Array,
+    noise_sd: Callable[[int], Array],
     coarse_sd: float,
     *,
     step_px: int,
-    valid: BoolArray | None = None,
+    valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -144,7 +145,7 @@ def coarse_mean(
 
     Parameters
     ----------
-    volume_dhw : ndarray, shape (D, H, W), float32, finite
+    volume_dhw : array, shape (D, H, W), float32, finite
         The result of :func:`guided_mean`; overwritten.
     coarse_sd : float
         Difference of voxels, in units of ``noise_sd``, at which their weight starts to fall.
@@ -164,7 +165,7 @@ def coarse_mean(
         )  # fmt: skip
 
 
-def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) -> int:
+def step_for(removed_hw: list[Array], noise_sd_hw: list[Array]) -> int:
     """Return the pixels in a step: 2 where the noise of neighboring pixels is correlated, 1 elsewhere.
 
     Parameters
@@ -174,10 +175,10 @@ def step_for(removed_hw: list[Float32Array], noise_sd_hw: list[Float32Array]) ->
     """
     correlations = []
     for removed, noise_sd in zip(removed_hw, noise_sd_hw, strict=True):
-        noise = np.clip(removed / noise_sd, -_LARGEST_SD, _LARGEST_SD)
-        power = float(np.square(noise).mean())
+        noise = (removed / noise_sd).clip(-_LARGEST_SD, _LARGEST_SD)
+        power = float((noise**2).mean())
         for pair in (noise[1:] * noise[:-1], noise[:, 1:] * noise[:, :-1]):
-            if power > 0 and pair.size:
+            if power > 0 and min(pair.shape):
                 correlations.append(float(pair.mean()) / power)
     return 2 if correlations and float(np.median(correlations)) > _CORRELATED else 1
 
@@ -202,23 +203,21 @@ class _Slices(NamedTuple):
         return _Slices(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _guides(
-    guide_dhw: Float32Array, valid: BoolArray | None, device: torch.device | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _guides(guide_dhw: Array, valid: Array | None, device: torch.device | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each slice of the guide and its mean over 3x3x3 voxels; reads one slice ahead."""
     depth = len(guide_dhw)
 
     def plane_mean(index: int) -> Tensor:
-        plane = torch.from_numpy(guide_dhw[index]).to(device)
+        plane = on_device(guide_dhw[index], device)
         return F.avg_pool2d(F.pad(plane[None, None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)[0, 0]
 
     means = [plane_mean(0), plane_mean(0)]
     for index in range(depth):
         means.append(plane_mean(min(index + 1, depth - 1)))
         # A copy: what it is read from is overwritten while it is in use.
-        guide = torch.tensor(guide_dhw[index], device=device)
+        guide = on_device(guide_dhw[index], device).clone()
         if valid is not None:
-            guide[~torch.from_numpy(valid[index]).to(device)] = _INVALID
+            guide[~on_device(valid[index], device)] = _INVALID
         yield guide, (means[0] + means[1] + means[2]) / 3
         means.pop(0)
 

@@ -9,7 +9,9 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import float32, namespace, on_device, stacked
+from nsn2n.arrays.planes import gaussian
 from nsn2n.filters.removed_structure import (
     coherent_excess,
     excess_noise,
@@ -47,20 +49,20 @@ class StructureRecovery:
 
     Parameters
     ----------
-    noisy : ndarray, shape (D, H, W), float32, finite
+    noisy : array, shape (D, H, W), float32, finite
     noise : NoiseMap
         Of that volume.
     settings : Settings
         The thresholds; what has none is not restored.
     """
 
-    def __init__(self, noisy: Float32Array, noise: NoiseMap, settings: Settings) -> None:
+    def __init__(self, noisy: Array, noise: NoiseMap, settings: Settings) -> None:
         self._noisy = noisy
         self._noise = noise
         self._settings = settings
         self._sample = evenly_spread(len(noisy), _SAMPLE_SLICES)
 
-    def small_structures(self, denoised: Float32Array, *, at_the_end: bool = False) -> None:
+    def small_structures(self, denoised: Array, *, at_the_end: bool = False) -> None:
         """Restore small structures that stand out in what was removed from one slice."""
         threshold = self._settings.excess_sd
         if threshold is None:
@@ -79,19 +81,19 @@ class StructureRecovery:
 
             for_each_slice(give_back, range(len(denoised)))
 
-    def structures_across(self, denoised: Float32Array) -> None:
+    def structures_across(self, denoised: Array) -> None:
         """Restore what is coherent over several slices: faint structures that no single slice shows."""
         threshold = self._settings.excess_across_sd
         if threshold is None:
             return
-        mean = np.empty_like(denoised)
+        mean = namespace(denoised).empty_like(denoised)
 
         def take_mean(index: int) -> None:
             mean[index] = normalized_mean(self._removed(index, denoised), self._noise.floored(index), _ACROSS_PX)
 
         for_each_slice(take_mean, range(len(denoised)))
-        ndimage.gaussian_filter1d(mean, _ACROSS_SLICES, axis=0, output=mean, mode="nearest")
-        sought = for_each_slice(lambda index: np.abs(_widened(mean, index)), self._sample)
+        mean = _mean_across(mean)
+        sought = stacked(for_each_slice(lambda index: abs(_widened(mean, index)), self._sample))
         mean_sd = float(np.median(sought)) * MAD_TO_SD
 
         def give_back(index: int) -> None:
@@ -100,9 +102,9 @@ class StructureRecovery:
 
         for_each_slice(give_back, range(len(denoised)))
 
-    def means_and_bounds(self, denoised: Float32Array) -> None:
+    def means_and_bounds(self, denoised: Array) -> None:
         """Restore the local mean of what was removed, and limit the change of each voxel as set."""
-        settings = self._settings
+        settings, xp = self._settings, namespace(denoised)
 
         def restrain(index: int) -> None:
             part = slice(index, index + 1)
@@ -111,22 +113,30 @@ class StructureRecovery:
                 removed -= removed_mean(removed, self._noise.sd[part], settings.mean_px)
             if settings.largest_change_sd is not None:
                 bound = settings.largest_change_sd * self._noise.sd[part]
-                np.clip(removed, -bound, bound, out=removed)
-            np.subtract(self._noisy[part], removed, out=denoised[part])
+                xp.clip(removed, -bound, bound, out=removed)
+            xp.subtract(self._noisy[part], removed, out=denoised[part])
 
         for_each_slice(restrain, range(len(denoised)))
 
-    def _removed(self, index: int, denoised: Float32Array) -> Float32Array:
-        return np.asarray(self._noisy[index] - denoised[index])
+    def _removed(self, index: int, denoised: Array) -> Array:
+        return self._noisy[index] - denoised[index]
 
 
-def _widened(mean_dhw: Float32Array, index: int) -> Float32Array:
+def _mean_across(mean_dhw: Array) -> Array:
+    """Return the Gaussian mean along the slices; an array of NumPy is overwritten."""
+    if isinstance(mean_dhw, np.ndarray):
+        return ndimage.gaussian_filter1d(mean_dhw, _ACROSS_SLICES, axis=0, output=mean_dhw, mode="nearest")
+    along = ndimage.gaussian_filter1d(np.eye(len(mean_dhw)), _ACROSS_SLICES, axis=0, mode="nearest")
+    weights = on_device(along.astype(np.float32), mean_dhw.device)
+    return (weights @ mean_dhw.reshape(len(mean_dhw), -1)).reshape(mean_dhw.shape)
+
+
+def _widened(mean_dhw: Array, index: int) -> Array:
     """Return one slice of local means in the search window, shape (H, W)."""
     # Variances of Gaussians add: the wider window is the first one under this one.
     further = np.arange(-_REACH_SLICES, _REACH_SLICES + 1)
     weights = np.exp(-0.5 * np.square(further) / (_SOUGHT_SLICES**2 - _ACROSS_SLICES**2))
     weights = (weights / weights.sum()).astype(np.float32)
     around = np.clip(index + further, 0, len(mean_dhw) - 1)
-    total = sum(weight * mean_dhw[other] for weight, other in zip(weights, around, strict=True))
-    further_px = math.sqrt(_SOUGHT_PX**2 - _ACROSS_PX**2)
-    return np.asarray(ndimage.gaussian_filter(total, further_px), dtype=np.float32)
+    total = sum(float(weight) * mean_dhw[int(other)] for weight, other in zip(weights, around, strict=True))
+    return float32(gaussian(total, math.sqrt(_SOUGHT_PX**2 - _ACROSS_PX**2)))

@@ -16,9 +16,11 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import on_host, stacked
+from nsn2n.arrays.planes import convolved, gaussian
+from nsn2n.arrays.ranks import kept_smallest_mean
 from nsn2n.noise.level import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stack.sampling import evenly_spread
@@ -73,14 +75,14 @@ def choose_partner(correlation: SliceCorrelation, depth: int) -> Partner:
     return Partner(1, correlation.nearest)
 
 
-def slice_correlation(volume_dhw: Float32Array, valid: BoolArray | None = None) -> SliceCorrelation:
+def slice_correlation(volume_dhw: Array, valid: Array | None = None) -> SliceCorrelation:
     """Measure the correlation of the noise of slices.
 
     Parameters
     ----------
-    volume_dhw : ndarray, shape (D, H, W), float32, finite
+    volume_dhw : array, shape (D, H, W), float32, finite
         Stationary along the slices. With D < 5 nothing is measured, with D < 9 the second correlation is taken as 0.
-    valid : ndarray, shape (D, H, W), bool, optional
+    valid : array, shape (D, H, W), bool, optional
         Voxels that count; all by default.
 
     Returns
@@ -106,13 +108,13 @@ def _told(correlation: float) -> float:
 class _Places:
     """The whole blocks of the plane, and the power of the noise in each."""
 
-    def __init__(self, volume_dhw: Float32Array, valid: BoolArray | None) -> None:
+    def __init__(self, volume_dhw: Array, valid: Array | None) -> None:
         self._volume = volume_dhw
         _, height, width = volume_dhw.shape
         self._shape = rows, columns = height // BLOCK_PX, width // BLOCK_PX
         self._usable = np.asarray(~clipped_blocks(volume_dhw, valid), bool)[:rows, :columns]
         if valid is not None:
-            everywhere = np.asarray(valid.all(axis=0))[: rows * BLOCK_PX, : columns * BLOCK_PX]
+            everywhere = on_host(valid.all(0))[: rows * BLOCK_PX, : columns * BLOCK_PX]
             self._usable &= everywhere.reshape(rows, BLOCK_PX, columns, BLOCK_PX).all(axis=(1, 3))
         self._strides_px = self._finest_strides() if len(volume_dhw) > 1 else ()
 
@@ -153,34 +155,32 @@ class _Places:
                 return stride_px, stride_px + 1
         return ()
 
-    def _difference(self, index: int) -> Float32Array:
-        return np.asarray(self._volume[index] - self._volume[index - 1])
+    def _difference(self, index: int) -> Array:
+        return self._volume[index] - self._volume[index - 1]
 
-    def _second_difference(self, step: int, index: int) -> Float32Array:
-        return np.asarray(self._volume[index + step] - 2 * self._volume[index] + self._volume[index - step])
+    def _second_difference(self, step: int, index: int) -> Array:
+        return self._volume[index + step] - 2 * self._volume[index] + self._volume[index - step]
 
-    def _power(self, image_of: Callable[[int], Float32Array], stride_px: int | None, margin: int) -> Float32Array:
+    def _power(self, image_of: Callable[[int], Array], stride_px: int | None, margin: int) -> Float32Array:
         """Power in each block; the median over some slices, which lie by the margin within the volume."""
         count = len(self._volume) - 2 * margin
         middles = [margin + index for index in evenly_spread(count, _SAMPLE_SLICES)]
         powers = for_each_slice(lambda index: _block_power(_fine(image_of(index), stride_px), self._shape), middles)
-        return np.asarray(np.median(powers, axis=0))
+        return np.asarray(np.median(stacked(powers), axis=0))
 
 
-def _fine(image_hw: Float32Array, stride_px: int | None) -> Float32Array:
+def _fine(image_hw: Array, stride_px: int | None) -> Array:
     """Second difference along both axes of the plane, over that many pixels; None: all but the local mean."""
     if stride_px is None:
-        return np.asarray(image_hw - ndimage.gaussian_filter(image_hw, MEAN_SIGMA_PX))
+        return image_hw - gaussian(image_hw, MEAN_SIGMA_PX)
     kernel = np.zeros(2 * stride_px + 1, np.float32)
     kernel[[0, stride_px, -1]] = np.array([1, -2, 1]) / np.sqrt(6)
-    rows = ndimage.convolve1d(image_hw, kernel, axis=0, mode="reflect")
-    return np.asarray(ndimage.convolve1d(rows, kernel, axis=1, mode="reflect"))
+    return convolved(image_hw, kernel.tolist())
 
 
-def _block_power(image_hw: Float32Array, shape: tuple[int, int]) -> Float32Array:
+def _block_power(image_hw: Array, shape: tuple[int, int]) -> Array:
     """Mean of the squares in each whole block, without the largest ones."""
     rows, columns = shape
     cut = image_hw[: rows * BLOCK_PX, : columns * BLOCK_PX]
-    blocks = np.square(cut).reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
-    kept = int(_KEPT_SHARE * blocks.shape[-1])
-    return np.asarray(np.partition(blocks, kept, axis=-1)[..., :kept].mean(axis=-1))
+    blocks = (cut * cut).reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
+    return kept_smallest_mean(blocks, int(_KEPT_SHARE * blocks.shape[-1]))

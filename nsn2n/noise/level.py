@@ -11,12 +11,18 @@ depends on the noise's spectrum, which is the same all over a volume; it is take
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_device, on_host, stacked
+from nsn2n.arrays.planes import blocks as blocks_of
+from nsn2n.arrays.planes import convolved, gaussian
+from nsn2n.arrays.ranks import median, nanmedian
 from nsn2n.runtime.cpus import for_each_slice
 
 __all__ = [
@@ -53,6 +59,9 @@ _CLIPPED_SHARE = 0.02
 _LARGEST_GAIN = 1000.0
 """Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
 
+_SECOND_DIFFERENCE = tuple(np.array([1.0, -2.0, 1.0], np.float32) / np.sqrt(6.0, dtype=np.float32))
+"""Of unit gain for white noise."""
+
 _FLOOR = 0.25
 """Errors are divided by at least this fraction of the median noise sd: quiet corners must not dominate the loss."""
 
@@ -63,7 +72,7 @@ class NoiseMap:
 
     blocks: Float32Array
     """As :func:`estimate_noise` returns it."""
-    sd: Float32Array
+    sd: Array
     """Noise sd of each voxel, shape (D, H, W), float32; 0 where neighbors do not differ."""
     median: float
     """Median over the blocks that have noise; 0 if none has."""
@@ -82,29 +91,33 @@ class NoiseMap:
             Of the noise of neighboring slices, below 1.
         """
         factor = np.float32(1 / np.sqrt(1 - correlation))
-        return NoiseMap(self.blocks * factor, self.sd * factor, float(self.median * factor))
+        return NoiseMap(self.blocks * factor, self.sd * float(factor), float(self.median * factor))
 
-    def floored(self, index: int) -> Float32Array:
+    def floored(self, index: int) -> Array:
         """Noise sd of a slice, shape (H, W), not below ``floor``."""
-        return np.asarray(np.maximum(self.sd[index], self.floor), dtype=np.float32)
+        return self.sd[index].clip(min=self.floor)
+
+    def part(self, place: tuple[slice, ...] | slice) -> NoiseMap:
+        """Return the noise of a part of the volume, with the blocks of the whole."""
+        return NoiseMap(self.blocks, contiguous(self.sd[place]), self.median)
 
 
-def measure_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> NoiseMap:
+def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
     """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`."""
     blocks = estimate_noise(volume_dhw, valid)
-    sd = np.empty_like(volume_dhw)
-    for index, blocks_hw in enumerate(blocks):
+    sd = namespace(volume_dhw).empty_like(volume_dhw)
+    for index, blocks_hw in enumerate(in_memory_of(blocks, volume_dhw)):
         sd[index] = noise_sd_slice(blocks_hw, volume_dhw.shape[1:])
     present = blocks[blocks > 0]
     return NoiseMap(blocks, sd, float(np.median(present)) if present.size else 0.0)
 
 
-def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = None) -> Float32Array:
+def estimate_noise(volume_dhw: Array, valid: Array | None = None) -> Float32Array:
     """Estimate the local standard deviation of the noise from differences of neighboring slices.
 
     Parameters
     ----------
-    volume_dhw : ndarray, shape (D, H, W), float32, finite
+    volume_dhw : array, shape (D, H, W), float32, finite
         D >= 2; noise independent between slices, of any in-plane spectrum finer than some 10 pixels.
     valid : ndarray, shape (D, H, W), bool, optional
         Voxels that count; all by default.
@@ -119,14 +132,14 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     Own method; the paper needs no noise level. Checked on simulated Rician and real CT noise by the tests.
     """
 
-    def of_pair(index: int) -> tuple[Float32Array, Float32Array]:
+    def of_pair(index: int) -> tuple[Array, Array]:
         difference = volume_dhw[index + 1] - volume_dhw[index]
         usable = None if valid is None else valid[index] & valid[index + 1]
-        coarse = block_sd(difference - ndimage.gaussian_filter(difference, MEAN_SIGMA_PX), usable)
+        coarse = block_sd(difference - gaussian(difference, MEAN_SIGMA_PX), usable)
         return coarse, block_sd(second_difference(difference), usable)
 
     coarse_sd, fine_sd = (
-        np.stack(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
+        stacked(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
     )
     pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
     pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
@@ -135,75 +148,67 @@ def estimate_noise(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None = N
     return np.asarray(slices_sd / np.sqrt(2.0), dtype=np.float32)
 
 
-def noise_sd_slice(blocks_hw: Float32Array, shape_hw: tuple[int, int]) -> Float32Array:
+def noise_sd_slice(blocks_hw: Array, shape_hw: tuple[int, int]) -> Array:
     """Interpolate the block values of one slice to its pixels, bilinearly between block centers.
 
     Parameters
     ----------
-    blocks_hw : ndarray, shape (ceil(H / 16), ceil(W / 16)), float32
+    blocks_hw : array, shape (ceil(H / 16), ceil(W / 16)), float32
     shape_hw : tuple of int
         (H, W)
 
     Returns
     -------
-    ndarray, shape (H, W), float32
+    array of that kind, shape (H, W), float32
     """
-    rows, columns = ((np.arange(size) + 0.5) / BLOCK_PX - 0.5 for size in shape_hw)
-    along_rows = _interpolation_matrix(rows, blocks_hw.shape[0])
-    along_columns = _interpolation_matrix(columns, blocks_hw.shape[1])
-    return np.asarray(along_rows @ blocks_hw @ along_columns.T, dtype=np.float32)
+    device = None if isinstance(blocks_hw, np.ndarray) else blocks_hw.device
+    along_rows, along_columns = (
+        _interpolation_matrix(size, of_blocks, device)
+        for size, of_blocks in zip(shape_hw, blocks_hw.shape, strict=True)
+    )
+    return float32(along_rows @ blocks_hw @ along_columns.T)
 
 
-def _interpolation_matrix(positions: NDArray[np.float64], size: int) -> Float32Array:
-    """Weights, shape (len(positions), size), of linear interpolation that is constant beyond the ends."""
-    inside = np.clip(positions, 0, size - 1)
-    grid = np.arange(size)
-    return np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - grid)), dtype=np.float32)
+@lru_cache(8)
+def _interpolation_matrix(pixels: int, size: int, device: Any) -> Array:
+    """Weights, shape (pixels, size), of linear interpolation between blocks that is constant beyond the ends."""
+    inside = np.clip((np.arange(pixels) + 0.5) / BLOCK_PX - 0.5, 0, size - 1)
+    weights = np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - np.arange(size))), dtype=np.float32)
+    return weights if device is None else on_device(weights, device)
 
 
-def second_difference(image_hw: Float32Array) -> Float32Array:
+def second_difference(image_hw: Array) -> Array:
     """Second difference along both axes, shape (H, W), of unit gain for white noise."""
-    kernel = np.array([1.0, -2.0, 1.0], dtype=np.float32) / np.sqrt(6.0, dtype=np.float32)
-    rows = ndimage.convolve1d(image_hw, kernel, axis=0, mode="reflect")
-    return np.asarray(ndimage.convolve1d(rows, kernel, axis=1, mode="reflect"), dtype=np.float32)
+    return convolved(image_hw, _SECOND_DIFFERENCE)
 
 
-def block_sd(image_hw: Float32Array, usable: NDArray[np.bool_] | None) -> Float32Array:
+def block_sd(image_hw: Array, usable: Array | None) -> Array:
     """Return the robust standard deviation around 0 in each block, shape (ceil(H / 16), ceil(W / 16)), float32.
 
     Parameters
     ----------
-    image_hw : ndarray, shape (H, W), float32
-    usable : ndarray, same shape, bool, optional
+    image_hw : array, shape (H, W), float32
+    usable : array, same shape, bool, optional
         Pixels that count; blocks without any get the image's median.
     """
-    height, width = image_hw.shape
-    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
-    magnitude = np.abs(image_hw)
-    if usable is not None and not usable.all():
-        magnitude = np.where(usable, magnitude, np.nan)
-    padded = np.pad(magnitude, pad, mode="symmetric")
-    rows, columns = padded.shape[0] // BLOCK_PX, padded.shape[1] // BLOCK_PX
-    blocks = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows, columns, -1)
-    if usable is None or usable.all():
-        return np.asarray(np.median(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
-    empty = np.isnan(blocks).all(axis=-1)
-    blocks[empty] = np.nanmedian(magnitude) if usable.any() else 0.0
-    return np.asarray(np.nanmedian(blocks, axis=-1) * MAD_TO_SD, dtype=np.float32)
+    magnitude = abs(image_hw)
+    if usable is None or bool(usable.all()):
+        return float32(median(blocks_of(magnitude, BLOCK_PX)) * MAD_TO_SD)
+    magnitude = namespace(magnitude).where(usable, magnitude, np.nan)
+    blocks = blocks_of(magnitude, BLOCK_PX)
+    empty = namespace(blocks).isnan(blocks).all(-1)
+    blocks[empty] = nanmedian(magnitude.reshape(-1)) if bool(usable.any()) else 0.0
+    return float32(nanmedian(blocks) * MAD_TO_SD)
 
 
-def clipped_blocks(volume_dhw: Float32Array, valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def clipped_blocks(volume_dhw: Array, valid: Array | None) -> NDArray[np.bool_]:
     """Blocks of the plane where the volume's range cuts the noise, as -1024 HU does in air, shape (rows, columns)."""
     low, high = float(volume_dhw.min()), float(volume_dhw.max())
-    shares = np.zeros_like(volume_dhw[0])
+    shares = namespace(volume_dhw).zeros_like(volume_dhw[0])
     for index, slice_hw in enumerate(volume_dhw):
         at_bound = (slice_hw <= low) | (slice_hw >= high)
         shares += at_bound if valid is None else at_bound & valid[index]
-    _, height, width = volume_dhw.shape
-    pad = ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX))
-    padded = np.pad(shares / len(volume_dhw), pad, mode="symmetric")
-    blocks = padded.reshape(padded.shape[0] // BLOCK_PX, BLOCK_PX, padded.shape[1] // BLOCK_PX, BLOCK_PX)
-    return np.asarray(blocks.mean(axis=(1, 3)) > _CLIPPED_SHARE)
+    return np.asarray(on_host(blocks_of(shares / len(volume_dhw), BLOCK_PX).mean(-1)) > _CLIPPED_SHARE)
 
 
 def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:

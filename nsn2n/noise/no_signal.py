@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import ndimage
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import divided, float32, interpolated, namespace
+from nsn2n.arrays.planes import gaussian
 from nsn2n.noise.rician import rician_mean
 
 __all__ = ["signal_shares"]
@@ -27,47 +28,47 @@ _DARK = (1.6, 1.7)
 are tissue."""
 _SIGNAL = (1.06, 1.12)
 """Mean magnitude over that of noise alone: up to the first there is no signal, from the second on there is."""
+_RISE = np.array([0.0, 1.0])
+_TISSUE, _THERE = (np.array(_DARK), _RISE), (np.array(_SIGNAL), _RISE)
+"""The shares of both, as tables."""
 _FEW = 1e-3
 """Weight of dark voxels around one below which they are not evidence for it."""
 
-SliceOf = Callable[[int], Float32Array]
+SliceOf = Callable[[int], Array]
 
 
-def signal_shares(volume_dhw: Float32Array, channel_sd: SliceOf) -> Iterator[Float32Array]:
+def signal_shares(volume_dhw: Array, channel_sd: SliceOf) -> Iterator[Array]:
     """Yield for each slice the signal weight, shape (H, W): 0 in air, 1 in tissue.
 
     Parameters
     ----------
-    volume_dhw : ndarray, shape (D, H, W), float32
+    volume_dhw : array, shape (D, H, W), float32
         Denoised magnitude. A slice is not read after its weight has been yielded.
     channel_sd : callable
         Noise sd of one channel in the slice with that index, shape (H, W), same unit; 0 where there is none.
     """
     depth = len(volume_dhw)
-    sums: dict[int, tuple[Float32Array, Float32Array]] = {}
+    sums: dict[int, tuple[Array, Array]] = {}
     noise_alone = float(rician_mean(np.zeros(1))[0])
     for index in range(depth):
         around = range(max(index - _REACH_SLICES, 0), min(index + _REACH_SLICES + 1, depth))
         sums = {other: sums.get(other) or _sums(volume_dhw[other], channel_sd(other)) for other in around}
         weights = np.exp(-0.5 * np.square((np.arange(around.start, around.stop) - index) / _SLICES))
-        total, count = (sum(w * sums[o][part] for w, o in zip(weights, around, strict=True)) for part in (0, 1))
-        mean = np.divide(total, count, out=np.full(total.shape, np.inf), where=count > _FEW)
-        ratio = _in_noise(volume_dhw[index], channel_sd(index))
-        tissue = np.interp(ratio, _DARK, (0.0, 1.0))
-        there = np.interp(mean / noise_alone, _SIGNAL, (0.0, 1.0))
-        yield np.asarray(tissue + (1 - tissue) * there, dtype=np.float32)
+        total, count = (sum(float(w) * sums[o][part] for w, o in zip(weights, around, strict=True)) for part in (0, 1))
+        mean = namespace(total).where(count > _FEW, divided(total, count), np.inf)
+        tissue = interpolated(_in_noise(volume_dhw[index], channel_sd(index)), *_TISSUE)
+        there = interpolated(mean / noise_alone, *_THERE)
+        yield float32(tissue + (1 - tissue) * there)
 
 
-def _sums(slice_hw: Float32Array, channel_sd_hw: Float32Array) -> tuple[Float32Array, Float32Array]:
+def _sums(slice_hw: Array, channel_sd_hw: Array) -> tuple[Array, Array]:
     """Weighted sum of the dark magnitudes around each pixel, in units of the noise, and the sum of the weights."""
     ratio = _in_noise(slice_hw, channel_sd_hw)
     dark = ratio < _DARK[0]
-    total, count = (
-        ndimage.gaussian_filter(np.asarray(values, np.float32), _PX) for values in (np.where(dark, ratio, 0), dark)
-    )
+    total, count = (gaussian(float32(values), _PX) for values in (namespace(ratio).where(dark, ratio, 0.0), dark))
     return total, count
 
 
-def _in_noise(slice_hw: Float32Array, channel_sd_hw: Float32Array) -> Float32Array:
+def _in_noise(slice_hw: Array, channel_sd_hw: Array) -> Array:
     """Magnitude in units of the noise, infinite where there is none."""
-    return np.divide(slice_hw, channel_sd_hw, out=np.full_like(slice_hw, np.inf), where=channel_sd_hw > 0)
+    return namespace(slice_hw).where(channel_sd_hw > 0, divided(slice_hw, channel_sd_hw), np.inf)

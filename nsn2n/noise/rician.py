@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import divided, float32, interpolated, namespace, stacked
+from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.noise.level import BLOCK_PX
 
 __all__ = ["ChannelNoise", "block_means", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
@@ -35,7 +37,7 @@ _TAKEN_FOR_NOISE = 1.1
 _AIR = 1.1
 """Mean magnitude, relative to that of noise alone from its sd, up to which a block is air."""
 
-_TISSUE_RATIOS = (2.0, 4.0)
+_TISSUE = (np.array([2.0, 4.0]), np.array([0.0, 1.0]))
 """From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
 
 _SMOOTHING_BLOCKS = (3, 5, 5)
@@ -76,7 +78,7 @@ class ChannelNoise(NamedTuple):
 
 def channel_noise(
     noise_sd_blocks: Float32Array,
-    volume_dhw: Float32Array,
+    volume_dhw: Array,
     removed_sd_blocks: Float32Array,
     per_removed: float = _TAKEN_FOR_NOISE,
 ) -> ChannelNoise:
@@ -86,7 +88,7 @@ def channel_noise(
     ----------
     noise_sd_blocks : ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
         As returned by :func:`nsn2n.noise.level.estimate_noise`.
-    volume_dhw : ndarray, shape (D, H, W), float32
+    volume_dhw : array, shape (D, H, W), float32
         Denoised magnitude, same unit.
     removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
         Robust sd of what was removed, as returned by :func:`nsn2n.noise.level.block_sd`. Neighbors that are far apart
@@ -119,16 +121,10 @@ def channel_noise(
     return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
 
 
-def block_means(volume_dhw: Float32Array) -> Float64Array:
+def block_means(volume_dhw: Array) -> Float64Array:
     """Mean of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
-    depth, height, width = volume_dhw.shape
-    rows, columns = -(-height // BLOCK_PX), -(-width // BLOCK_PX)
-    means = np.empty((depth, rows, columns), dtype=np.float64)
-    pad = ((0, rows * BLOCK_PX - height), (0, columns * BLOCK_PX - width))
-    for index in range(depth):
-        padded = np.pad(volume_dhw[index], pad, mode="symmetric")
-        means[index] = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(1, 3))
-    return means
+    means = stacked([blocks_of(slice_hw, BLOCK_PX).mean(-1) for slice_hw in volume_dhw])
+    return np.asarray(means, dtype=np.float64)
 
 
 def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
@@ -141,25 +137,25 @@ def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
     return np.asarray(sums / weights)
 
 
-def without_bias(slice_hw: Float32Array, channel_sd_hw: Float32Array, in_tissue: float = 1.0) -> Float32Array:
+def without_bias(slice_hw: Array, channel_sd_hw: Array, in_tissue: float = 1.0) -> Array:
     """Return the signal that corresponds to a mean magnitude; 0 where it is not above that of noise alone.
 
     Parameters
     ----------
-    slice_hw : ndarray, shape (H, W), float32
+    slice_hw : array, shape (H, W), float32
         Denoised magnitude.
-    channel_sd_hw : ndarray, same shape
+    channel_sd_hw : array, same shape
         Noise sd of one channel, same unit; where it is 0 nothing changes.
     in_tissue : float
         Ratio of the noise in tissue to it (:class:`ChannelNoise`).
     """
-    ratio = np.divide(slice_hw, channel_sd_hw, out=np.zeros_like(slice_hw), where=channel_sd_hw > 0)
-    tissue = np.interp(ratio, _TISSUE_RATIOS, (0.0, 1.0))
-    channel_sd_hw = np.asarray(channel_sd_hw * (1 - (1 - in_tissue) * tissue), dtype=np.float32)
+    xp = namespace(slice_hw)
+    tissue = interpolated(divided(slice_hw, channel_sd_hw), *_TISSUE)
+    channel_sd_hw = float32(channel_sd_hw * (1 - (1 - in_tissue) * tissue))
     noisy = channel_sd_hw > 0
-    mean = np.divide(slice_hw, channel_sd_hw, out=np.full(slice_hw.shape, np.inf, np.float32), where=noisy)
-    near = np.interp(mean, _MEAN, _SIGNAL) * channel_sd_hw
+    mean = xp.where(noisy, divided(slice_hw, channel_sd_hw), np.inf)
+    near = interpolated(mean, _MEAN, _SIGNAL) * channel_sd_hw
     # Beyond the table the mean is that of a Gaussian with the bias sd^2 / (2 signal).
-    far = np.sqrt(np.maximum(np.square(slice_hw) - np.square(channel_sd_hw), 0.0))
-    corrected = np.where(mean < _MEAN[-1], near, far)
-    return np.asarray(np.where(noisy, corrected, slice_hw), dtype=np.float32)
+    far = xp.sqrt((xp.square(slice_hw) - xp.square(channel_sd_hw)).clip(min=0.0))
+    corrected = xp.where(mean < float(_MEAN[-1]), near, far)
+    return float32(xp.where(noisy, corrected, slice_hw))

@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import float32, in_memory_of, stacked
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.noise.level import block_sd, noise_sd_slice
 from nsn2n.noise.rician import block_means, channel_noise
@@ -54,20 +55,21 @@ def _filter(state: PipelineState, clock: StageClock, *, step_px: int) -> Pipelin
     return state
 
 
-def _noise_sd(state: PipelineState) -> Callable[[int], Float32Array]:
+def _noise_sd(state: PipelineState) -> Callable[[int], Array]:
     """Return a function from slice index to the noise of one channel, shape (H, W)."""
 
-    def removed_sd(index: int) -> Float32Array:
+    def removed_sd(index: int) -> Array:
         usable = None if state.valid is None else state.valid[index]
         return block_sd(state.filled[index] - state.denoised[index], usable)
 
     # Not those of the noise map, of which a simulated copy has only a part.
     blocks = np.asarray(block_means(state.noise.sd), dtype=np.float32)
-    removed = np.stack(for_each_slice(removed_sd, range(len(state.filled))))
+    removed = stacked(for_each_slice(removed_sd, range(len(state.filled))))
     channel = channel_noise(blocks, state.denoised, removed, _TAKEN_FOR_NOISE)
+    of_channel = in_memory_of(channel.blocks, state.denoised)
 
-    def noise_sd(index: int) -> Float32Array:
-        channel_sd = channel.in_tissue * noise_sd_slice(channel.blocks[index], state.filled.shape[1:])
-        return np.asarray(np.maximum(channel_sd, channel.in_tissue * state.noise.floor), dtype=np.float32)
+    def noise_sd(index: int) -> Array:
+        channel_sd = channel.in_tissue * noise_sd_slice(of_channel[index], state.filled.shape[1:])
+        return float32(channel_sd.clip(min=channel.in_tissue * state.noise.floor))
 
     return noise_sd

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nsn2n.arrays.either import copied
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
 
@@ -19,4 +20,4 @@ def earlier_fit() -> Stage:
 
 def _apply(state: PipelineState, clock: StageClock) -> PipelineState:
     assert state.again is not None  # the state came with the fit
-    return state.again(replace(state, denoised=state.filled.copy()))
+    return state.again(replace(state, denoised=copied(state.filled)))

@@ -7,11 +7,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
-from nsn2n._aliases import Float32Array, Spacing
+from nsn2n._aliases import Array, Spacing
+from nsn2n.arrays.either import contiguous, copied
 from nsn2n.modality import policy_of
-from nsn2n.noise.level import NoiseMap
 from nsn2n.probes import place_probes
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, ProbedPart, Stage
@@ -46,13 +44,13 @@ def _put_in(state: PipelineState, clock: StageClock, *, bound_a_filter: bool) ->
     )
     if not probes.discs:
         return state
-    part = np.ascontiguousarray(state.filled[probes.place])
+    part = contiguous(state.filled[probes.place])
     plain = _fitted(state, part, probes.place)
     clock.progress(0.5)
     return replace(state, probed=ProbedPart(probes, plain, _fitted(state, probes.put_into(part), probes.place)))
 
 
-def _fitted(state: PipelineState, part: Float32Array, place: tuple[slice, slice, slice]) -> PipelineState:
+def _fitted(state: PipelineState, part: Array, place: tuple[slice, slice, slice]) -> PipelineState:
     """Return the result of this run's networks for other values in a part of the volume."""
     assert state.again is not None  # there is a fit in every run
     of_part = replace(
@@ -60,8 +58,8 @@ def _fitted(state: PipelineState, part: Float32Array, place: tuple[slice, slice,
         noisy=part,
         filled=part,
         valid=None if state.valid is None else state.valid[place],
-        noise=NoiseMap(state.noise.blocks, np.ascontiguousarray(state.noise.sd[place]), state.noise.median),
-        denoised=part.copy(),
+        noise=state.noise.part(place),
+        denoised=copied(part),
         prediction=None,
         copy=None,
         of_copy=None,

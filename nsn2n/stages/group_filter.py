@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from nsn2n.arrays.either import copied
 from nsn2n.filters.group_filter import filter_groups
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
@@ -95,7 +96,7 @@ def _detail_lost(state: PipelineState, factor: float) -> float:
     """Return the fraction of the detail of the copy that is lost at a noise factor."""
     assert state.copy is not None  # the stage of the copy precedes this one
     assert state.of_copy is not None
-    tried = replace(state.of_copy, denoised=state.of_copy.denoised.copy())
+    tried = replace(state.of_copy, denoised=copied(state.of_copy.denoised))
     _filter_by(tried, factor)
     return state.copy.detail_lost(tried.denoised)
 

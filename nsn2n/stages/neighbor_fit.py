@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import in_memory_of, namespace, on_device
 from nsn2n.stages.clock import Cost, StageClock, share_of
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.training.fitting import MatchFunction, Problem, fit
@@ -78,13 +79,14 @@ def _denoised(
     offset: float,
     unit: float,
     tell: Callable[[float], None] | None = None,
-) -> Float32Array:
+) -> Array:
     """Return the output of the network for a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
-    denoised = np.empty_like(state.filled)
-    slices = torch.from_numpy(state.filled).to(state.compute.device)
+    xp = namespace(state.filled)
+    denoised = xp.empty_like(state.filled)
+    slices = on_device(state.filled, state.compute.device)
     batches = denoised_batches(network, slices, offset, unit, state.compute, _error_scale(state, unit))
     for part, removed in batches:
-        np.subtract(state.filled[part], removed * unit, out=denoised[part])
+        xp.subtract(state.filled[part], in_memory_of(removed, denoised) * unit, out=denoised[part])
         if tell is not None:
             tell(part.stop / len(denoised))
     return denoised
@@ -94,7 +96,7 @@ def _error_scale(state: PipelineState, unit: float) -> torch.Tensor | None:
     """Local noise sd in network units, shape (D, H, W), if errors are in units of the noise."""
     if state.settings.loss.units != "noise":
         return None
-    noise_sd = torch.from_numpy(state.noise.sd).to(state.compute.device)
+    noise_sd = on_device(state.noise.sd, state.compute.device)
     return noise_sd.clamp(min=state.noise.floor).div_(unit)
 
 
@@ -111,14 +113,14 @@ def _problem(state: PipelineState) -> Problem:
     if state.valid is not None:
         matched &= state.valid[partner.distance :] & state.valid[: -partner.distance]
     return Problem(
-        slices=torch.from_numpy(state.filled).to(device),
+        slices=on_device(state.filled, device),
         offset=0.0 if by_noise else low,
         unit=noise.median if by_noise else high - low,
         error_scale=_error_scale(state, noise.median),
-        matched=torch.from_numpy(matched).to(device),
+        matched=on_device(matched, device),
         distance=partner.distance,
         correlation=partner.correlation,
-        valid=None if state.valid is None else torch.from_numpy(state.valid).to(device),
+        valid=None if state.valid is None else on_device(state.valid, device),
     )
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import in_memory_of, stacked
 from nsn2n.noise.level import block_sd, noise_sd_slice
 from nsn2n.noise.no_signal import signal_shares
 from nsn2n.noise.rician import channel_noise, without_bias
@@ -34,14 +33,16 @@ def _subtract(state: PipelineState, clock: StageClock) -> PipelineState:
         return state
     denoised = state.denoised
 
-    def removed_sd(index: int) -> Float32Array:
+    def removed_sd(index: int) -> Array:
         return block_sd(state.filled[index] - denoised[index], None if state.valid is None else state.valid[index])
 
-    removed_sd_blocks = np.stack(for_each_slice(removed_sd, range(len(denoised))))
+    removed_sd_blocks = stacked(for_each_slice(removed_sd, range(len(denoised))))
     channel = channel_noise(state.noise.blocks, denoised, removed_sd_blocks)
 
-    def channel_sd(index: int) -> Float32Array:
-        return noise_sd_slice(channel.blocks[index], denoised.shape[1:])
+    blocks = in_memory_of(channel.blocks, denoised)
+
+    def channel_sd(index: int) -> Array:
+        return noise_sd_slice(blocks[index], denoised.shape[1:])
 
     for index, share_hw in enumerate(signal_shares(denoised, channel_sd)):
         denoised[index] = share_hw * without_bias(denoised[index], channel_sd(index), channel.in_tissue)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nsn2n.arrays.either import copied
 from nsn2n.simulated_copy import simulated_copy as copy_of
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
@@ -34,7 +35,7 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
         filled=copy.noisy,
         valid=copy.valid,
         noise=copy.noise,
-        denoised=copy.noisy.copy(),
+        denoised=copied(copy.noisy),
     )
     of_copy = state.again(of_copy)
     return replace(state, copy=copy.sized_up(of_copy.denoised, state.compute.device), of_copy=of_copy)

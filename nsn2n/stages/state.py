@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nsn2n._aliases import BoolArray, Float32Array, Spacing
+from nsn2n._aliases import Array, Float32Array, Spacing
+from nsn2n.arrays.either import copied
 from nsn2n.contrast_kept import ContrastKept
 from nsn2n.measurements import Measurements
 from nsn2n.modality import Modality
@@ -29,13 +30,16 @@ __all__ = ["PipelineState", "ProbedPart", "Stage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineState:
-    """The state of one volume in the method. Arrays have the shape (D, H, W) and the unit of the volume."""
+    """The state of one volume in the method. Arrays have the shape (D, H, W) and the unit of the volume.
 
-    noisy: Float32Array
+    All are arrays of NumPy in the host's memory, or all are tensors in that of a GPU.
+    """
+
+    noisy: Array
     """As it was given."""
-    filled: Float32Array
+    filled: Array
     """The same with finite values even where there is no measurement; ``noisy`` itself if all are measurements."""
-    valid: BoolArray | None
+    valid: Array | None
     """Voxels that hold a measurement; None: all."""
     modality: Modality | None
     spacing_mm: Spacing | None
@@ -46,9 +50,9 @@ class PipelineState:
     partner: Partner
     """The slice that is the training target of a slice."""
 
-    denoised: Float32Array
+    denoised: Array
     """The result so far. A stage may overwrite it, once the first one has created a separate array."""
-    prediction: Float32Array | None = None
+    prediction: Array | None = None
     """The output of the multislice network, until it is mixed with the mean that it guides."""
     step_px: int | None = None
     """Pixels in a step of the guided mean, once it is known."""
@@ -87,7 +91,7 @@ class ProbedPart:
     def kept_by(self, filters: Callable[[PipelineState], PipelineState]) -> ContrastKept | None:
         """Return the contrast retention of the discs after filters, which may overwrite the denoised values."""
         plain, with_discs = (
-            filters(replace(part, denoised=part.denoised.copy())).denoised for part in (self.plain, self.with_discs)
+            filters(replace(part, denoised=copied(part.denoised))).denoised for part in (self.plain, self.with_discs)
         )
         return self.probes.measured(with_discs - plain)
 

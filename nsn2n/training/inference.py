@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute, at_once
 from nsn2n.runtime.cpus import in_order
@@ -81,20 +80,20 @@ def denoise_strips(network: nn.Module, slices: Tensor, compute: Compute, scale: 
 
 def denoised_windows(
     network: nn.Module,
-    noisy_dhw: Float32Array,
+    noisy_dhw: Array,
     noise: NoiseMap,
     unit: float,
     compute: Compute,
     *,
     slices: int,
     with_rotation: bool = False,
-) -> Iterator[tuple[int, Float32Array]]:
+) -> Iterator[tuple[int, Array]]:
     """Yield the index of each slice and the output of a network with several input slices, shape (H, W), float32.
 
     Parameters
     ----------
     network : Module
-    noisy_dhw : ndarray, shape (D, H, W), float32, finite
+    noisy_dhw : array, shape (D, H, W), float32, finite
     noise : NoiseMap
         Of that volume.
     unit : float
@@ -108,14 +107,14 @@ def denoised_windows(
     apply = denoise_with_rotation if with_rotation else denoise_strips
     network.eval()
 
-    def denoised(index: int) -> tuple[int, Float32Array]:
-        window = noisy_dhw[window_of(index, slices // 2, len(noisy_dhw))] / np.float32(unit)
-        scale = noise.floored(index) / np.float32(unit)
-        with torch.inference_mode():
-            noisy, local = (
-                torch.from_numpy(values).unsqueeze(0).to(compute.device) for values in (window, scale[None])
+    def denoised(index: int) -> tuple[int, Array]:
+        with torch.no_grad():
+            window, scale = (
+                on_device(values, compute.device) / unit
+                for values in (noisy_dhw[window_of(index, slices // 2, len(noisy_dhw))], noise.floored(index))
             )
-            return index, apply(network, noisy, compute, local)[0, 0].cpu().numpy() * np.float32(unit)
+            predicted = apply(network, window[None], compute, scale[None, None])[0, 0]
+            return index, in_memory_of(predicted, noisy_dhw) * unit
 
     yield from in_order(denoised, range(len(noisy_dhw)), most=at_once(compute.device))
 
@@ -136,7 +135,7 @@ def denoised_batches(
     unit: float,
     compute: Compute,
     scale: Tensor | None = None,
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+) -> Iterator[tuple[slice, Tensor]]:
     """Denoise a volume, a few slices at a time.
 
     Parameters
@@ -154,18 +153,18 @@ def denoised_batches(
     ------
     range : slice
         The slices of the batch.
-    removed : ndarray, shape (batch, H, W), float32
+    removed : Tensor, shape (batch, H, W), float32
         What the network removes, noisy minus denoised, in network units.
     """
     depth, height, width = slices.shape
     batch = max(1, _pixels_per_batch(compute) // (height * width))
     network.eval()
 
-    def removed(start: int) -> tuple[slice, NDArray[np.float32]]:
+    def removed(start: int) -> tuple[slice, Tensor]:
         part = slice(start, min(start + batch, depth))
-        with torch.inference_mode():
+        with torch.no_grad():
             noisy = ((slices[part] - offset) / unit).unsqueeze(1)
             local = None if scale is None else scale[part].unsqueeze(1)
-            return part, (noisy - denoise_strips(network, noisy, compute, local)).squeeze(1).cpu().numpy()
+            return part, (noisy - denoise_strips(network, noisy, compute, local)).squeeze(1)
 
     yield from in_order(removed, range(0, depth, batch), most=at_once(compute.device))

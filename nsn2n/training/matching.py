@@ -8,7 +8,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, BoolArray, Float32Array
+from nsn2n.arrays.planes import gaussian
+from nsn2n.arrays.ranks import median
 from nsn2n.noise.level import MAD_TO_SD, second_difference
 
 __all__ = ["low_pass", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
@@ -58,12 +60,12 @@ def match_low_passed(filtered_hw: Float32Array, filtered_next_hw: Float32Array, 
     return np.asarray(np.abs(filtered_hw - filtered_next_hw) <= tau)
 
 
-def smoothed_noise_gain(difference_hw: Float32Array, smoothing_px: float) -> float:
+def smoothed_noise_gain(difference_hw: Array, smoothing_px: float) -> float:
     """Standard deviation that noise of unit sd keeps after the Gaussian, measured on the noise itself.
 
     Parameters
     ----------
-    difference_hw : ndarray, shape (H, W), float32
+    difference_hw : array, shape (H, W), float32
         Difference of two neighbors, divided by its noise sd.
     smoothing_px : float
         Standard deviation of the Gaussian, in pixels.
@@ -72,17 +74,17 @@ def smoothed_noise_gain(difference_hw: Float32Array, smoothing_px: float) -> flo
     -----
     White noise would give a closed form; noise of a reconstruction is correlated in the plane and does not.
     """
-    smooth = ndimage.gaussian_filter(difference_hw, smoothing_px)
-    noise = smooth - ndimage.gaussian_filter(smooth, _STRUCTURE_SIGMA_PX)
-    return float(np.median(np.abs(noise)) * MAD_TO_SD)
+    smooth = gaussian(difference_hw, smoothing_px)
+    noise = smooth - gaussian(smooth, _STRUCTURE_SIGMA_PX)
+    return float(median(abs(noise).reshape(-1)) * MAD_TO_SD)
 
 
-def match_noisy(difference_hw: Float32Array, smoothing_px: float, threshold_sd: float, gain: float) -> BoolArray:
+def match_noisy(difference_hw: Array, smoothing_px: float, threshold_sd: float, gain: float) -> Array:
     """Compare two noisy neighbors by their difference in units of its noise.
 
     Parameters
     ----------
-    difference_hw : ndarray, shape (H, W), float32
+    difference_hw : array, shape (H, W), float32
         Difference of two neighbors, divided by its noise sd.
     smoothing_px, threshold_sd : float
         Gaussian, in pixels; largest difference, in sd of the smoothed noise.
@@ -91,7 +93,7 @@ def match_noisy(difference_hw: Float32Array, smoothing_px: float, threshold_sd: 
 
     Returns
     -------
-    ndarray, shape (H, W), bool
+    array of that kind, shape (H, W), bool
         True where the difference can be noise alone.
     """
-    return np.asarray(np.abs(ndimage.gaussian_filter(difference_hw, smoothing_px)) <= threshold_sd * gain)
+    return abs(gaussian(difference_hw, smoothing_px)) <= threshold_sd * gain

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array, BoolArray, Float32Array
+from nsn2n.arrays.either import namespace
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import MatchSettings
@@ -22,18 +23,20 @@ _GAIN_PAIRS = 16
 """Pairs on which the gain of the smoothing is measured."""
 
 
-def pairs_by_noise(volume_dhw: Float32Array, noise: NoiseMap, settings: MatchSettings, distance: int = 1) -> BoolArray:
+def pairs_by_noise(volume_dhw: Array, noise: NoiseMap, settings: MatchSettings, distance: int = 1) -> Array:
     """Return where the difference of noisy slices at a distance can be noise alone, shape (D - distance, H, W)."""
     pairs = len(volume_dhw) - distance
 
-    def normalized(index: int) -> Float32Array:
-        pair_sd = np.hypot(noise.floored(index), noise.floored(index + distance))
-        return np.asarray((volume_dhw[index + distance] - volume_dhw[index]) / pair_sd, dtype=np.float32)
+    xp = namespace(volume_dhw)
+
+    def normalized(index: int) -> Array:
+        pair_sd = xp.hypot(noise.floored(index), noise.floored(index + distance))
+        return (volume_dhw[index + distance] - volume_dhw[index]) / pair_sd
 
     sample = evenly_spread(pairs, _GAIN_PAIRS)
     gains = for_each_slice(lambda index: smoothed_noise_gain(normalized(index), settings.smoothing_px), sample)
     gain = float(np.median(gains))
-    matched = np.empty((pairs, *volume_dhw.shape[1:]), dtype=bool)
+    matched = xp.empty_like(volume_dhw[:pairs], dtype=xp.bool)
 
     def match(index: int) -> None:
         matched[index] = match_noisy(normalized(index), settings.smoothing_px, settings.threshold_sd, gain)
