@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
+from nsn2n.arrays.either import on_host
 from nsn2n.contrast_kept import ContrastKept
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.errors import VolumeError
@@ -262,8 +263,8 @@ def _denoise_box(values: Float32Array, mask: BoolArray | None, run: _Run) -> Den
 def _result(state: PipelineState, settings: Settings) -> DenoiseResult:
     assert state.structure is not None  # the structure check is a stage of every run
     return DenoiseResult(
-        volume=state.denoised,
-        noise_sd=state.noise.sd,
+        volume=on_host(state.denoised),
+        noise_sd=on_host(state.noise.sd),
         settings=settings,
         measured=state.measured,
         loss=state.loss,

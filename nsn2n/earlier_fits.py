@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nsn2n._aliases import Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import namespace, on_host
 from nsn2n.stages import PipelineState
 
 __all__ = ["EarlierFits", "levels_of"]
@@ -87,19 +88,20 @@ def _ratio(one: Levels, other: Levels) -> float:
     return max(max(a / b, b / a) for a, b in zip(one, other, strict=True))
 
 
-def _contrast(volume_dhw: Float32Array, distance: int) -> NDArray[np.float64]:
+def _contrast(volume_dhw: Array, distance: int) -> NDArray[np.float64]:
     """Squared contrast at the percentiles, shape (3,); it may be below 0 where there is none."""
     depth, height, width = volume_dhw.shape
     rows, columns = height // (2 * _CELL_PX), width // (2 * _CELL_PX)
     if not rows or not columns:
         return np.zeros(len(_PERCENTILES))
-    shared = np.zeros((rows, columns))
-    before: deque[Float32Array] = deque()
+    xp = namespace(volume_dhw)
+    shared = xp.zeros_like(volume_dhw[0][:rows, :columns], dtype=xp.float64)
+    before: deque[Array] = deque()
     for slice_hw in volume_dhw:
         cut = slice_hw[: 2 * _CELL_PX * rows, : 2 * _CELL_PX * columns]
-        means = cut.reshape(rows, 2, _CELL_PX, columns, 2, _CELL_PX).mean(axis=(2, 5))
-        means -= means.mean(axis=(1, 3), keepdims=True)
+        means = cut.reshape(rows, 2, _CELL_PX, columns, 2, _CELL_PX).mean((2, 5))
+        means -= means.mean((1, 3), keepdims=True)
         if len(before) == distance:
-            shared += (means * before.popleft()).mean(axis=(1, 3))
+            shared += (means * before.popleft()).mean((1, 3))
         before.append(means)
-    return np.asarray(np.percentile(shared / (depth - distance), _PERCENTILES))
+    return np.asarray(np.percentile(on_host(shared) / (depth - distance), _PERCENTILES))

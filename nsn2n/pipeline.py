@@ -7,16 +7,19 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
-from nsn2n._aliases import BoolArray, Float32Array, Progress, Spacing
+from nsn2n._aliases import Array, BoolArray, Float32Array, Progress, Spacing
+from nsn2n.arrays.either import copied, double, on_device, total
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.modality import Modality
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import measure_noise
 from nsn2n.runtime.compute import Compute, reproducible
+from nsn2n.runtime.cpus import with_threads
 from nsn2n.settings import Settings
 from nsn2n.stack.validation import fill_invalid
 from nsn2n.stages import PipelineState, stages, stages_without_noise
@@ -81,31 +84,29 @@ def run_pipeline(
         compute,
     )
     started = time.perf_counter()
-    state = measured_state(noisy, valid, modality, settings, compute, spacing_mm)
-    fitted = None
-    if state.noise.median <= _NO_NOISE * _range(state.filled):
-        logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
-        state = replace(state, denoised=state.filled.copy())
-        listed = stages_without_noise()
-    else:
-        fitted = None if earlier is None else earlier.put_into(state)
-        if fitted is not None:
-            logger.info("noise and contrast are those of %s: its fit is reused", fitted.measured.start)
-        listed = stages(settings, modality, fitted=fitted is not None)
-        state = fitted or state
-    clock = Clock([stage.cost for stage in listed], progress, settings.budget_s, started=started)
     with reproducible(settings.seed) as threads:
-        for index, stage in enumerate(listed):
-            state = stage.run(state, clock.stage(index))
-    if earlier is not None and fitted is None:
-        earlier.add(name, state)
+        state = measured_state(noisy, valid, modality, settings, compute, spacing_mm)
+        fitted = None
+        if state.noise.median <= _NO_NOISE * _range(state.filled):
+            logger.warning("neighboring slices do not differ by noise: the volume is returned unchanged")
+            state = replace(state, denoised=copied(state.filled))
+            listed = stages_without_noise()
+        else:
+            fitted = None if earlier is None else earlier.put_into(state)
+            if fitted is not None:
+                logger.info("noise and contrast are those of %s: its fit is reused", fitted.measured.start)
+            listed = stages(settings, modality, fitted=fitted is not None)
+            state = fitted or state
+        clock = Clock([stage.cost for stage in listed], progress, settings.budget_s, started=started)
+        with _threads_for(state.filled):
+            for index, stage in enumerate(listed):
+                state = stage.run(state, clock.stage(index))
+        if earlier is not None and fitted is None:
+            earlier.add(name, state)
+        change = _rms_change(state.noisy, state.denoised, state.valid)
     if progress is not None:
         progress(1.0, 0.0)
-    return state.measuring(
-        rms_change=_rms_change(noisy, state.denoised, valid),
-        threads=threads,
-        seconds=round(time.perf_counter() - started, 2),
-    )
+    return state.measuring(rms_change=change, threads=threads, seconds=round(time.perf_counter() - started, 2))
 
 
 def measured_state(
@@ -118,14 +119,15 @@ def measured_state(
 ) -> PipelineState:
     """Return the state before the first stage, with the noise measured and the training target of each slice chosen.
 
-    Parameters are those of :func:`run_pipeline`.
+    Parameters are those of :func:`run_pipeline`. From here on the volume is in the memory of the GPU, if that holds it.
     """
-    filled = noisy if valid is None else fill_invalid(noisy, valid)
-    noise = measure_noise(filled, valid)
-    shared = SliceCorrelation()
-    has_noise = noise.median > _NO_NOISE * _range(filled)
-    if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
-        shared = slice_correlation(filled, valid)
+    noisy, filled, valid = _placed(noisy, valid, compute)
+    with _threads_for(filled):
+        noise = measure_noise(filled, valid)
+        shared = SliceCorrelation()
+        has_noise = noise.median > _NO_NOISE * _range(filled)
+        if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
+            shared = slice_correlation(filled, valid)
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
         noise = noise.shared(shared.nearest)
@@ -155,16 +157,32 @@ def measured_state(
     )
 
 
-def _range(filled: Float32Array) -> float:
+def _placed(noisy: Float32Array, valid: BoolArray | None, compute: Compute) -> tuple[Array, Array, Array | None]:
+    """Return the volume, the volume with finite values everywhere and the mask where the run computes with them."""
+    filled = noisy if valid is None else fill_invalid(noisy, valid)
+    if not compute.holds(noisy.size):
+        return noisy, filled, valid
+    there = on_device(noisy, compute.device)
+    if valid is None:
+        return there, there, None
+    return there, on_device(filled, compute.device), on_device(valid, compute.device)
+
+
+def _threads_for(volume: Array) -> AbstractContextManager[None]:
+    """Return the context in which the slices of a volume are processed: a single thread keeps a GPU busy."""
+    return nullcontext() if isinstance(volume, np.ndarray) else with_threads(1)
+
+
+def _range(filled: Array) -> float:
     return float(filled.max()) - float(filled.min())
 
 
-def _rms_change(noisy: Float32Array, denoised: Float32Array, valid: BoolArray | None) -> float:
+def _rms_change(noisy: Array, denoised: Array, valid: Array | None) -> float:
     """Root mean square of the change, over the valid voxels; slice by slice, to save memory."""
-    total, count = 0.0, 0
+    sum_of_squares, count = 0.0, 0
     for index in range(len(noisy)):
         where = ... if valid is None else valid[index]
-        change = np.subtract(denoised[index][where], noisy[index][where], dtype=np.float64)
-        total += float(np.square(change).sum())
-        count += change.size
-    return math.sqrt(total / count) if count else 0.0
+        change = double(denoised[index][where]) - double(noisy[index][where])
+        sum_of_squares += total(change * change)
+        count += math.prod(change.shape)
+    return math.sqrt(sum_of_squares / count) if count else 0.0

@@ -207,7 +207,7 @@ class Cubes:
 
     def _finished(self, window: _Window, end: int) -> Iterator[tuple[int, Tensor]]:
         for index, filtered in window.finish(end):
-            yield index, np.asarray(filtered.reshape(self._height, self._width).cpu().numpy())
+            yield index, filtered.reshape(self._height, self._width)
 
     def _both(self, noisy: Slices, guide: Slices) -> Callable[[slice], tuple[Tensor, Tensor]]:
         return lambda part: (self._load(noisy, part), self._load(guide, part))

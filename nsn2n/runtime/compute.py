@@ -7,14 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from nsn2n.errors import SettingsError
 from nsn2n.runtime.cpus import usable_cpus, with_threads
 from nsn2n.runtime.memory import parts_at_once
 
 __all__ = ["Compute", "at_once", "choose_compute", "reproducible"]
+
+_VOLUMES, _WORKSPACE_BYTES = 10, 3 * 2**30
+"""Volumes of single precision that a run holds at most, and what networks and filters need beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,17 @@ class Compute:
 
     device: torch.device
     bfloat16: bool
+
+    def holds(self, voxels: int) -> bool:
+        """Whether the volume of a run, and all that is computed from it, has room in the memory of the device.
+
+        If not, it stays in the host's memory, and each slice is copied to the GPU when it is needed there.
+        """
+        if self.device.type != "cuda":
+            return False
+        free, _ = torch.cuda.mem_get_info(self.device)
+        reserved = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return _VOLUMES * 4 * voxels + _WORKSPACE_BYTES < free + reserved
 
     def __str__(self) -> str:
         return f"{self.device.type} {'bfloat16' if self.bfloat16 else 'float32'}"
@@ -77,11 +93,16 @@ def reproducible(seed: int) -> Iterator[int]:
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
+    precision = torch.get_float32_matmul_precision()
+    memory: Any = torch.utils.deterministic
+    filling = memory.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # Not use_deterministic_algorithms: it loads PyTorch's whole compiler, for compiled code.
         torch.set_deterministic_debug_mode("warn")
+        memory.fill_uninitialized_memory = False  # nothing here reads what it has not written
         torch.backends.cudnn.benchmark = False
+        torch.set_float32_matmul_precision("highest")  # TensorFloat-32 would round what filters are to keep
         used = min(threads, usable_cpus())
         torch.set_num_threads(1)
         try:
@@ -90,4 +111,6 @@ def reproducible(seed: int) -> Iterator[int]:
         finally:
             torch.set_deterministic_debug_mode(deterministic)
             torch.backends.cudnn.benchmark = benchmark
+            torch.set_float32_matmul_precision(precision)
+            memory.fill_uninitialized_memory = filling
             torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
+from nsn2n.runtime.cpus import for_each_slice
 
 __all__ = ["checked_mask", "checked_values", "fill_invalid"]
 
@@ -130,10 +131,14 @@ def fill_invalid(volume_dhw: Float32Array, valid: BoolArray) -> Float32Array:
     ndarray, shape (D, H, W), float32, finite
     """
     filled: Float32Array = volume_dhw.copy()
-    for slice_hw, valid_hw in zip(filled, valid, strict=True):
+
+    def fill(index: int) -> None:
+        slice_hw, valid_hw = filled[index], valid[index]
         if not valid_hw.any():
             slice_hw[:] = 0.0
         elif not valid_hw.all():
             nearest = ndimage.distance_transform_edt(~valid_hw, return_distances=False, return_indices=True)
             slice_hw[:] = slice_hw[tuple(nearest)]
+
+    for_each_slice(fill, range(len(filled)))
     return filled
