@@ -67,7 +67,9 @@ def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
     truth, noisy = make_volume(options.shape, modality, options.seed)
     on_gpu = options.device == "cuda"
     name = torch.cuda.get_device_name() if on_gpu else "CPU"
-    title = f"{modality}, {' x '.join(map(str, options.shape))}, seed {options.seed}, {name}, PyTorch {torch.__version__}"
+    title = (
+        f"{modality}, {' x '.join(map(str, options.shape))}, seed {options.seed}, {name}, PyTorch {torch.__version__}"
+    )
     calls = []
     digests = set()
     for _ in range(2):
@@ -115,7 +117,9 @@ def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
 def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume, Volume]:
     """Truth and noisy volume, shape (D, H, W)."""
     body = make_abdomen(12, seed).truth
-    larger = [ndimage.zoom(slice_hw, (shape[1] / body.shape[1], shape[2] / body.shape[2]), order=1) for slice_hw in body]
+    larger = [
+        ndimage.zoom(slice_hw, (shape[1] / body.shape[1], shape[2] / body.shape[2]), order=1) for slice_hw in body
+    ]
     there_and_back = [*range(len(larger)), *range(len(larger) - 2, 0, -1)]
     truth = np.stack([larger[index] for index in np.resize(there_and_back, shape[0])]).astype(np.float32)
     depth, height, width = truth.shape

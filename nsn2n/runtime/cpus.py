@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["for_each_slice", "in_order", "usable_cpus", "with_threads"]
+__all__ = ["KeptThreads", "for_each_slice", "in_order", "usable_cpus", "with_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ def _quota(cgroup: Path) -> float | None:
 
 @contextmanager
 def with_threads(count: int) -> Iterator[None]:
-    """Set the number of threads of :func:`in_order` and :func:`for_each_slice` in this context."""
+    """Set the number of threads of :func:`in_order`, :func:`for_each_slice` and `KeptThreads` in this context."""
     token = _threads.set(count)
     try:
         yield
@@ -99,7 +99,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, most: int
     Exception
         Whatever the function raises, instead of its result.
     """
-    count = _threads.get() or _threads_of_pytorch()
+    count = _threads_in_use()
     if most is not None:
         count = min(count, most)
     if count == 1:
@@ -117,6 +117,58 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, most: int
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class KeptThreads:
+    """Threads that are kept until the block ends: for parts of a step that is repeated hundreds of times.
+
+    They wait without spinning. In each, PyTorch uses as many threads of its own as in that which calls: one, in a run.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> KeptThreads:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def results(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Return the results of a function for independent items, in their order.
+
+        The calling thread computes some itself. The first call with several items starts the others: with it, no more
+        threads than items, or than are in use.
+
+        Raises
+        ------
+        Exception
+            Whatever the function raises.
+        """
+        count = min(len(items), _threads_in_use())
+        if count <= 1:
+            return [work(item) for item in items]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(count - 1, initializer=_take_number_of_pytorch)
+
+        def of_thread(index: int) -> list[Result]:
+            return [work(item) for item in items[index::count]]
+
+        others = [self._pool.submit(of_thread, index) for index in range(1, count)]
+        by_thread = [of_thread(0), *(other.result() for other in others)]
+        return [by_thread[index % count][index // count] for index in range(len(items))]
+
+
+def _take_number_of_pytorch() -> None:
+    """Give a new thread PyTorch's number of threads: until PyTorch is asked for it, OpenMP has its own there."""
+    import torch
+
+    torch.get_num_threads()
+
+
+def _threads_in_use() -> int:
+    return _threads.get() or _threads_of_pytorch()
 
 
 def _threads_of_pytorch() -> int:

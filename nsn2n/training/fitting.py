@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nsn2n.errors import VolumeError
 from nsn2n.runtime.compute import Compute
+from nsn2n.runtime.cpus import KeptThreads
 from nsn2n.settings import FitSettings, LossSettings, Settings
 from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import (
@@ -28,6 +30,7 @@ from nsn2n.training.losses import (
     regional_consistency_loss,
 )
 from nsn2n.training.optimizer import AdamW, Rates, one_cycle
+from nsn2n.training.parts import Part, backward, crop_shares, is_split, split
 
 __all__ = ["Fitted", "MatchFunction", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
@@ -140,29 +143,37 @@ def fit(
     refine_step = math.ceil(settings.match.refine_at * steps) if refine_matches is not None else steps
     sampler = _PairSampler(problem, settings.fit, settings.seed)
 
-    def loss(step: int, so_far: nn.Module) -> Tensor:
+    threads = KeptThreads()
+
+    def loss(step: int, so_far: nn.Module) -> list[Part]:
         if step == refine_step and refine_matches is not None:
-            sampler.judge_by(refine_matches(so_far))
-        return _loss(network, sampler.draw(), settings.loss, compute, problem.correlation)
+            judge = refine_matches(so_far)
+            sampler.judge_by(_by_pair(judge, threads) if is_split(compute) else judge)
+        batch = sampler.draw()
+        pairs = batch.pairs() if is_split(compute) else [batch]
+        return [partial(_loss, network, pair, settings.loss, compute, problem.correlation) for pair in pairs]
 
     watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
 
     def watched_loss(averaged: nn.Module) -> float:
         return float(_loss(averaged, watched, settings.loss, compute, problem.correlation))
 
-    history = optimize(
-        network, loss, steps, settings.fit, watched_loss=watched_loss, deadline=deadline, progress=progress
-    )
+    with threads:
+        history = optimize(
+            network, loss, steps, settings.fit,
+            watched_loss=watched_loss, threads=threads, deadline=deadline, progress=progress,
+        )  # fmt: skip
     return Fitted(history, sampler.matched_fraction)
 
 
 def optimize(
     network: nn.Module,
-    loss_at: Callable[[int, nn.Module], Tensor],
+    loss_at: Callable[[int, nn.Module], Sequence[Part]],
     steps: int,
     settings: FitSettings,
     *,
     watched_loss: Callable[[nn.Module], float] | None = None,
+    threads: KeptThreads | None = None,
     deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -172,14 +183,16 @@ def optimize(
     ----------
     network : Module
     loss_at : callable
-        Gets the step's number, from 0, and the network as it would be returned before that step; returns the loss,
-        shape ().
+        Gets the step's number, from 0, and the network as it would be returned before that step; returns the
+        parts of the loss, at least one.
     steps : int
         At most.
     settings : FitSettings
         Learning rate, its schedule, weight decay, clipping, and when to stop.
     watched_loss : callable, optional
         Gets the network as it would be returned, and returns its loss on fixed crops.
+    threads : KeptThreads, optional
+        They compute the parts; by default one after the other.
     deadline : float, optional
         Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
     progress : callable, optional
@@ -195,7 +208,8 @@ def optimize(
     VolumeError
         If the loss stops being finite.
     """
-    optimizer = AdamW(network.parameters(), settings.weight_decay)
+    parameters = list(network.parameters())
+    optimizer = AdamW(parameters, settings.weight_decay)
     rates = Rates(settings.learning_rate)
     averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
     if averaged is not None:
@@ -210,15 +224,14 @@ def optimize(
             # A fit limited by the deadline completes its cycle sooner.
             position = max(position, step * (steps / _steps_in_time(steps, step, started, deadline)))
             rates = one_cycle(min(position, steps - 1), steps, settings.learning_rate)
-        loss = loss_at(step, network if averaged is None else averaged.module)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = loss_at(step, network if averaged is None else averaged.module)
+        loss = backward(parameters, parts, threads)
         if settings.gradient_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+            nn.utils.clip_grad_norm_(parameters, settings.gradient_norm)
         optimizer.step(rates)
         if averaged is not None:
             averaged.update_parameters(network)
-        losses.append(loss.detach())  # its value is read only now and then: a step must not wait for the GPU
+        losses.append(loss)  # its value is read only now and then: a step must not wait for the GPU
         if progress is not None:
             progress((step + 1) / steps)
         if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
@@ -296,6 +309,18 @@ class _Batch:
     matched: Tensor
     scale: Tensor | None
     scale_next: Tensor | None
+    matched_share: Tensor | float = 1.0
+    """Fraction of the matched voxels of the batch that this is a part of, 0 to 1."""
+    pixel_share: float = 1.0
+    """The same of all its pixels."""
+
+    def pairs(self) -> list[_Batch]:
+        """Return each pair as a part of this batch."""
+        pairs = split(self.noisy, self.noisy_next, self.matched, self.scale, self.scale_next)
+        return [
+            replace(_Batch(*pair), matched_share=share, pixel_share=1 / len(pairs))
+            for pair, share in zip(pairs, crop_shares(self.matched), strict=True)
+        ]
 
 
 class _PairSampler:
@@ -359,10 +384,19 @@ class _PairSampler:
         return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale, scale_next=scale_next)
 
 
+def _by_pair(judge: MatchFunction, threads: KeptThreads) -> MatchFunction:
+    """Return a function that compares neighbors as this one does, but each pair of a batch for itself, in threads."""
+
+    def matched(*batch: Tensor | None) -> Tensor:
+        return torch.cat(threads.results(lambda pair: judge(*pair), split(*batch)))
+
+    return matched
+
+
 def _loss(
     network: nn.Module, batch: _Batch, settings: LossSettings, compute: Compute, correlation: float = 0.0
 ) -> Tensor:
-    """The weighted sum of the paper's terms; terms without weight are not computed."""
+    """The weighted sum of the paper's terms, of a part its share; terms without weight are not computed."""
     inputs, scales = [batch.noisy, batch.noisy_next], [batch.scale, batch.scale_next]
     if settings.interslice_continuity > 0:
         inputs.append(0.5 * (batch.noisy + batch.noisy_next))
@@ -373,7 +407,7 @@ def _loss(
     scale = 1.0 if batch.scale is None else batch.scale
     units = {"scale": scale, "huber_delta": settings.huber_delta}
     target, target_next = independent_targets(batch.noisy, batch.noisy_next, correlation)
-    loss = reconstruction_loss(
+    loss = batch.matched_share * reconstruction_loss(
         outputs[0], outputs[1], target, target_next, batch.matched,
         scale=scale * independent_noise(correlation), huber_delta=settings.huber_delta,
     )  # fmt: skip
@@ -385,11 +419,11 @@ def _loss(
 
 
 def _regional_consistency(outputs: Sequence[Tensor], batch: _Batch, units: Mapping[str, Any]) -> Tensor:
-    return regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)
+    return batch.matched_share * regional_consistency_loss(outputs[0], outputs[1], batch.matched, **units)
 
 
 def _interslice_continuity(outputs: Sequence[Tensor], batch: _Batch, units: Mapping[str, Any]) -> Tensor:
-    return interslice_continuity_loss(outputs[2], outputs[0], outputs[1], **units)
+    return batch.pixel_share * interslice_continuity_loss(outputs[2], outputs[0], outputs[1], **units)
 
 
 _TERMS: Mapping[str, Callable[[Sequence[Tensor], _Batch, Mapping[str, Any]], Tensor]] = {

@@ -41,7 +41,8 @@ def denoise_slices(network: nn.Module, slices: Tensor, compute: Compute, scale: 
     ``scale``, shape (B, 1, H, W), is the local noise sd in those units, for networks that use it.
     """
     arguments = (slices,) if scale is None else (slices, scale)
-    with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16):
+    # The cache of weights in bfloat16 is one for all threads: the graphs of two would share nodes.
+    with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=compute.bfloat16, cache_enabled=False):
         return network(*arguments).float()  # type: ignore[no-any-return]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ from torch import Tensor, nn
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
+from nsn2n.runtime.cpus import KeptThreads
 from nsn2n.settings import Settings
 from nsn2n.training.fitting import optimize
 from nsn2n.training.inference import denoise_slices, denoised_windows, window_of
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
+from nsn2n.training.parts import Part, crop_shares, is_split, split
 from nsn2n.training.pretrained import load_start, starts_from_bundle
 
 __all__ = ["MultisliceFit"]
@@ -94,22 +97,31 @@ class MultisliceFit:
         VolumeError
             If the loss stops being finite.
         """
-        settings, device = self._settings, self._compute.device
+        settings = self._settings
         volume = _Volume(noisy_dhw, target_dhw, noise, valid)
 
-        def loss(step: int, so_far: nn.Module) -> Tensor:
+        def loss(step: int, so_far: nn.Module) -> list[Part]:
             batch = _draw(volume, settings, settings.refit.slices // 2, self._random)
-            scale = batch.scale.to(device)
-            return prediction_loss(
-                denoise_slices(self._network, batch.noised.to(device), self._compute, scale),
-                batch.target.to(device),
-                batch.weight.to(device),
-                scale=scale,
-                huber_delta=settings.loss.huber_delta,
-            )
+            return [partial(self._loss, crops) for crops in (batch.crops() if is_split(self._compute) else [batch])]
 
         one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
-        return len(optimize(self._network, loss, steps, one_cycle, deadline=deadline, progress=progress))
+        with KeptThreads() as threads:
+            history = optimize(
+                self._network, loss, steps, one_cycle, threads=threads, deadline=deadline, progress=progress
+            )
+        return len(history)
+
+    def _loss(self, batch: _Batch) -> Tensor:
+        device = self._compute.device
+        scale = batch.scale.to(device)
+        loss = prediction_loss(
+            denoise_slices(self._network, batch.noised.to(device), self._compute, scale),
+            batch.target.to(device),
+            batch.weight.to(device),
+            scale=scale,
+            huber_delta=self._settings.loss.huber_delta,
+        )
+        return batch.share * loss
 
     def denoise(
         self,
@@ -157,6 +169,14 @@ class _Batch:
     target: Tensor
     scale: Tensor
     weight: Tensor
+    share: Tensor | float = 1.0
+    """Fraction of the weight of the batch that this is a part of, 0 to 1."""
+
+    def crops(self) -> list[_Batch]:
+        """Return each crop as a part of this batch."""
+        crops = split(self.noised, self.target, self.scale, self.weight)
+        shares = crop_shares(self.weight)
+        return [replace(_Batch(*crop), share=share) for crop, share in zip(crops, shares, strict=True)]
 
 
 def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Generator) -> _Batch:

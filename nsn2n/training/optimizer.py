@@ -56,11 +56,6 @@ class AdamW:
         self._squares = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._steps = [torch.zeros((), dtype=torch.float32, device=each.device) for each in self._parameters]
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for parameter in self._parameters:
-            parameter.grad = None
-
     @torch.no_grad()
     def step(self, rates: Rates) -> None:
         """Take a step down the gradients."""

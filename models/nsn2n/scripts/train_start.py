@@ -26,6 +26,7 @@ from nsn2n.training.fitting import optimize
 from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
+from nsn2n.training.parts import Part
 from nsn2n.training.pretrained import START_FILE, START_SLICES, prefix_of
 
 SEED = 0
@@ -69,10 +70,14 @@ def trained(volumes: list[np.ndarray], slices: int, steps: int) -> ResidualUNet:
     network.to(memory_format=torch.channels_last)
     random = np.random.default_rng(SEED)
 
-    def loss(step: int, so_far: nn.Module) -> Tensor:
+    def loss(step: int, so_far: nn.Module) -> list[Part]:
         noisy, clean = draw(volumes, slices, random)
-        denoised = denoise_slices(network, noisy, compute)
-        return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=settings.loss.huber_delta)
+
+        def of_batch() -> Tensor:
+            denoised = denoise_slices(network, noisy, compute)
+            return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=settings.loss.huber_delta)
+
+        return [of_batch]
 
     with_steps = FitSettings(steps=steps, learning_rate=LEARNING_RATE, schedule="one-cycle", stop_gain=None)
     history = optimize(network, loss, steps, with_steps)

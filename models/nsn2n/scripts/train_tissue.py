@@ -29,6 +29,7 @@ from nsn2n.training.fitting import optimize
 from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import prediction_loss
 from nsn2n.training.networks import ResidualUNet
+from nsn2n.training.parts import Part
 from nsn2n.training.pretrained import TISSUE_FILE, TISSUE_SLICES, load_start, prefix_of
 
 SEED = 7
@@ -62,10 +63,14 @@ def trained(volumes: list[np.ndarray], steps: int, random: np.random.Generator) 
     load_start(network, TISSUE_SLICES)
     network.to(memory_format=torch.channels_last)
 
-    def loss(step: int, so_far: nn.Module) -> Tensor:
+    def loss(step: int, so_far: nn.Module) -> list[Part]:
         noisy, clean = draw(volumes, random)
-        denoised = denoise_slices(network, noisy, compute)
-        return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=2.0)
+
+        def of_batch() -> Tensor:
+            denoised = denoise_slices(network, noisy, compute)
+            return prediction_loss(denoised, clean, torch.ones_like(clean), huber_delta=2.0)
+
+        return [of_batch]
 
     with_steps = FitSettings(steps=steps, learning_rate=LEARNING_RATE, schedule="one-cycle", stop_gain=None)
     history = optimize(network, loss, steps, with_steps)

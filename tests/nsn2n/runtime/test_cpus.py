@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
+import torch
 
-from nsn2n.runtime.cpus import for_each_slice, in_order, usable_cpus, with_threads
+from nsn2n.runtime.cpus import KeptThreads, for_each_slice, in_order, usable_cpus, with_threads
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -80,3 +82,48 @@ def test_an_error_in_a_slice_is_raised():
 
     with pytest.raises(ValueError, match="slice 0"):
         for_each_slice(work, range(3))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 7])
+def test_what_kept_threads_make_comes_in_the_order_of_the_items(threads, count):
+    with with_threads(threads), KeptThreads() as kept:
+        for _ in range(3):
+            assert kept.results(lambda item: time.sleep(0.01 / (item + 1)) or item, range(count)) == list(range(count))
+
+
+def test_kept_threads_are_the_same_at_each_call_and_end_with_the_block():
+    together = threading.Barrier(2, timeout=30)  # passed only by two threads at the same time
+
+    def thread(item):
+        together.wait()
+        return threading.get_ident()
+
+    before = threading.active_count()
+    with with_threads(5), KeptThreads() as kept:
+        seen = [kept.results(thread, "ab") for _ in range(10)]
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+    assert len({tuple(both) for both in seen}) == 1
+    assert threading.get_ident() in seen[0]
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_an_error_in_a_kept_thread_is_raised(wrong):
+    def work(item):
+        if item == wrong:
+            raise ValueError(f"item {item}")
+
+    with with_threads(2), KeptThreads() as kept, pytest.raises(ValueError, match=f"item {wrong}"):
+        kept.results(work, range(2))
+
+
+@pytest.mark.parametrize("own", [1, 3])
+def test_pytorch_uses_as_many_threads_in_a_kept_thread_as_in_the_one_that_calls(own):
+    before = torch.get_num_threads()
+    torch.set_num_threads(own)
+    try:
+        with with_threads(2), KeptThreads() as kept:
+            assert kept.results(lambda _: torch.get_num_threads(), range(2)) == [own, own]
+    finally:
+        torch.set_num_threads(before)

@@ -16,19 +16,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nsn2n.errors import VolumeError
 from nsn2n.runtime.compute import Compute
+from nsn2n.runtime.cpus import KeptThreads, with_threads
 from nsn2n.settings import FitSettings, LossSettings, MatchSettings, NetworkSettings, Settings, preset
 from nsn2n.training.fitting import (
     _FEWEST_STEPS,
     Plateau,
     Problem,
+    _loss,
     _PairSampler,
     _steps_in_time,
     fit,
     optimize,
     step_count,
 )
+from nsn2n.training.match_refinement import MatchRefinement
 from nsn2n.training.networks import build_network
 from nsn2n.training.optimizer import AdamW
+from nsn2n.training.parts import backward
 
 CPU = Compute(torch.device("cpu"), False)
 NETWORK = NetworkSettings(channels=6, levels=2)
@@ -238,10 +242,15 @@ def test_a_loss_that_is_not_finite_is_seen_before_the_fit_ends(schedule, steps):
     done = []
 
     def loss(step, so_far):
-        return network(torch.ones(1)).sum() * (math.nan if step == 29 else 1.0)
+        factors = (1.0, math.nan if step == 29 else 1.0, 1.0)
+        return [lambda factor=factor: network(torch.ones(1)).sum() * factor for factor in factors]
 
-    with pytest.raises(VolumeError, match=f"loss must stay finite; got nan at step 30 of {steps}"):
-        optimize(network, loss, steps, FitSettings(schedule=schedule), progress=done.append)
+    with (
+        with_threads(2),
+        KeptThreads() as threads,
+        pytest.raises(VolumeError, match=f"loss must stay finite; got nan at step 30 of {steps}"),
+    ):
+        optimize(network, loss, steps, FitSettings(schedule=schedule), threads=threads, progress=done.append)
 
     assert done[-1] == min(50 / steps, 1)
 
@@ -264,7 +273,7 @@ def test_a_step_waits_for_no_gpu(schedule):
     for steps in (5, 25):
         settings = _settings(steps=steps, schedule=schedule)
         network, problem = _network(settings), _problem(_noise(3, 16, 16))
-        with _ReadValues() as values:
+        with with_threads(1), _ReadValues() as values:  # it sees the operations of its own thread
             fit(network, problem, settings, CPU)
         read[steps] = values.count
     # The count of averaged steps lies on the CPU.
@@ -289,6 +298,66 @@ def test_each_term_counts_with_its_weight(regional_consistency, interslice_conti
     loss, _ = fit(_network(settings), _problem(slices), settings, CPU)
 
     assert loss[0] == pytest.approx(9 * (1 + regional_consistency))
+
+
+TERMS = {
+    "plain": {},
+    "regional consistency": {"regional_consistency": 0.5},
+    "interslice continuity": {"interslice_continuity": 0.7},
+    "both, squared": {"regional_consistency": 0.5, "interslice_continuity": 0.7, "huber_delta": None},
+}
+
+
+def _taught(settings):
+    """A network in which no gradient is 0, as those of a new one are."""
+    network = _network(settings)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return network
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("matched", [(0.9, 0.2, 0.0), (0.5, 0.5, 0.5), (0.0, 0.0, 0.0)], ids=["some", "half", "none"])
+def test_the_gradients_of_the_pairs_add_up_to_those_of_the_batch(terms, scaled, matched):
+    settings = Settings(loss=LossSettings(**terms), network=NETWORK)
+    slices = _noise(6, 40, 40)
+    problem = _problem(slices, error_scale=0.5 + _noise(6, 40, 40, seed=1).abs() if scaled else None)
+    batch = _PairSampler(problem, FitSettings(crop_px=16, pairs_per_step=3), seed=0).draw()
+    network = _taught(settings)
+    regions = torch.rand(batch.matched.shape) < torch.tensor(matched)[:, None, None, None]
+    batch = replace(batch, matched=regions.float())
+    parameters = list(network.parameters())
+    whole = backward(parameters, [lambda: _loss(network, batch, settings.loss, CPU, 0.3)])
+    expected = torch.cat([parameter.grad.flatten() for parameter in parameters])
+
+    pairs = [lambda pair=pair: _loss(network, pair, settings.loss, CPU, 0.3) for pair in batch.pairs()]
+    loss = backward(parameters, pairs)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in parameters])
+
+    assert len(pairs) == 3
+    assert expected.any() == (any(matched) or "interslice_continuity" in terms)
+    torch.testing.assert_close(loss, whole, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    loss = LossSettings(regional_consistency=0.5, interslice_continuity=0.5)
+    settings = replace(_settings(steps=6, pairs_per_step=5, refine_at=0.5), loss=loss)
+    found = []
+    for threads in (1, 2, 4):
+        network = _network(settings)
+        with with_threads(threads):
+            history, matched = fit(
+                network, _problem(_noise(4, 30, 30)), settings, CPU,
+                refine_matches=lambda so_far: MatchRefinement(so_far, settings.match, CPU),
+            )  # fmt: skip
+        found.append([torch.from_numpy(history), torch.tensor(matched), *network.state_dict().values()])
+
+    assert 0 < found[0][1] < 1
+    for other in found[1:]:
+        assert all(torch.equal(mine, first) for mine, first in zip(other, found[0], strict=True))
 
 
 def _numbered(depth, height, width):
@@ -443,7 +512,7 @@ def test_the_result_is_the_mean_of_the_weights_of_all_steps_each_counted_by_its_
 
     def loss(step, so_far):
         means.append(so_far.weight.item())
-        return (network.weight - 10).square().sum()
+        return [lambda: (network.weight - 10).square().sum()]
 
     optimize(network, loss, 30, settings, progress=lambda _: seen.append(network.weight.item()))
 

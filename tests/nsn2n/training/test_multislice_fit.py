@@ -11,10 +11,13 @@ import pytest
 import torch
 from scipy import ndimage
 
+from nsn2n.errors import VolumeError
 from nsn2n.noise.level import NoiseMap
-from nsn2n.runtime.compute import choose_compute, reproducible
+from nsn2n.runtime.compute import Compute, choose_compute, reproducible
+from nsn2n.runtime.cpus import with_threads
 from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
 from nsn2n.training.multislice_fit import MultisliceFit, _draw, _Volume
+from nsn2n.training.parts import backward
 
 SD = 3.0
 SETTINGS = Settings(
@@ -131,3 +134,53 @@ def test_volumes_smaller_than_crop_and_window(shape, turned):
     assert np.isfinite(result).all()
     assert fitted == [0.5, 1]
     assert applied == pytest.approx([(index + 1) / shape[0] for index in range(shape[0])])
+
+
+@pytest.mark.parametrize("valid", [(0.9, 0.2, 0.0), (1.0, 1.0, 1.0)])
+def test_the_gradients_of_the_crops_add_up_to_those_of_the_batch(valid):
+    shape = (6, 24, 24)
+    settings = replace(SETTINGS, refit=RefitSettings(slices=3, crops_per_step=3))
+    batch = drawn(_Volume(white(shape), np.zeros(shape, np.float32), noise_map(shape), None), settings, 1)[0]
+    torch.manual_seed(0)
+    weight = torch.rand(batch.weight.shape) < torch.tensor(valid)[:, None, None, None]
+    batch = replace(batch, weight=weight.float())
+    second = MultisliceFit(SD, settings, Compute(torch.device("cpu"), False))
+    parameters = list(second._network.parameters())
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter += 0.1 * torch.randn(parameter.shape)
+    whole = backward(parameters, [lambda: second._loss(batch)])
+    expected = torch.cat([parameter.grad.flatten() for parameter in parameters])
+
+    crops = [lambda crop=crop: second._loss(crop) for crop in batch.crops()]
+    loss = backward(parameters, crops)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in parameters])
+
+    assert len(crops) == 3
+    assert expected.any()
+    torch.testing.assert_close(loss, whole, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    shape = (4, 24, 24)
+    noisy = white(shape)
+    settings = replace(SETTINGS, refit=RefitSettings(slices=3, crops_per_step=5))
+    found = []
+    for threads in (1, 2, 4):
+        with reproducible(0), with_threads(threads):
+            second = MultisliceFit(SD, settings, choose_compute("cpu"))
+            second.fit(noisy, 0 * noisy, noise_map(shape), 5)
+        found.append(list(second._network.state_dict().values()))
+
+    for other in found[1:]:
+        assert all(torch.equal(mine, first) for mine, first in zip(other, found[0], strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loss_that_is_not_finite_stops_the_fit(threads):
+    shape = (3, 16, 16)
+    noisy = white(shape)
+    noisy[1, 4, 4] = np.inf
+    with reproducible(0), with_threads(threads), pytest.raises(VolumeError, match=r"got (nan|inf) at step 1 of 30\. "):
+        MultisliceFit(SD, SETTINGS, choose_compute("cpu")).fit(noisy, np.zeros(shape, np.float32), noise_map(shape), 30)
