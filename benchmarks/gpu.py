@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -89,7 +90,7 @@ def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
         cells = [stage, f"{seconds:.2f}", f"{calls[1].seconds.get(stage, 0.0):.2f}"]
         if profiled:
             found = profiled.get(stage, Profiled())
-            share = least / found.seconds / bandwidth if found.seconds else 0.0
+            share = least / found.busy / bandwidth if found.busy else 0.0
             cells += [
                 f"{100 * found.busy / found.seconds:.0f} %" if found.seconds else "-", str(found.kernels),
                 f"{found.to_gpu / 1e6:.0f}", f"{found.to_host / 1e6:.0f}", f"{100 * share:.1f} %",
@@ -116,7 +117,7 @@ def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume, Volume]:
     """Truth and noisy volume, shape (D, H, W)."""
-    body = make_abdomen(12, seed).truth
+    body = abdomen(seed)
     larger = [
         ndimage.zoom(slice_hw, (shape[1] / body.shape[1], shape[2] / body.shape[2]), order=1) for slice_hw in body
     ]
@@ -131,6 +132,12 @@ def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume,
         return signal, np.maximum(signal + noise * np.sqrt(np.maximum(signal, 1) / 1024), 0)
     other = kernel_noise((depth, height, width), NOISE_HU, seed + 1000)
     return signal, np.hypot(signal + noise, other)
+
+
+@lru_cache
+def abdomen(seed: int) -> Volume:
+    """Twelve slices, of 256 x 256."""
+    return make_abdomen(12, seed).truth
 
 
 def quality(truth: Volume, volume: Volume, modality: str) -> float:

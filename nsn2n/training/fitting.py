@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from nsn2n.errors import VolumeError
 from nsn2n.runtime.compute import Compute
 from nsn2n.runtime.cpus import KeptThreads
 from nsn2n.settings import FitSettings, LossSettings, Settings
+from nsn2n.training.crops import gathered
 from nsn2n.training.inference import denoise_slices
 from nsn2n.training.losses import (
     independent_noise,
@@ -29,8 +29,9 @@ from nsn2n.training.losses import (
     reconstruction_loss,
     regional_consistency_loss,
 )
-from nsn2n.training.optimizer import AdamW, Rates, one_cycle
-from nsn2n.training.parts import Part, backward, crop_shares, is_split, split
+from nsn2n.training.optimizer import Rates, one_cycle
+from nsn2n.training.parts import Part, crop_shares, is_split, split
+from nsn2n.training.steps import steps_of
 
 __all__ = ["Fitted", "MatchFunction", "Plateau", "Problem", "fit", "optimize", "step_count"]
 
@@ -75,8 +76,6 @@ class Fitted(NamedTuple):
     matched_fraction: float
     """Fraction of the voxels trained on, of those drawn since the neighbors were last compared."""
 
-
-_Weights = tuple[Tensor, ...] | list[Tensor]
 
 MatchFunction = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 """Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
@@ -145,12 +144,21 @@ def fit(
 
     threads = KeptThreads()
 
-    def loss(step: int, so_far: nn.Module) -> list[Part]:
+    def of_batch() -> Tensor:
+        return _loss(network, sampler.batch(), settings.loss, compute, problem.correlation)
+
+    whole = [of_batch]
+
+    def loss(step: int, so_far: nn.Module) -> Sequence[Part]:
+        nonlocal whole
         if step == refine_step and refine_matches is not None:
             judge = refine_matches(so_far)
             sampler.judge_by(_by_pair(judge, threads) if is_split(compute) else judge)
-        batch = sampler.draw()
-        pairs = batch.pairs() if is_split(compute) else [batch]
+            whole = [of_batch]
+        sampler.advance()
+        if not is_split(compute):
+            return whole
+        pairs = sampler.batch().pairs()
         return [partial(_loss, network, pair, settings.loss, compute, problem.correlation) for pair in pairs]
 
     watched = _PairSampler(problem, replace(settings.fit, pairs_per_step=_WATCHED_PAIRS), settings.seed + 1).draw()
@@ -184,7 +192,8 @@ def optimize(
     network : Module
     loss_at : callable
         Gets the step's number, from 0, and the network as it would be returned before that step; returns the
-        parts of the loss, at least one.
+        parts of the loss, at least one. On a GPU the same list again stands for the same computation, which reads other
+        values at the same places in memory.
     steps : int
         At most.
     settings : FitSettings
@@ -208,12 +217,9 @@ def optimize(
     VolumeError
         If the loss stops being finite.
     """
-    parameters = list(network.parameters())
-    optimizer = AdamW(parameters, settings.weight_decay)
+    taken = steps_of(network, settings, threads)
+    averaged = taken.averaged
     rates = Rates(settings.learning_rate)
-    averaged = AveragedModel(network, multi_avg_fn=_running_mean) if settings.schedule == "averaged" else None
-    if averaged is not None:
-        averaged.n_averaged = averaged.n_averaged.cpu()  # read in each step; on a GPU this would synchronize
     plateau = Plateau(settings.stop_gain)
     losses: list[Tensor] = []
     started = time.perf_counter()
@@ -224,14 +230,8 @@ def optimize(
             # A fit limited by the deadline completes its cycle sooner.
             position = max(position, step * (steps / _steps_in_time(steps, step, started, deadline)))
             rates = one_cycle(min(position, steps - 1), steps, settings.learning_rate)
-        parts = loss_at(step, network if averaged is None else averaged.module)
-        loss = backward(parameters, parts, threads)
-        if settings.gradient_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, settings.gradient_norm)
-        optimizer.step(rates)
-        if averaged is not None:
-            averaged.update_parameters(network)
-        losses.append(loss)  # its value is read only now and then: a step must not wait for the GPU
+        parts = loss_at(step, network if averaged is None else averaged)
+        losses.append(taken.take(parts, rates))  # its value is read only now and then: a step must not wait for the GPU
         if progress is not None:
             progress((step + 1) / steps)
         if step + 1 >= _FEWEST_STEPS and time.perf_counter() >= deadline:
@@ -244,7 +244,7 @@ def optimize(
                         break
     history = _history(losses, steps)
     if averaged is not None:
-        network.load_state_dict(averaged.module.state_dict())
+        network.load_state_dict(averaged.state_dict())
     return history
 
 
@@ -260,15 +260,6 @@ def _history(losses: Sequence[Tensor], steps: int) -> NDArray[np.float32]:
             "Lower fit.learning_rate, or look for extreme values in the volume."
         )
     return history
-
-
-def _running_mean(means: _Weights, new: _Weights, count: Tensor | int) -> None:
-    """Update the means of the weights after each step so far, weighted in proportion to the step number.
-
-    So the start is forgotten, and the longer the fit takes the steadier is the mean (polynomial-decay averaging with
-    eta = 1; Shamir and Zhang, ICML 2013).
-    """
-    torch._foreach_lerp_(means, new, 2 / (2 + int(count)))  # As PyTorch's own averages do; a sixth of the time.
 
 
 def _steps_in_time(steps: int, taken: int, started: float, deadline: float) -> float:
@@ -334,41 +325,43 @@ class _PairSampler:
         self._crop = (min(settings.crop_px, height), min(settings.crop_px, width))
         self._flips = settings.flips
         self._random = np.random.default_rng(seed)
-        self._fractions: list[Tensor] = []
+        device = problem.slices.device
+        self._places = torch.zeros(self._batch, 3, dtype=torch.int64, device=device)
+        """Slice, row and column of the first pixel of each crop."""
+        self._flipped = torch.zeros(2, dtype=torch.bool, device=device)
+        self._matched = torch.zeros((), device=device)
+        """Sum of the matched fractions of the batches."""
+        self._batches = 0
 
     @property
     def matched_fraction(self) -> float:
         """Fraction of matched voxels, of those drawn since the neighbors were last compared."""
-        return float(torch.stack(self._fractions).mean()) if self._fractions else 0.0
+        return float(self._matched) / self._batches if self._batches else 0.0
 
     def judge_by(self, judge: MatchFunction) -> None:
         """From now on use this function for the matched regions, instead of the W_i of the problem."""
         self._judge = judge
-        self._fractions.clear()
+        self._matched.zero_()
+        self._batches = 0
 
-    def draw(self) -> _Batch:
-        """Return the next batch."""
-        distance = self._problem.distance
+    def advance(self) -> None:
+        """Draw the places of the next batch."""
         depth, height, width = self._problem.slices.shape
         crop_height, crop_width = self._crop
-        corners = [
-            (
-                int(self._random.integers(depth - distance)),
-                int(self._random.integers(height - crop_height + 1)),
-                int(self._random.integers(width - crop_width + 1)),
-            )
-            for _ in range(self._batch)
-        ]
+        ends = depth - self._problem.distance, height - crop_height + 1, width - crop_width + 1
+        places = [[int(self._random.integers(end)) for end in ends] for _ in range(self._batch)]
+        self._places.copy_(torch.tensor(places), non_blocking=True)
+        flipped = [self._flips and self._random.random() < 0.5 for _ in range(2)]
+        self._flipped.copy_(torch.tensor(flipped), non_blocking=True)
+        self._batches += 1
 
-        flipped = [axis for axis in (-2, -1) if self._flips and self._random.random() < 0.5]
+    def batch(self) -> _Batch:
+        """Return the crops at the places drawn last."""
+        problem, distance = self._problem, self._problem.distance
 
         def crops(source: Tensor, below: int = 0) -> Tensor:
-            stack = torch.stack(
-                [source[z + below, y : y + crop_height, x : x + crop_width] for z, y, x in corners]
-            ).unsqueeze(1)
-            return stack.flip(flipped) if flipped else stack
+            return gathered(source, self._places[:, :1] + below, self._places[:, 1:], self._crop, self._flipped)
 
-        problem = self._problem
         noisy, noisy_next = ((crops(problem.slices, below) - problem.offset) / problem.unit for below in (0, distance))
         scale, scale_next = (
             None if problem.error_scale is None else crops(problem.error_scale, below) for below in (0, distance)
@@ -380,8 +373,13 @@ class _PairSampler:
             if problem.valid is not None:
                 matched &= crops(problem.valid) & crops(problem.valid, distance)
         weights = matched.float()
-        self._fractions.append(weights.mean())
+        self._matched += weights.mean()
         return _Batch(noisy=noisy, noisy_next=noisy_next, matched=weights, scale=scale, scale_next=scale_next)
+
+    def draw(self) -> _Batch:
+        """Return the next batch."""
+        self.advance()
+        return self.batch()
 
 
 def _by_pair(judge: MatchFunction, threads: KeptThreads) -> MatchFunction:

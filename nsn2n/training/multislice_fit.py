@@ -12,20 +12,21 @@ Its output is a better target than the first result, so the fit can continue wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n._aliases import Array
+from nsn2n.arrays.either import namespace
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.runtime.cpus import KeptThreads
 from nsn2n.settings import Settings
+from nsn2n.training.crops import gathered
 from nsn2n.training.fitting import optimize
 from nsn2n.training.inference import denoise_slices, denoised_windows, window_of
 from nsn2n.training.losses import prediction_loss
@@ -65,12 +66,12 @@ class MultisliceFit:
 
     def fit(
         self,
-        noisy_dhw: Float32Array,
-        target_dhw: Float32Array,
+        noisy_dhw: Array,
+        target_dhw: Array,
         noise: NoiseMap,
         steps: int,
         *,
-        valid: BoolArray | None = None,
+        valid: Array | None = None,
         deadline: float = math.inf,
         progress: Callable[[float], None] | None = None,
     ) -> int:
@@ -78,14 +79,14 @@ class MultisliceFit:
 
         Parameters
         ----------
-        noisy_dhw : ndarray, shape (D, H, W), float32, finite
-        target_dhw : ndarray, same shape, float32, finite
+        noisy_dhw : array, shape (D, H, W), float32, finite
+        target_dhw : array, same shape, float32, finite
             The result so far.
         noise : NoiseMap
             Of the noisy volume.
         steps : int
             Optimizer steps, at most.
-        valid : ndarray, same shape, bool, optional
+        valid : array, same shape, bool, optional
             Voxels to train on; all by default.
         deadline : float, optional
             End then, in seconds of `time.perf_counter`, but not before the 20th step.
@@ -98,11 +99,14 @@ class MultisliceFit:
             If the loss stops being finite.
         """
         settings = self._settings
-        volume = _Volume(noisy_dhw, target_dhw, noise, valid)
+        sampler = _CropSampler(_Volume(noisy_dhw, target_dhw, noise, valid), settings, self._random)
+        whole = [lambda: self._loss(sampler.batch())]
 
-        def loss(step: int, so_far: nn.Module) -> list[Part]:
-            batch = _draw(volume, settings, settings.refit.slices // 2, self._random)
-            return [partial(self._loss, crops) for crops in (batch.crops() if is_split(self._compute) else [batch])]
+        def loss(step: int, so_far: nn.Module) -> Sequence[Part]:
+            sampler.advance()
+            if is_split(self._compute):
+                return [partial(self._loss, crops) for crops in sampler.batch().crops()]
+            return whole if sampler.device == self._compute.device else list(whole)
 
         one_cycle = replace(settings.fit, schedule="one-cycle", learning_rate=settings.refit.learning_rate)
         with KeptThreads() as threads:
@@ -125,18 +129,18 @@ class MultisliceFit:
 
     def denoise(
         self,
-        noisy_dhw: Float32Array,
+        noisy_dhw: Array,
         noise: NoiseMap,
         *,
         with_rotation: bool,
         progress: Callable[[float], None] | None = None,
-    ) -> Float32Array:
+    ) -> Array:
         """Return the output of the network for a volume, shape (D, H, W), float32, in its unit.
 
         ``with_rotation`` takes twice the time: it averages with the result for the volume rotated by 180 degrees.
         ``progress`` is called with the fraction done.
         """
-        result = np.empty_like(noisy_dhw)
+        result = namespace(noisy_dhw).empty_like(noisy_dhw)
         slices = denoised_windows(
             self._network,
             noisy_dhw,
@@ -155,10 +159,10 @@ class MultisliceFit:
 
 @dataclass(frozen=True, slots=True)
 class _Volume:
-    noisy: Float32Array
-    target: Float32Array
+    noisy: Array
+    target: Array
     noise: NoiseMap
-    valid: BoolArray | None
+    valid: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,36 +183,60 @@ class _Batch:
         return [replace(_Batch(*crop), share=share) for crop, share in zip(crops, shares, strict=True)]
 
 
-def _draw(volume: _Volume, settings: Settings, reach: int, random: np.random.Generator) -> _Batch:
-    """Draw crops of the target, and add what was removed from other slices at the same position."""
-    depth, height, width = volume.noisy.shape
-    size = min(settings.fit.crop_px, height), min(settings.fit.crop_px, width)
-    unit = volume.noise.median
-    noised, targets, scales, weights = [], [], [], []
-    for _ in range(settings.refit.crops_per_step):
-        middle, other = (int(index) for index in random.integers(depth, size=2))
-        row, column = int(random.integers(height - size[0] + 1)), int(random.integers(width - size[1] + 1))
-        place = slice(row, row + size[0]), slice(column, column + size[1])
-        # One sign and one direction for all slices of a window: their noise keeps its correlation.
-        sign, step = (int(choice) for choice in random.choice((-1, 1), size=2))
-        here = (window_of(middle, reach, depth)[::step], *place)
-        there = (window_of(other, reach, depth), *place)
-        target, scale = volume.target[here], np.maximum(volume.noise.sd[here], volume.noise.floor)
-        removed = volume.noisy[there] - volume.target[there]
-        removed *= sign * scale / np.maximum(volume.noise.sd[there], volume.noise.floor)
-        noised.append((target + removed) / unit)
-        targets.append(target[reach] / unit)
-        scales.append(scale[reach] / unit)
-        weights.append(np.ones(size, np.float32) if volume.valid is None else volume.valid[middle][place])
-    flipped = [axis for axis in (-2, -1) if settings.fit.flips and random.random() < 0.5]
+class _CropSampler:
+    """Draws crops of the target, to which what was removed from other slices at the same position is added."""
 
-    def batch(crops: list[Any]) -> Tensor:
-        stack = torch.from_numpy(np.stack(crops).astype(np.float32))
-        return stack.flip(flipped) if flipped else stack
+    def __init__(self, volume: _Volume, settings: Settings, random: np.random.Generator) -> None:
+        self._random = random
+        self._count, self._slices = settings.refit.crops_per_step, settings.refit.slices
+        self._flips = settings.fit.flips
+        _, height, width = volume.noisy.shape
+        self._size = min(settings.fit.crop_px, height), min(settings.fit.crop_px, width)
+        self._noisy, self._target = torch.as_tensor(volume.noisy), torch.as_tensor(volume.target)
+        self._sd, self._floor, self._unit = torch.as_tensor(volume.noise.sd), volume.noise.floor, volume.noise.median
+        self._valid = None if volume.valid is None else torch.as_tensor(volume.valid)
+        self.device = self._noisy.device
+        # Of each crop: its slices, those of the noise, its first row and column, and the sign of the noise.
+        self._places = torch.zeros(self._count, 2 * self._slices + 3, dtype=torch.int64, device=self.device)
+        self._flipped = torch.zeros(2, dtype=torch.bool, device=self.device)
 
-    return _Batch(
-        noised=batch(noised),
-        target=batch(targets).unsqueeze(1),
-        scale=batch(scales).unsqueeze(1),
-        weight=batch(weights).unsqueeze(1),
-    )
+    def advance(self) -> None:
+        """Draw the places of the next batch."""
+        depth, height, width = self._noisy.shape
+        reach, random = self._slices // 2, self._random
+        places = []
+        for _ in range(self._count):
+            middle, other = (int(index) for index in random.integers(depth, size=2))
+            corner = [
+                int(random.integers(size - edge + 1)) for size, edge in zip((height, width), self._size, strict=True)
+            ]
+            # One sign and one direction for all slices of a window: their noise keeps its correlation.
+            sign, step = (int(choice) for choice in random.choice((-1, 1), size=2))
+            here, there = window_of(middle, reach, depth)[::step], window_of(other, reach, depth)
+            places.append([*here, *there, *corner, sign])
+        self._places.copy_(torch.tensor(places), non_blocking=True)
+        self._flipped.copy_(torch.tensor([self._flips and random.random() < 0.5 for _ in range(2)]), non_blocking=True)
+
+    def batch(self) -> _Batch:
+        """Return the crops at the places drawn last."""
+        here, there, corners, sign = torch.split(self._places, [self._slices, self._slices, 2, 1], dim=1)
+        middle = here[:, self._slices // 2, None]
+
+        def crops(source: Tensor, slices: Tensor) -> Tensor:
+            return gathered(source, slices, corners, self._size, self._flipped)
+
+        target, scale = crops(self._target, here), crops(self._sd, here).clamp(min=self._floor)
+        removed = crops(self._noisy, there) - crops(self._target, there)
+        removed *= sign[..., None, None] * scale / crops(self._sd, there).clamp(min=self._floor)
+        at_middle = slice(self._slices // 2, self._slices // 2 + 1)
+        return _Batch(
+            noised=(target + removed) / self._unit,
+            target=target[:, at_middle] / self._unit,
+            scale=scale[:, at_middle] / self._unit,
+            weight=torch.ones_like(target[:, at_middle]) if self._valid is None else crops(self._valid, middle).float(),
+        )
+
+    def draw(self) -> _Batch:
+        """Return the next batch."""
+        self.advance()
+        return self.batch()

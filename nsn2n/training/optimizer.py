@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-__all__ = ["AdamW", "Rates", "one_cycle"]
+__all__ = ["BETAS", "EPSILON", "AdamW", "Rates", "one_cycle"]
 
-_BETAS = (0.9, 0.999)
+BETAS = (0.9, 0.999)
 """Of the running means of the gradient and of its square."""
-_EPSILON = 1e-8
+EPSILON = 1e-8
 
 _RISE = 0.1
 """Part of a cycle in which the learning rate rises."""
@@ -35,7 +35,7 @@ class Rates(NamedTuple):
     """The parameters of a step."""
 
     learning_rate: float
-    momentum: float = _BETAS[0]
+    momentum: float = BETAS[0]
     """Decay of the running mean of the gradient."""
 
 
@@ -71,10 +71,10 @@ class AdamW:
             amsgrad=False,
             maximize=False,
             beta1=rates.momentum,
-            beta2=_BETAS[1],
+            beta2=BETAS[1],
             lr=rates.learning_rate,
             weight_decay=self._weight_decay,
-            eps=_EPSILON,
+            eps=EPSILON,
         )
 
 

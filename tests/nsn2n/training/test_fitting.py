@@ -471,7 +471,7 @@ def test_one_cycle_ends_where_the_fit_ends(deadline, monkeypatch):
             rates.append(used.learning_rate)
             super().step(used)
 
-    monkeypatch.setattr("nsn2n.training.fitting.AdamW", Recorded)
+    monkeypatch.setattr("nsn2n.training.steps.AdamW", Recorded)
     settings = _settings(steps=60, schedule="one-cycle")
 
     fit(_network(settings), _problem(_noise(3, 16, 16)), settings, CPU, deadline=deadline)

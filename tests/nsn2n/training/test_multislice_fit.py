@@ -16,7 +16,7 @@ from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute, choose_compute, reproducible
 from nsn2n.runtime.cpus import with_threads
 from nsn2n.settings import FitSettings, NetworkSettings, RefitSettings, Settings
-from nsn2n.training.multislice_fit import MultisliceFit, _draw, _Volume
+from nsn2n.training.multislice_fit import MultisliceFit, _CropSampler, _Volume
 from nsn2n.training.parts import backward
 
 SD = 3.0
@@ -36,8 +36,8 @@ def white(shape, seed=0):
 
 
 def drawn(volume, settings=SETTINGS, count=20):
-    random = np.random.default_rng(0)
-    return [_draw(volume, settings, settings.refit.slices // 2, random) for _ in range(count)]
+    sampler = _CropSampler(volume, settings, np.random.default_rng(0))
+    return [sampler.draw() for _ in range(count)]
 
 
 def test_the_noise_put_on_the_target_is_that_which_was_removed():
