@@ -213,10 +213,13 @@ def place_probes(
     usable = usable_hw[rows, columns]
     height, width = usable.shape
     border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
-    rooms = np.minimum(ndimage.distance_transform_edt(usable), border).astype(np.float32)
+    kinds = _kinds(spacing_mm, count)
+    # More room than the largest disc needs is not told apart, so that a disc changes what is near it only.
+    most = max(max(kind.radius_px) for kind in kinds) + _RING_PX + 2
+    rooms = np.minimum(np.minimum(ndimage.distance_transform_edt(usable), border), most).astype(np.float32)
     random = np.random.default_rng(seed)
     discs: list[_Disc] = []
-    for kind in _in_turn(_kinds(spacing_mm, count), random):
+    for kind in _in_turn(kinds, random):
         radius_px = max(kind.radius_px)
         free = np.flatnonzero(rooms > radius_px + _RING_PX + 1)
         if not len(free):
@@ -226,8 +229,14 @@ def place_probes(
         sd = float(noise.sd[slices.start + count // 2, rows.start + row, columns.start + column])
         change = kind.contrast_sd * sd * random.choice((-1.0, 1.0))
         discs.append(_Disc(kind, row, column, slice(first, first + kind.slices), change))
-        distance = np.hypot(*np.ogrid[-row : height - row, -column : width - column])
-        np.minimum(rooms, np.maximum(distance - radius_px - _APART_PX + _RING_PX, 0), out=rooms)
+        apart = radius_px + _APART_PX - _RING_PX
+        reach = math.ceil(most + apart)
+        top, left = max(row - reach, 0), max(column - reach, 0)
+        near = rooms[top : row + reach + 1, left : column + reach + 1]
+        distance = np.hypot(
+            *np.ogrid[top - row : top - row + near.shape[0], left - column : left - column + near.shape[1]]
+        )
+        np.minimum(near, np.maximum(distance - apart, 0), out=near)
     place = (slices, rows, columns)
     return Probes(place, usable_hw.shape, tuple(disc for disc in discs if disc.change))
 

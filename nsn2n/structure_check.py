@@ -22,7 +22,8 @@ from scipy import ndimage
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import divided, double, namespace, on_host, total
-from nsn2n.arrays.planes import gaussian
+from nsn2n.arrays.planes import blocks, gaussian
+from nsn2n.arrays.ranks import median
 from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
@@ -333,7 +334,7 @@ def _noise_means(noisy_dhw: Array, noise_sd_dhw: Array, floor: float) -> list[fl
     def clean_sds(index: int) -> list[float]:
         difference = (noisy_dhw[index + 1] - noisy_dhw[index]) * _HALF_POWER
         noise_hw = _in_noise(difference, noise_sd_dhw[index], floor)
-        return [_clean_sd(on_host(gaussian(noise_hw, size_px))) for size_px in SIZES_PX]
+        return [_clean_sd(gaussian(noise_hw, size_px)) for size_px in SIZES_PX]
 
     found = zip(*for_each_slice(clean_sds, sample), strict=True)
     # At least half the value for white noise, for rounded data with equal neighbors.
@@ -354,16 +355,11 @@ def _noise_level(noisy_dhw: Array, noise_sd_dhw: Array, index: int, floor: float
     return xp.sqrt(power_hw).clip(1.0, _HIGHEST_LEVEL)
 
 
-def _clean_sd(mean_hw: Float32Array) -> float:
+def _clean_sd(mean_hw: Array) -> float:
     """Robust standard deviation in the blocks with the least structure."""
-    rows, columns = (max(size // _BLOCK_PX, 1) for size in mean_hw.shape)
-    blocks = [
-        float(np.median(np.abs(block)))
-        for strip in np.array_split(mean_hw, rows, axis=0)
-        for block in np.array_split(strip, columns, axis=1)
-    ]
-    present = [sd for sd in blocks if sd > 0] or [0.0]
-    return float(np.percentile(present, _CLEAN_BLOCKS_PERCENTILE)) * MAD_TO_SD
+    of_blocks = on_host(median(blocks(abs(mean_hw), _BLOCK_PX)))
+    present = of_blocks[of_blocks > 0]
+    return float(np.percentile(present, _CLEAN_BLOCKS_PERCENTILE)) * MAD_TO_SD if present.size else 0.0
 
 
 def _at_edges(
