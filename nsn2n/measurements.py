@@ -98,7 +98,7 @@ class Measurements:
     compute: str = _measured("", _first)
     """Device and precision."""
     threads: int = _measured(0, _first)
-    """Threads that shared slices on the CPU; the values are the same with any number."""
+    """Threads that shared slices, and the crops of a step, on the CPU; the values are the same with any number."""
     seconds: float = _measured(0.0, _total)
     parts: int | None = _measured(None, _first)
     """Number of parts of a volume in parts."""

@@ -87,8 +87,8 @@ def _cpu_has_bfloat16() -> bool:
 def reproducible(seed: int) -> Iterator[int]:
     """Seed torch, use deterministic algorithms and only the available processors; the caller's state is restored.
 
-    Yields the number of threads among which slices are shared. PyTorch itself uses one: so the result is the same with
-    any number (:mod:`nsn2n.runtime.cpus`).
+    Yields the number of threads that share slices, and crops of the steps of a fit. In each PyTorch itself uses one: so
+    the result is the same with any number (:mod:`nsn2n.runtime.cpus`).
     """
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()

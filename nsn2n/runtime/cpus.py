@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Number of processors this process may use, in a container often fewer than the machine has, and their use.
 
-Threads process slices, or other independent parts, each on its own. PyTorch's own threads, which share each operation,
-synchronize hundreds of times a second by spinning: if another program occupies one of the processors, a run with them
-takes many times as long.
+Threads process slices, crops of a step of a fit, or other independent parts, each on its own. PyTorch's own threads,
+which share each operation, synchronize hundreds of times a second by spinning: if another program occupies one of the
+processors, a run with them takes many times as long.
 """
 
 from __future__ import annotations

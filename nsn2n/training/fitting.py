@@ -141,7 +141,6 @@ def fit(
     steps = step_count(settings.fit, problem.matched.shape[0], first_of_two=first_of_two)
     refine_step = math.ceil(settings.match.refine_at * steps) if refine_matches is not None else steps
     sampler = _PairSampler(problem, settings.fit, settings.seed)
-
     threads = KeptThreads()
 
     def of_batch() -> Tensor:
