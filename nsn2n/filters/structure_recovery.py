@@ -10,8 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import float32, namespace, on_device, stacked
+from nsn2n.arrays.either import float32, namespace, on_device
 from nsn2n.arrays.planes import gaussian
+from nsn2n.arrays.ranks import median
 from nsn2n.filters.removed_structure import (
     coherent_excess,
     excess_noise,
@@ -93,8 +94,8 @@ class StructureRecovery:
 
         for_each_slice(take_mean, range(len(denoised)))
         mean = _mean_across(mean)
-        sought = stacked(for_each_slice(lambda index: abs(_widened(mean, index)), self._sample))
-        mean_sd = float(np.median(sought)) * MAD_TO_SD
+        sought = for_each_slice(lambda index: abs(_widened(mean, index)).reshape(-1), self._sample)
+        mean_sd = float(median(namespace(mean).concatenate(sought))) * MAD_TO_SD
 
         def give_back(index: int) -> None:
             share = structure_share(_widened(mean, index), mean_sd, threshold)

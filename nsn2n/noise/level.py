@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_device, on_host, stacked
+from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import convolved, gaussian
 from nsn2n.arrays.ranks import median, nanmedian
@@ -161,20 +160,22 @@ def noise_sd_slice(blocks_hw: Array, shape_hw: tuple[int, int]) -> Array:
     -------
     array of that kind, shape (H, W), float32
     """
-    device = None if isinstance(blocks_hw, np.ndarray) else blocks_hw.device
-    along_rows, along_columns = (
-        _interpolation_matrix(size, of_blocks, device)
-        for size, of_blocks in zip(shape_hw, blocks_hw.shape, strict=True)
-    )
-    return float32(along_rows @ blocks_hw @ along_columns.T)
+    # Not a product of matrices, whose order of additions depends on the threads of the library that computes it.
+    for axis, pixels in enumerate(shape_hw):
+        low, high, share = _between_blocks(pixels, blocks_hw.shape[axis])
+        if axis == 0:
+            share = share[:, None]
+        low_hw, high_hw = (blocks_hw[(slice(None),) * axis + (index,)] for index in (low, high))
+        blocks_hw = low_hw + in_memory_of(share, blocks_hw) * (high_hw - low_hw)
+    return blocks_hw
 
 
 @lru_cache(8)
-def _interpolation_matrix(pixels: int, size: int, device: Any) -> Array:
-    """Weights, shape (pixels, size), of linear interpolation between blocks that is constant beyond the ends."""
-    inside = np.clip((np.arange(pixels) + 0.5) / BLOCK_PX - 0.5, 0, size - 1)
-    weights = np.asarray(np.maximum(0.0, 1.0 - np.abs(inside[:, None] - np.arange(size))), dtype=np.float32)
-    return weights if device is None else on_device(weights, device)
+def _between_blocks(pixels: int, blocks: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32Array]:
+    """Blocks whose centers are before and after each pixel, and the weight of the latter; constant beyond the ends."""
+    place = np.clip((np.arange(pixels) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
+    low = np.floor(place).astype(np.intp)
+    return low, np.minimum(low + 1, blocks - 1), (place - low).astype(np.float32)
 
 
 def second_difference(image_hw: Array) -> Array:
