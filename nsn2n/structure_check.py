@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import divided, double, namespace, on_host, total
-from nsn2n.arrays.planes import blocks, gaussian
+from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
 from nsn2n.errors import VolumeError
 from nsn2n.noise.level import MAD_TO_SD
@@ -357,7 +357,10 @@ def _noise_level(noisy_dhw: Array, noise_sd_dhw: Array, index: int, floor: float
 
 def _clean_sd(mean_hw: Array) -> float:
     """Robust standard deviation in the blocks with the least structure."""
-    of_blocks = on_host(median(blocks(abs(mean_hw), _BLOCK_PX)))
+    rows, columns = (max(size // _BLOCK_PX, 1) for size in mean_hw.shape)
+    height, width = mean_hw.shape[0] // rows, mean_hw.shape[1] // columns
+    cut = abs(mean_hw)[: rows * height, : columns * width]
+    of_blocks = on_host(median(cut.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(rows, columns, -1)))
     present = of_blocks[of_blocks > 0]
     return float(np.percentile(present, _CLEAN_BLOCKS_PERCENTILE)) * MAD_TO_SD if present.size else 0.0
 

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
+from scipy import ndimage
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import namespace
+from nsn2n.arrays.either import namespace, on_device
 
-__all__ = ["kept_smallest_mean", "median", "nanmedian"]
+__all__ = ["kept_smallest_mean", "median", "median_filtered", "nanmedian"]
 
 
 def median(values: Array) -> Array:
@@ -38,3 +42,27 @@ def kept_smallest_mean(values: Array, kept: int) -> Array:
     if isinstance(values, np.ndarray):
         return np.partition(values, kept, axis=-1)[..., :kept].mean(axis=-1)
     return values.sort(dim=-1).values[..., :kept].mean(-1)
+
+
+def median_filtered(values: Array, size: Sequence[int]) -> Array:
+    """Return the median in a window around each voxel; beyond the ends the last one counts again.
+
+    Parameters
+    ----------
+    values : array, shape (n, rows, columns)
+        Few: a tensor is held as many times as a window has voxels.
+    size : sequence of 3 odd ints
+        Of the window.
+    """
+    if isinstance(values, np.ndarray):
+        return ndimage.median_filter(values, size=tuple(size), mode="nearest")
+    for axis, (count, edge) in enumerate(zip(values.shape, size, strict=True)):
+        padded = np.pad(np.arange(count), edge // 2, mode="edge")
+        values = values.index_select(axis, on_device(padded, values.device))
+    inner = [range(edge) for edge in size]
+    ends = [count - edge + 1 for count, edge in zip(values.shape, size, strict=True)]
+    windows = [
+        values[tuple(slice(first, first + end) for first, end in zip(firsts, ends, strict=True))]
+        for firsts in itertools.product(*inner)
+    ]
+    return median(namespace(values).stack(windows, -1))

@@ -22,6 +22,7 @@ from torch import Tensor
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
 from nsn2n.arrays.ranks import median
+from nsn2n.filters.aggregation import Aggregate
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["BLOCK_PX", "Groups", "filtered_slices", "noise_spectrum"]
@@ -87,9 +88,8 @@ class Groups:
         self._rows, self._columns = (size - BLOCK_PX + 1 for size in shape_hw)
         self._places = 2 * _REACH_SLICES + 1
         pixels = self._height * self._width
-        self._noisy, self._guide, self._total, self._weight = (
-            torch.zeros(self._places * pixels, device=device) for _ in range(4)
-        )
+        self._noisy, self._guide = (torch.zeros(self._places * pixels, device=device) for _ in range(2))
+        self._estimates = Aggregate(self._places * pixels, device)
         blocks = self._rows * self._columns
         self._features = torch.zeros(self._places * blocks, _FREQUENCIES**2, device=device)
         self._noise_power = self._tensor(noise_power.ravel())
@@ -113,8 +113,7 @@ class Groups:
         self._noisy[pixels] = on_device(noisy_hw / noise_sd_hw, self._device).ravel()
         guide = on_device(guide_hw / noise_sd_hw, self._device)
         self._guide[pixels] = guide.ravel()
-        self._total[pixels] = 0
-        self._weight[pixels] = 0
+        self._estimates.clear(pixels)
         blocks = self._rows * self._columns
         # TensorFloat-32 would blur the small differences of large values, by which similar blocks are found.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
@@ -137,8 +136,7 @@ class Groups:
         """The slice as filtered, and as guide where no group has a block, shape (H, W)."""
         pixels = self._height * self._width
         part = slice(index % self._places * pixels, (index % self._places + 1) * pixels)
-        filtered = self._total[part] / self._weight[part]
-        return torch.where(self._weight[part] > 0, filtered, self._guide[part]).reshape(self._height, self._width)
+        return self._estimates.mean(part, self._guide[part]).reshape(self._height, self._width)
 
     def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
         """First pixels of the blocks of each group, shape (groups, size), most similar first."""
@@ -168,8 +166,7 @@ class Groups:
         # An estimate from fewer coefficients has less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        self._total.index_add_(0, pixels.ravel(), blocks.mul_(weight).ravel())
-        self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
+        self._estimates.add(pixels, blocks, weight)
 
     def _block(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
         return (index % self._places * self._rows + rows) * self._columns + columns

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import in_memory_of, on_device
+from nsn2n.filters.aggregation import Aggregate
 from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
@@ -78,9 +79,8 @@ class StackFilter:
         self.slices = min(_SLICES, depth)
         self._device, self._size = device, size
         pixels = self._height * self._width
-        self._noisy, self._pilot, self._total, self._weight = (
-            torch.zeros(self.slices * pixels, device=device) for _ in range(4)
-        )
+        self._noisy, self._pilot = (torch.zeros(self.slices * pixels, device=device) for _ in range(2))
+        self._estimates = Aggregate(self.slices * pixels, device)
         self._noise_power = self._tensor(noise_power.ravel())
         self._power_in_weights = noise_factor * self._noise_power
         transform = _cosines(BLOCK_PX)
@@ -102,8 +102,7 @@ class StackFilter:
         part = self._place(index)
         self._noisy[part] = on_device(noisy_hw / noise_sd_hw, self._device).ravel()
         self._pilot[part] = on_device(pilot_hw / noise_sd_hw, self._device).ravel()
-        self._total[part] = 0
-        self._weight[part] = 0
+        self._estimates.clear(part)
 
     def filter(self, first: int, wanted_hw: Array | None) -> None:
         """Filter the groups of the stacks that start at a slice and contain a wanted pixel; None: all."""
@@ -122,14 +121,12 @@ class StackFilter:
             return self._filtered((first_pixels[..., None] + slices).flatten(1))
 
         for pixels, blocks, weight in in_order(filtered, range(0, len(rows), groups), most=at_once(self._device)):
-            self._total.index_add_(0, pixels.ravel(), blocks.ravel())
-            self._weight.index_add_(0, pixels.ravel(), weight.expand_as(blocks).ravel())
+            self._estimates.add(pixels, blocks, weight)
 
     def result(self, index: int) -> Tensor:
         """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""
         part = self._place(index)
-        filtered = self._total[part] / self._weight[part]
-        return torch.where(self._weight[part] > 0, filtered, self._pilot[part]).reshape(self._height, self._width)
+        return self._estimates.mean(part, self._pilot[part]).reshape(self._height, self._width)
 
     def _place(self, index: int) -> slice:
         pixels = self._height * self._width
@@ -155,7 +152,7 @@ class StackFilter:
         return (at_row * self._width + at_column).gather(1, nearest)
 
     def _filtered(self, first_pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Filter groups of stacks: return the pixels of their blocks, their weighted estimates, and the weights."""
+        """Filter groups of stacks: return the pixels of their blocks, their estimates, and the weights."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
         power = pilot.square_()
@@ -164,7 +161,7 @@ class StackFilter:
         # An estimate from fewer coefficients has less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        return pixels, blocks.mul_(weight), weight
+        return pixels, blocks, weight
 
     def _grid(self, positions: int) -> Tensor:
         """Return positions a step apart, and the last."""

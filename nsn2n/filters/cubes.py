@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_device
+from nsn2n.filters.aggregation import Aggregate
 
 __all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
 
@@ -181,8 +182,7 @@ class Cubes:
         # An estimate from fewer coefficients has less noise.
         noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
         weight = self._window / (noise_left + _LEAST_POWER)
-        window.total.index_add_(0, voxels.ravel(), cubes.mul_(weight).ravel())
-        window.weight.index_add_(0, voxels.ravel(), weight.expand_as(cubes).ravel())
+        window.estimates.add(voxels, cubes, weight)
 
     def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
         """Numbers of the displacements of the most similar cubes, shape (groups, size)."""
@@ -240,7 +240,8 @@ class _Window:
     def __init__(self, pixels: int, device: torch.device | None) -> None:
         self._pixels = pixels
         self.first = 0
-        self.noisy, self.guide, self.total, self.weight = (torch.zeros(0, device=device) for _ in range(4))
+        self.noisy, self.guide = (torch.zeros(0, device=device) for _ in range(2))
+        self.estimates = Aggregate(0, device)
 
     def load(self, end: int, both: Callable[[slice], tuple[Tensor, Tensor]]) -> None:
         """Load the slices up to one."""
@@ -248,9 +249,8 @@ class _Window:
         if end <= begin:
             return
         noisy, guide = both(slice(begin, end))
-        nothing = torch.zeros_like(noisy)
         self.noisy, self.guide = torch.cat([self.noisy, noisy]), torch.cat([self.guide, guide])
-        self.total, self.weight = torch.cat([self.total, nothing]), torch.cat([self.weight, nothing])
+        self.estimates.extend(len(noisy))
 
     def finish(self, end: int) -> list[tuple[int, Tensor]]:
         """Return the slices before one."""
@@ -258,10 +258,9 @@ class _Window:
         if count <= 0:
             return []
         done = count * self._pixels
-        filtered = torch.where(self.weight[:done] > 0, self.total[:done] / self.weight[:done], self.guide[:done])
-        self.noisy, self.guide, self.total, self.weight = (
-            values[done:].clone() for values in (self.noisy, self.guide, self.total, self.weight)
-        )
+        filtered = self.estimates.mean(slice(done), self.guide[:done])
+        self.noisy, self.guide = (values[done:].clone() for values in (self.noisy, self.guide))
+        self.estimates.drop(done)
         first, self.first = self.first, end
         return [(first + index, slice_) for index, slice_ in enumerate(torch.split(filtered, self._pixels))]
 

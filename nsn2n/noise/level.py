@@ -15,13 +15,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import convolved, gaussian
-from nsn2n.arrays.ranks import median, nanmedian
+from nsn2n.arrays.ranks import median, median_filtered, nanmedian
 from nsn2n.runtime.cpus import for_each_slice
 
 __all__ = [
@@ -141,7 +140,7 @@ def estimate_noise(volume_dhw: Array, valid: Array | None = None) -> Float32Arra
         stacked(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
     )
     pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
-    pairs_sd = ndimage.median_filter(pairs_sd, size=(5, 3, 3), mode="nearest")
+    pairs_sd = on_host(median_filtered(in_memory_of(pairs_sd, volume_dhw), (5, 3, 3)))
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
     return np.asarray(slices_sd / np.sqrt(2.0), dtype=np.float32)

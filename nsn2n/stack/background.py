@@ -93,7 +93,7 @@ def box_around(mask: BoolArray) -> Box:
 
 
 def _background(values_hw: Float32Array) -> BoolArray:
-    if not any((line[1:] == line[:-1]).any() for line in (*values_hw[[0, -1]], *values_hw.T[[0, -1]])):
+    if not any(_has_run(line) for line in (*values_hw[[0, -1]], *values_hw.T[[0, -1]])):
         return np.zeros(values_hw.shape, bool)  # most slices: nothing that is constant reaches the border
     # Beyond the border the image goes on as it is there, so half of a square suffices.
     highest = ndimage.maximum_filter(values_hw, _WINDOW_PX, mode="nearest")
@@ -108,6 +108,14 @@ def _background(values_hw: Float32Array) -> BoolArray:
         alike = np.isin(values_hw, np.unique(values_hw[background]))
         background = ndimage.binary_dilation(background, _CROSS, iterations=_NOTCH_PX, mask=alike)
     return background
+
+
+def _has_run(line: Float32Array) -> bool:
+    """Whether as many voxels of a line are equal as half of a square, or all of it."""
+    equal = line[1:] == line[:-1]
+    for _ in range(min(_WINDOW_PX // 2 + 1, len(line)) - 2):
+        equal = equal[1:] & equal[:-1]
+    return bool(equal.any()) or len(line) == 1
 
 
 def _outer(constant: BoolArray) -> BoolArray:

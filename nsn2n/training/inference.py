@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import in_memory_of, on_device
+from nsn2n.arrays.either import in_memory_of, namespace, on_device
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute, at_once
 from nsn2n.runtime.cpus import in_order
@@ -30,6 +31,9 @@ memory for the next batch, whereas it would return larger blocks to the system a
 2**19."""
 
 _PIXELS_PER_BATCH_CUDA = 2**24
+
+_PIXELS_OF_WINDOWS_CUDA = 2**22
+"""Pixels denoised at a time by a network with several input slices."""
 
 _FEWEST_ROWS = 64
 """Of a strip: with fewer, most of what is computed would be the rows around it."""
@@ -108,16 +112,20 @@ def denoised_windows(
     apply = denoise_with_rotation if with_rotation else denoise_strips
     network.eval()
 
-    def denoised(index: int) -> tuple[int, Array]:
-        with torch.no_grad():
-            window, scale = (
-                on_device(values, compute.device) / unit
-                for values in (noisy_dhw[window_of(index, slices // 2, len(noisy_dhw))], noise.floored(index))
-            )
-            predicted = apply(network, window[None], compute, scale[None, None])[0, 0]
-            return index, in_memory_of(predicted, noisy_dhw) * unit
+    depth, height, width = noisy_dhw.shape
+    at_a_time = max(1, _PIXELS_OF_WINDOWS_CUDA // (height * width)) if compute.device.type == "cuda" else 1
 
-    yield from in_order(denoised, range(len(noisy_dhw)), most=at_once(compute.device))
+    def denoised(first: int) -> list[tuple[int, Array]]:
+        indices = range(first, min(first + at_a_time, depth))
+        windows = in_memory_of(np.array([window_of(index, slices // 2, depth) for index in indices]), noisy_dhw)
+        sds = namespace(noisy_dhw).stack([noise.floored(index) for index in indices])
+        with torch.no_grad():
+            noisy, scale = (on_device(values, compute.device) / unit for values in (noisy_dhw[windows], sds))
+            predicted = apply(network, noisy, compute, scale[:, None])[:, 0]
+            return list(zip(indices, in_memory_of(predicted, noisy_dhw) * unit, strict=True))
+
+    for found in in_order(denoised, range(0, depth, at_a_time), most=at_once(compute.device)):
+        yield from found
 
 
 def window_of(middle: int, reach: int, depth: int) -> list[int]:

@@ -211,7 +211,10 @@ def test_discs_and_the_copy_are_placed_alike(case):
     close(copies[1].truth, copies[0].truth, share=1e-2)
     lost = [copy.detail_lost(of.denoised[copy.place]) for copy, of in zip(copies, (case, case.there), strict=True)]
     left = [copy.noise_left(of.denoised[copy.place]) for copy, of in zip(copies, (case, case.there), strict=True)]
-    sized = [copy.sized_up(of.denoised[copy.place]) for copy, of in zip(copies, (case, case.there), strict=True)]
+    sized = [
+        copy.sized_up(of.denoised[copy.place], where)
+        for copy, of, where in zip(copies, (case, case.there), (None, device), strict=True)
+    ]
     assert lost[1] == pytest.approx(lost[0], abs=2e-3)
     assert left[1] == pytest.approx(left[0], abs=2e-3)
     assert sized[1].certainty == pytest.approx(sized[0].certainty, abs=2e-3)

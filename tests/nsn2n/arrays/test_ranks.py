@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nsn2n.arrays import ranks
 from nsn2n.arrays.either import on_device, on_host
@@ -26,5 +27,13 @@ def test_medians_leave_out_what_is_missing(device):
         values[row, : 2 * row] = np.nan
     values = np.vstack([values, np.full((1, 9), np.nan, np.float32)])
     found = on_host(ranks.nanmedian(on_device(values, device)))
-    np.testing.assert_allclose(found[:-1], np.nanmedian(values[:-1], axis=-1), rtol=1e-6)
-    assert np.isnan(found[-1])
+    np.testing.assert_allclose(found[:5], np.nanmedian(values[:5], axis=-1), rtol=1e-6)
+    assert np.isnan(found[5:]).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 6, 5), (1, 2, 1)], ids=str)
+def test_the_median_in_a_window_is_that_of_scipy(shape, device):
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    expected = ndimage.median_filter(values, size=(5, 3, 3), mode="nearest")
+    assert np.array_equal(ranks.median_filtered(values, (5, 3, 3)), expected)
+    assert np.array_equal(on_host(ranks.median_filtered(on_device(values, device), (5, 3, 3))), expected)

@@ -1,0 +1,71 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Overlapping estimates become one: at each pixel the mean of those of all blocks, by their weights.
+
+On a GPU many threads add to one pixel, in any order, which for floating-point numbers changes the sum. Integers have
+the same sum in any order, so there the numbers are held as multiples of a small unit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["Aggregate"]
+
+_UNITS, _UNITS_OF_WEIGHTS = 2.0**26, 2.0**34
+"""In 1, of sums of weighted values in noise sd, and of sums of weights. Values of 1e5 noise sd under the largest
+weight, 1e3, in hundreds of blocks are still held by 64 bits."""
+
+
+class Aggregate:
+    """Sums of weighted estimates, and of their weights, of pixels in one row.
+
+    Parameters
+    ----------
+    pixels : int
+    device : torch.device, optional
+        The CPU by default.
+    exact : bool, optional
+        Whether to add integers; by default on a GPU.
+    """
+
+    def __init__(self, pixels: int, device: torch.device | None, *, exact: bool | None = None) -> None:
+        self._exact = (device is not None and device.type == "cuda") if exact is None else exact
+        dtype = torch.int64 if self._exact else torch.float32
+        self._total, self._weight = (torch.zeros(pixels, dtype=dtype, device=device) for _ in range(2))
+
+    def add(self, pixels: Tensor, values: Tensor, weights: Tensor) -> None:
+        """Add estimates at pixels; all three have one shape, and pixels may occur more than once."""
+        if not self._exact:
+            self._total.index_add_(0, pixels.ravel(), (values * weights).ravel())
+            self._weight.index_add_(0, pixels.ravel(), weights.expand_as(values).ravel())
+            return
+        mode = torch.get_deterministic_debug_mode()
+        torch.set_deterministic_debug_mode("default")  # it would sort the pixels, which only other numbers need
+        try:
+            self._total.index_add_(0, pixels.ravel(), (values * weights * _UNITS).round().long().ravel())
+            of_weights = (weights * _UNITS_OF_WEIGHTS).round().long()
+            self._weight.index_add_(0, pixels.ravel(), of_weights.expand_as(values).ravel())
+        finally:
+            torch.set_deterministic_debug_mode(mode)
+
+    def mean(self, part: slice, otherwise: Tensor) -> Tensor:
+        """Return the mean at some pixels, and another value where nothing was added, shape (n,)."""
+        total, weight = self._total[part], self._weight[part]
+        ratio = (total.double() / weight * (_UNITS_OF_WEIGHTS / _UNITS)).float() if self._exact else total / weight
+        return torch.where(weight > 0, ratio, otherwise)
+
+    def clear(self, part: slice) -> None:
+        """Forget what was added at some pixels."""
+        self._total[part] = 0
+        self._weight[part] = 0
+
+    def extend(self, pixels: int) -> None:
+        """Append pixels."""
+        nothing = self._total.new_zeros(pixels)
+        self._total, self._weight = (torch.cat([sums, nothing]) for sums in (self._total, self._weight))
+
+    def drop(self, pixels: int) -> None:
+        """Remove the first pixels."""
+        self._total, self._weight = (sums[pixels:].clone() for sums in (self._total, self._weight))
