@@ -21,7 +21,7 @@ PYTHON ?=
 SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-batch bench-peers
+.PHONY: help setup test lint types options docs demo node-demo bench bench-long bench-cores bench-gpu bench-batch bench-peers
 .PHONY: dist lock map map-official notebooks clean
 
 help: ## this list
@@ -106,6 +106,9 @@ bench-long: setup ## the whole command on long CT series (140 x 512 x 512)
 
 bench-cores: setup ## time by the number of threads
 	$(PY) benchmarks/cores.py $(BENCH_ARGS)
+
+bench-gpu: setup ## where the time goes on a GPU, and whether its result is that of the CPU (needs one)
+	$(PY) benchmarks/gpu.py $(BENCH_ARGS)
 
 bench-batch: setup ## overhead and simulated end of a run of many series
 	$(PY) benchmarks/batch.py $(BENCH_ARGS)

@@ -42,6 +42,7 @@ Volume = NDArray[np.float32]
 SPACING_MM = (5.0, 0.7, 0.7)
 NOISE_HU, TISSUE_HU = 20.0, (-160.0, 240.0)
 COPIED_BYTES = 2**30
+SLICES_OF_NOISE = 50
 
 
 def main() -> None:
@@ -123,15 +124,21 @@ def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume,
     ]
     there_and_back = [*range(len(larger)), *range(len(larger) - 2, 0, -1)]
     truth = np.stack([larger[index] for index in np.resize(there_and_back, shape[0])]).astype(np.float32)
-    depth, height, width = truth.shape
-    noise = kernel_noise((depth, height, width), NOISE_HU, seed)
+    noise = noise_of(truth.shape, seed)
     if modality == "CT":
         return truth, np.rint(truth + noise)
     signal = truth + 1024
     if modality == "PT":
         return signal, np.maximum(signal + noise * np.sqrt(np.maximum(signal, 1) / 1024), 0)
-    other = kernel_noise((depth, height, width), NOISE_HU, seed + 1000)
+    other = noise_of(truth.shape, seed + 1000)
     return signal, np.hypot(signal + noise, other)
+
+
+def noise_of(shape: tuple[int, ...], seed: int) -> Volume:
+    """Noise that is repeated after some slices, as far as making it takes long."""
+    depth, height, width = shape
+    found = kernel_noise((min(depth, SLICES_OF_NOISE), height, width), NOISE_HU, seed)
+    return found[np.arange(depth) % len(found)]
 
 
 @lru_cache
@@ -212,17 +219,38 @@ class Profiled:
 def under_profiler(noisy: Volume, modality: str) -> dict[str, Profiled]:
     """What the GPU did in each stage, and in all, of a run on a volume that it has seen before."""
     found: dict[str, Profiled] = {}
+    within: list[str] = []
     timed(noisy, modality, "cuda")
 
     @contextmanager
     def marked(name: str) -> Iterator[None]:
         torch.cuda.synchronize()
         start = time.time_ns()
+        within.append(name)
         yield
+        within.pop()
         torch.cuda.synchronize()
         found.setdefault(name, Profiled()).spans.append((start, time.time_ns()))
 
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    to_host, to_gpu = torch.Tensor.cpu, torch.as_tensor
+
+    def counted_to_host(values: torch.Tensor) -> torch.Tensor:
+        for name in within:
+            found.setdefault(name, Profiled()).to_host += values.nbytes if values.is_cuda else 0
+        return to_host(values)
+
+    def counted_to_gpu(values: Any, **options: Any) -> torch.Tensor:
+        result = to_gpu(values, **options)
+        for name in within:
+            copied = result.is_cuda and not isinstance(values, torch.Tensor)
+            found.setdefault(name, Profiled()).to_gpu += result.nbytes if copied else 0
+        return result
+
+    with (
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as profile,
+        mock.patch.object(torch.Tensor, "cpu", counted_to_host),
+        mock.patch.object(torch, "as_tensor", counted_to_gpu),
+    ):
         denoise(noisy, modality, "cuda", marked, {})
     events = [event for event in profile.profiler.kineto_results.events() if "CUDA" in str(event.device_type())]
     starts = np.array([event.start_ns() for event in events], np.int64)
@@ -231,12 +259,7 @@ def under_profiler(noisy: Volume, modality: str) -> dict[str, Profiled]:
             stage.seconds += (end - start) / 1e9
             for index in np.flatnonzero((starts >= start) & (starts < end)):
                 event = events[index]
-                name = event.name()
-                if name.startswith("Memcpy"):
-                    stage.to_gpu += event.nbytes() if "HtoD" in name else 0
-                    stage.to_host += event.nbytes() if "DtoH" in name else 0
-                elif not name.startswith(("Memset", "Context", "cuda")):
-                    stage.kernels += 1
+                stage.kernels += not event.name().startswith(("Memcpy", "Memset", "Context", "cuda"))
                 stage.busy += event.duration_ns() / 1e9
         stage.spans.clear()
     return found

@@ -68,7 +68,7 @@ class Case:
     def __init__(self, device, masked):
         truth, self.noisy = make_volume()
         self.denoised = (truth + 0.3 * ndimage.gaussian_filter(self.noisy - truth, (0, 1, 1))).astype(np.float32)
-        self.noisy[3, 40:44, 40:44] += 150  # a structure that a fit erased
+        self.noisy[3, 40:44, 40:44] += 250  # a structure that a fit erased
         self.valid = None
         if masked:
             self.valid = np.ones(SHAPE, bool)
