@@ -305,7 +305,7 @@ def test_a_volume_is_copied_to_the_gpu_once_and_its_result_back(modality, held, 
     nsn2n.denoise(noisy, modality=modality, device=held, config=BRIEF)
 
     assert 2 <= copied_voxels["to host"] / noisy.size < 3  # the result and its noise
-    assert 1 <= copied_voxels["to device"] / noisy.size < 2
+    assert 1 <= copied_voxels["to device"] / noisy.size < 2.5
 
 
 def test_a_volume_that_has_no_room_stays_in_the_memory_of_the_host(monkeypatch):
