@@ -166,7 +166,7 @@ class Groups:
         # An estimate from fewer coefficients has less noise.
         noise_left = share.square_() @ self._noise_power
         weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        self._estimates.add(pixels, blocks, weight)
+        self._estimates.add(pixels, blocks, weight, self._guide)
 
     def _block(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
         return (index % self._places * self._rows + rows) * self._columns + columns

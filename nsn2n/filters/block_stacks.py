@@ -121,7 +121,7 @@ class StackFilter:
             return self._filtered((first_pixels[..., None] + slices).flatten(1))
 
         for pixels, blocks, weight in in_order(filtered, range(0, len(rows), groups), most=at_once(self._device)):
-            self._estimates.add(pixels, blocks, weight)
+            self._estimates.add(pixels, blocks, weight, self._pilot)
 
     def result(self, index: int) -> Tensor:
         """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""

@@ -182,7 +182,7 @@ class Cubes:
         # An estimate from fewer coefficients has less noise.
         noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
         weight = self._window / (noise_left + _LEAST_POWER)
-        window.estimates.add(voxels, cubes, weight)
+        window.estimates.add(voxels, cubes, weight, window.guide)
 
     def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
         """Numbers of the displacements of the most similar cubes, shape (groups, size)."""

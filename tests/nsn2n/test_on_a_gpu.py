@@ -8,7 +8,9 @@ The code for tensors runs in the host's memory too, so most of it is tried witho
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -19,6 +21,8 @@ from scipy import ndimage
 import nsn2n
 from nsn2n.arrays.either import copied, on_device, on_host
 from nsn2n.earlier_fits import levels_of
+from nsn2n.filters import block_matching, block_stacks, cubes
+from nsn2n.filters.aggregation import Aggregate
 from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.edge_filter import filter_edges
@@ -163,7 +167,10 @@ def _recovery(of):
 def test_a_filter_gives_the_same(case, of):
     before = case.denoised.copy()
     of(case)
-    of(case.there)
+    with ExitStack() as patches:
+        for module in (block_matching, block_stacks, cubes):  # as on a GPU, also in the host's memory
+            patches.enter_context(mock.patch.object(module, "Aggregate", partial(Aggregate, exact=True)))
+        of(case.there)
     assert isinstance(case.there.denoised, torch.Tensor)
     inside = ... if case.valid is None else case.valid
     assert np.abs(case.denoised[inside] - before[inside]).max() > 0.5  # it does something here
