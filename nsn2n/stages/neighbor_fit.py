@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import in_memory_of, namespace, on_device
+from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
 from nsn2n.stages.clock import Cost, StageClock, share_of
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.training.fitting import MatchFunction, Problem, fit
@@ -109,7 +109,7 @@ def _problem(state: PipelineState) -> Problem:
     if settings.rule == "noise":
         matched = pairs_by_noise(state.filled, noise, settings, partner.distance)
     else:
-        matched = pairs_by_low_pass(state.filled, low, high, settings.tau)
+        matched = in_memory_of(pairs_by_low_pass(on_host(state.filled), low, high, settings.tau), state.filled)
     if state.valid is not None:
         matched &= state.valid[partner.distance :] & state.valid[: -partner.distance]
     return Problem(

@@ -290,6 +290,18 @@ def test_a_run_removes_as_much_noise(modality, preset, held):
     assert expected.contrast.cells
 
 
+def test_the_preset_of_the_paper_runs_too(held):
+    truth, noisy = make_volume((4, 40, 40))
+    config = {"fit": {"epochs": None, "steps": 4}, "network": {"channels": 4}}
+    options = {"preset": "paper", "config": config, "strength": 0.5, "exclude": truth > 400}
+    found = nsn2n.denoise(noisy, device=held, **options)
+    with mock.patch.object(Compute, "holds", return_value=False):
+        expected = nsn2n.denoise(noisy, device="cpu", **options)
+    assert np.array_equal(found.volume[truth > 400], noisy[truth > 400])
+    assert np.abs(found.volume - noisy)[truth <= 400].max() > 0
+    close(found.volume, expected.volume, share=0.1)
+
+
 @pytest.mark.parametrize("modality", RUNS["modality"])
 def test_a_volume_is_copied_to_the_gpu_once_and_its_result_back(modality, held, monkeypatch):
     """Whatever is as large as a slice: beside the volume and the result, a few sample slices at most."""
