@@ -242,6 +242,7 @@ def optimize(
                     if plateau.reached(watched_loss(averaged)):
                         break
     history = _history(losses, steps)
+    network.zero_grad()  # gradients hold the memory of what was recorded
     if averaged is not None:
         network.load_state_dict(averaged.state_dict())
     return history
