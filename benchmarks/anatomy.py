@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What methods take from anatomy with the noise, what they leave of faint lesions, and what they invent.
+"""Loss of anatomical detail, contrast retention of faint lesions, and false structures of denoising methods.
 
     python benchmarks/anatomy.py [--cases ct-brain mr-thick] [--methods default smooth gaussian nlm tv bm4d]
                                  [--seeds 1] [--slices 12] [--crop 224] [--pictures FOLDER]
 
-A word of --cases names a case or all whose names begin with it. Even seeds are for tuning, odd ones for reporting.
-benchmarks/README.md says what the cases and the columns are. Cases whose data are not here are skipped.
+A word of --cases names a case, or all cases whose names begin with it. Even seeds are for tuning, odd ones for
+reporting. benchmarks/README.md describes the cases and columns. Cases whose data is not available are skipped.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def main() -> None:
 
 
 def threads() -> int:
-    """As PyTorch has them, which is what our presets run on."""
+    """Return PyTorch's number of threads, which our presets use."""
     import torch
 
     return torch.get_num_threads()
 
 
 def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
-    """Print a table of a trial: a row for each method, for the input, and for the truth."""
+    """Print a table for a trial, with a row for each method, for the input, and for the truth."""
     results: dict[str, Sequence[Volume]] = {"noisy": trial.noisy, "truth": trial.truth}
     reported, seconds = dict.fromkeys(results, ""), dict.fromkeys(results, "")
     for method in options.methods:
@@ -107,7 +107,7 @@ def compare(trial: Trial, seed: int, options: argparse.Namespace) -> None:
 
 
 def best_peer(trial: Trial, figures: Mapping[str, Mapping[str, float]]) -> str | None:
-    """The method that is none of ours and ranks first."""
+    """Return the best-ranked method that is not one of ours."""
     peers = {method: values[trial.rank] for method, values in figures.items() if method in (*GRIDS, "bm4d")}
     if not peers:
         return None
@@ -115,7 +115,7 @@ def best_peer(trial: Trial, figures: Mapping[str, Mapping[str, float]]) -> str |
 
 
 def print_tuning(trial: Trial, seed: int, methods: Sequence[str]) -> None:
-    """Print the settings of a peer's grid with the least rmse, the least first."""
+    """Print the settings of a peer's grid with the lowest rmse, in ascending order."""
     tried = (method for method in methods if method in GRIDS and not trial.tuned_as)
     for method in tried:
         found = []

@@ -1,8 +1,8 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials of anatomy.py on anatomy whose truth is known: brain, head, chest, abdomen, MR of thick slices, PET.
+"""Trials of anatomy.py on anatomy with known truth: brain, head, chest, abdomen, MR with thick slices, PET.
 
-Even seeds take other slices, or another body, than odd ones: the former are for tuning, the latter for reporting.
+Even seeds, for tuning, use other slices or another body than odd seeds, for reporting.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BRAINS = {
     "ct-brain-1mm-10": (1, 10.0),
     "ct-brain-1mm-20": (1, 20.0),
 }
-"""Slice thickness, mm, and noise, HU."""
+"""Slice thickness in mm, and noise in HU."""
 GRAY_FROM_HU, WHITE_HU = 35.0, (25.0, 30.0)
 HEAD_SLICES, HEAD_NOISE_HU, FREE_OF_NOISE_PX, FINEST_PX = slice(7, 14), 6.0, 1.5, 0.7
 SKULL_HU, BRAIN_HU, OTHER_HU, AWAY_PX = 120.0, (5.0, 60.0), (-20.0, 75.0), 5
@@ -45,7 +45,7 @@ MR_VOXEL_MM, MR_THICK, AIR_MR_PERCENT, AIR_AWAY_PX, HEAD_RIM_PX = 0.88, 6, 5.0, 
 
 
 def middle(shape: tuple[int, ...], crop_px: int) -> tuple[slice, slice]:
-    """Rows and columns of the middle; all with 0."""
+    """Return the rows and columns of the central crop; 0 selects the whole slice."""
     sizes = (min(crop_px or size, size) for size in shape[-2:])
     rows, columns = (
         slice((full - size) // 2, (full - size) // 2 + size) for full, size in zip(shape[-2:], sizes, strict=True)
@@ -54,7 +54,7 @@ def middle(shape: tuple[int, ...], crop_px: int) -> tuple[slice, slice]:
 
 
 def brain(name: str, seed: int, slices: int, crop_px: int) -> Trial:
-    """Pseudo-CT of the MR head; also the contrast of gray and white matter."""
+    """Make a trial on the pseudo-CT of the MR head; also measures the contrast of gray and white matter."""
     if not HEAD.is_file():
         raise MissingData(f"the cases ct-brain need {HEAD}")
     thick_mm, noise_hu = BRAINS[name]
@@ -75,12 +75,12 @@ def brain(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
 
 def head(name: str, seed: int, slices: int, crop_px: int) -> Trial:
-    """The scanned head with more noise of its own spectrum: detail in a band that its own noise leaves free."""
+    """Make a trial on the scanned head with added noise of the same spectrum; detail is that in a band low in noise."""
     folder = DATA / "ct-head"
     if not folder.is_dir():
         raise MissingData(f"the case ct-head needs {folder}")
     series = read_series(sorted(folder.iterdir()))
-    down_px = series.stack.shears_px[0][0]  # of a tilted gantry: slices are moved upon each other, for all methods
+    down_px = series.stack.shears_px[0][0]  # tilted gantry: slices are shifted onto each other, for all methods
     scan = np.stack([np.roll(image, -round(down_px * z), axis=0) for z, image in enumerate(series.stack.values)])
     inside = brain_inside(scan)
     box = ndimage.find_objects(inside[HEAD_SLICES].any(axis=0).astype(int))[0]
@@ -104,10 +104,11 @@ def head(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
 
 def lost_of_anatomy(removed: Volume, scan: Volume, added: Volume, power: NDArray[np.float64], inside: Mask) -> float:
-    """Return the percent lost of the detail of a scan that has noise of its own, between 1.5 and 6 px.
+    """Return the percentage of detail between 1.5 and 6 px that was lost from a scan with noise of its own.
 
-    Of its own noise a method removes the same part as of what was added, which is known; its power in the band is that
-    of the scan's finest detail, which has hardly anatomy, carried over by the spectrum.
+    A method removes the same fraction of the scan's own noise as of the added noise, which is known. The power of the
+    scan's own noise in the band is extrapolated, by the shape of the spectrum, from the scan's finest detail, which
+    contains hardly any anatomy.
     """
 
     def in_band(image: Volume) -> Volume:
@@ -125,7 +126,7 @@ def lost_of_anatomy(removed: Volume, scan: Volume, added: Volume, power: NDArray
 
 
 def brain_inside(scan: Volume) -> Mask:
-    """What lies within the skull and is as dense as a brain, away from bone and air."""
+    """Return the voxels within the skull that have the density of brain, away from bone and air."""
     inside = np.zeros(scan.shape, bool)
     for z, image in enumerate(scan):
         bone = ndimage.binary_closing(image > SKULL_HU, iterations=6)
@@ -141,7 +142,7 @@ def brain_inside(scan: Volume) -> Mask:
 
 
 def body(name: str, seed: int, slices: int, crop_px: int) -> Trial:
-    """Chest or abdomen: faint detail, which is that away from what stands out by more than 5 noise sd."""
+    """Make a trial on the chest or abdomen; faint detail is detail away from structures above 5 noise sd."""
     made = (make_chest if name == "ct-chest" else make_abdomen)(slices, seed)
     sd, shape = BODY_NOISE_HU[name], made.truth.shape
     rows, columns = np.mgrid[-1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
@@ -165,7 +166,7 @@ def body(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
 @cache
 def _mr_head() -> Volume:
-    """The MR head, 1 at its 99.9th percentile, axial, upward."""
+    """Return the MR head, 1 at its 99.9th percentile, axial slices from bottom to top."""
     import nibabel
 
     if not HEAD.is_file():
@@ -176,7 +177,7 @@ def _mr_head() -> Volume:
 
 
 def _half_of(volume: Volume, seed: int, slices: int, crop_px: int) -> Volume:
-    """The middle slices of the half that the seed belongs to, of those with a head."""
+    """Return the middle slices, among those that contain head, of the half that the seed selects."""
     with_head = np.flatnonzero((volume > TISSUE).mean(axis=(1, 2)) > 0.15)
     half = np.array_split(with_head, 2)[seed % 2]
     first = half[0] + max(0, (len(half) - slices) // 2)
@@ -185,7 +186,7 @@ def _half_of(volume: Volume, seed: int, slices: int, crop_px: int) -> Volume:
 
 
 def thick_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
-    """The MR head in slices of 5 mm."""
+    """Make a trial on the MR head in slices of 5 mm."""
     head_dhw = _mr_head()
     depth = len(head_dhw) // MR_THICK * MR_THICK
     thick = head_dhw[:depth].reshape(-1, MR_THICK, *head_dhw.shape[1:]).mean(axis=1)
@@ -194,7 +195,7 @@ def thick_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
 
 def air_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
-    """The MR head with nothing at all around it, before noise."""
+    """Make a trial on the MR head with exactly 0 around it before noise is added."""
     head_dhw = _mr_head()
     within = ndimage.binary_fill_holes(ndimage.binary_closing(head_dhw > TISSUE, iterations=3))
     truth = _half_of(np.where(within, head_dhw, 0).astype(np.float32), seed, 2 * slices, crop_px)
@@ -229,4 +230,4 @@ ANATOMY: dict[str, Callable[[int, int, int], Trial]] = {
     **{name: partial(thick_mr, name) for name in MR_PERCENT},
     "mr-air-5": partial(air_mr, "mr-air-5"),
 }
-"""What makes each trial of a seed, a number of slices and the pixels of the middle that are taken."""
+"""Functions that make each trial from a seed, a number of slices, and the size of the central crop in pixels."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that anatomy.py compares: what peers are given, and what our presets report of themselves."""
+"""The methods that anatomy.py compares: the settings of the peers, and what our presets report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GRIDS: dict[str, tuple[Settings, ...]] = {
     ),
     "tv": tuple({"weight": weight} for weight in (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)),
 }
-"""What --tune tries."""
+"""Settings that --tune tries."""
 TUNED: dict[str, dict[str, Settings]] = {
     "ct-brain-5mm-4": {"gaussian": {"px": 2.0}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.5}},
     "ct-brain-5mm-8": {"gaussian": {"px": 3.0}, "nlm": {"h": 1.6, "known": 1.0}, "tv": {"weight": 0.75}},
@@ -48,19 +48,19 @@ TUNED: dict[str, dict[str, Settings]] = {
     "ct-faint-20": {"gaussian": {"px": 4.0}, "nlm": {"h": 3.0, "known": 1.0}, "tv": {"weight": 1.0}},
     "pet": {"gaussian": {"px": 2.0}, "nlm": {"h": 2.2, "known": 1.0}, "tv": {"weight": 2.0}},
 }
-"""Those with the least rmse, by ``anatomy.py --tune --seeds 0 --slices 8 --crop 224`` (ct-faint-20: ``--slices 4``)."""
+"""Settings with least rmse: ``anatomy.py --tune --seeds 0 --slices 8 --crop 224`` (ct-faint-20: ``--slices 4``)."""
 SPECTRUM_SD = 3.0
 SOFT_HU = (-200.0, 200.0)
 KNOWN = ("default", "smooth", "fast", "gaussian", "nlm", "tv", "bm4d", "bm4d-known")
 
 
 def tuned(trial: Trial, method: str) -> Settings:
-    """Settings of a peer on a case, as they were tuned."""
+    """Return the tuned settings of a peer for a case."""
     return TUNED[trial.tuned_as or trial.name][method]
 
 
 def denoised(trial: Trial, method: str, seed: int, settings: Settings | None = None) -> tuple[list[Volume], str]:
-    """Return the volumes of a trial as a method leaves them, and what it tells of the first of them."""
+    """Return the volumes of a trial denoised by a method, and what it reports about the first of them."""
     if method in PRESETS:
         results = [_ours(trial, noisy, method, seed) for noisy in trial.noisy]
         return [volume for volume, _ in results], results[0][1]
@@ -75,7 +75,7 @@ def denoised(trial: Trial, method: str, seed: int, settings: Settings | None = N
 
 
 def told_sigma(noisy: Volume, modality: str) -> float:
-    """Noise sd that peers are given: in CT the median of what nsn2n measures in soft tissue."""
+    """Return the noise sd that peers are given: in CT the median of what nsn2n measures in soft tissue."""
     soft = ndimage.gaussian_filter(noisy, (0, 2, 2))
     found = measure_noise(noisy).sd[(soft > SOFT_HU[0]) & (soft < SOFT_HU[1])] if modality == "CT" else np.empty(0)
     found = found[found > 0]
@@ -107,7 +107,7 @@ def _peer(method: str, settings: Settings, noise: Volume) -> Callable[[Job], Vol
 
 
 def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
-    """BM4D, given sd and spectrum of the noise as nsn2n measures them, or those of the noise that was added."""
+    """Return BM4D, given sd and spectrum of the noise as measured by nsn2n, or those of the added noise."""
     filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a trial of anatomy.py, side by side in a clinical window."""
+"""Side-by-side pictures of a trial of anatomy.py in a clinical window."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Volume = NDArray[np.float32]
 Gray = NDArray[np.uint8]
 
 REMOVED_SD = 3.0
-"""Of what was removed, black to white are so many of its standard deviations below and above 0."""
+"""Pictures of the removed signal range from black to white over this many standard deviations on either side of 0."""
 LABEL_PX, GAP_PX, ACROSS = 14, 2, 3
 JPEG_QUALITY = 80
 
 
 def panels(trial: Trial, results: Mapping[str, Sequence[Volume]], ours: str, peer: str | None) -> dict[str, Gray]:
-    """Return source, ours, best peer, truth and what was removed by each, as gray values; the name is the label."""
+    """Return source, ours, best peer, truth and what each method removed, as gray values keyed by label."""
     view = trial.view
     source, truth = trial.noisy[view.volume], trial.truth[view.volume]
     shown = {"source": source, ours: results[ours][view.volume]}
@@ -45,7 +45,7 @@ def _gray(volume: Volume, trial: Trial, window: tuple[float, float]) -> Gray:
 
 
 def save_panels(path: Path, images: Mapping[str, Gray], scale: int = 2) -> None:
-    """Write a picture of all, three in a row, each with its label above it: PNG or, with the suffix .jpg, JPEG."""
+    """Write one picture of all images, three in a row, each labeled above: PNG or, with the suffix .jpg, JPEG."""
     height, width = (size * scale for size in next(iter(images.values())).shape)
     rows = -(-len(images) // ACROSS)
     sheet = Image.new("L", (ACROSS * (width + GAP_PX), rows * (height + LABEL_PX)), 0)

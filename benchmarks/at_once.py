@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a volume takes alone, and beside other runs of the same on the same processors.
+"""Time to denoise a volume alone, and next to other runs of the same volume on the same processors.
 
     python benchmarks/at_once.py [--runs 1 2] [--repeats 3] [--shape 24 256 256] [--preset default] [--budget S]
 
-Each run is a process of its own that loads PyTorch, then denoises noise of even tissue; printed are the seconds of
-`nsn2n.denoise`, of which the mean of all runs, and whether all gave the same bytes.
+Each run is a separate process that loads PyTorch, then denoises noise on a uniform background. Prints the seconds that
+`nsn2n.denoise` takes, averaged over all runs, and whether all runs returned the same bytes.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def main() -> None:
 
 
 def start(job: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a run, which prints its seconds and the digest of its voxels as JSON; options are those of `Popen`."""
+    """Start a run that prints its seconds and the digest of its voxels as JSON; options are those of `Popen`."""
     return subprocess.Popen([sys.executable, "-c", _RUN, job], stdout=subprocess.PIPE, text=True, **options)
 
 
 def at_once(count: int, job: str) -> Sequence[tuple[float, str]]:
-    """Seconds, and the digest of the voxels, of each of so many runs."""
+    """Return the seconds and the digest of the voxels for each of `count` simultaneous runs."""
     processes = [start(job) for _ in range(count)]
     outputs = [process.communicate()[0] for process in processes]
     failed = [process.returncode for process in processes if process.returncode]

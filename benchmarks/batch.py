@@ -1,13 +1,14 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `nsn2n batch` adds to the series themselves, and how a trial of 10,000 series ends.
+"""Overhead of `nsn2n batch` per series, and the outcome of a simulated batch of 10,000 series.
 
     python benchmarks/batch.py [--workers 1 2 4] [--series 40] [--shape 3 32 32] [--simulated 10000] [--on 100]
 
-First, for each number of workers, series of noise go through Ray on this machine, with the ledger, as in a run; what a
-series costs beside its own seconds is the overhead. Then the same scheduling, with a ledger on the disk, gives so many
-series to simulated workers on a clock of their own: each takes as long as one that was measured, times what a series of
-`--typical` seconds takes; some take ten times as long, some kill their worker, some are bad.
+First, for each number of workers, series of noise are processed through Ray on this machine, with the ledger, as in a
+real run; the overhead is the time per series beyond its own seconds. Then the same scheduler, with a ledger on disk,
+assigns a given number of series to simulated workers with a simulated clock: each series takes as long as one of the
+measured series, scaled to a series of `--typical` seconds; some take ten times as long, some kill their worker, some
+are bad.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ OPTIONS = JobOptions(
     preset="fast", config={"fit": {"steps": 12, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}, force=True
 )
 STRAGGLERS, DEATHS, BAD = 0.01, 0.005, 0.002
-"""Shares of the simulated series; a death is that of the worker, after half of the series."""
+"""Fractions of the simulated series; a death is that of the worker, halfway through the series."""
 SLOWER = 10.0
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--on", type=int, default=100, help="simulated workers")
     parser.add_argument("--typical", type=float, default=60.0, help="mean seconds of a simulated series")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)  # one number of workers, in a process of its own
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)  # one number of workers, in a separate process
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure, options.series, options.shape)))
@@ -83,14 +84,14 @@ def _in_a_process(count: int, series: int, shape: list[int]) -> tuple[float, lis
 
 
 def measure(count: int, series: int, shape: list[int]) -> tuple[float, list[float]]:
-    """Seconds of a run with so many workers, which have loaded PyTorch before, and of each series."""
+    """Return the seconds of a run with `count` workers, which have loaded PyTorch before, and of each series."""
     with tempfile.TemporaryDirectory() as folder, connected(None, gpus=0, cpus=count):
         place = Path(folder)
         for index in range(series):
             volume = np.random.default_rng(index).normal(40, 20, shape)
             write_synthetic_series(volume, place / "trial" / str(index), seed=f"batch-{index}")
         found = find_series(str(place / "trial"), OPTIONS)
-        # Before the clock: each worker loads PyTorch.
+        # Before the clock starts, each worker loads PyTorch.
         _run(found.series[: 2 * count], place / "warm", count)
         started = time.perf_counter()
         seconds = _run(found.series, place / "out", count)
@@ -108,7 +109,7 @@ def _run(series: list[FoundSeries], output: Path, count: int) -> list[float]:
 
 
 class Simulated:
-    """Workers on a clock that jumps from one end of a series to the next."""
+    """Workers with a simulated clock that jumps from the end of one series to the next."""
 
     patience_s = 0.0
 
@@ -144,7 +145,7 @@ class Simulated:
 
 
 def simulate(measured: np.ndarray, series: int, count: int, seed: int) -> Table:
-    """Give so many series to so many simulated workers, and tell what became of them."""
+    """Assign a number of series to a number of simulated workers, and return a table of the outcomes."""
     rng = np.random.default_rng(seed)
     uids = [f"1.2.{index}" for index in range(series)]
     kinds = rng.choice(

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chest and an abdomen that are not flat: organs of texture and gradients, fat planes, vessels that branch and taper.
+"""Synthetic chest and abdomen: organs with texture and gradients, fat planes, vessels that branch and taper.
 
-Shapes, textures and vessels come from random fields of one seed, so that the same seed gives the same body. It is made
-of cubes of 1.25 mm, of which thick slices are means: what passes through a slice obliquely is blurred there.
+Shapes, textures and vessels come from random fields of one seed, so the same seed gives the same body. The body
+consists of cubic voxels of 1.25 mm, averaged to thick slices; structures oblique to a slice are blurred there.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ CORTEX, MEDULLA, PORTAL, AORTA, MARROW, BONE, GROUND_GLASS = 110.0, 70.0, 135.0,
 
 
 class Body(NamedTuple):
-    """Arrays have the shape (D, H, W)."""
+    """A synthetic body; arrays have the shape (D, H, W)."""
 
     truth: Volume
-    """HU."""
+    """In HU."""
     inside: NDArray[np.bool_]
-    """The organs: of the abdomen what lies within the muscles, of the chest the lungs."""
+    """Mask of the organs: in the abdomen everything within the muscles, in the chest the lungs."""
 
 
 class _Canvas:
-    """Voxels that are painted over one after the other."""
+    """Voxels onto which structures are painted one after another."""
 
     def __init__(self, slices: int, seed: int) -> None:
         self.shape = (slices * VOXELS_IN_SLICE, SIZE_PX, SIZE_PX)
@@ -49,7 +49,7 @@ class _Canvas:
         self.zyx = np.ogrid[tuple(slice(0, size) for size in self.shape)]
 
     def field(self, sd_px: float) -> Volume:
-        """Random field of sd 1 and mean 0 that is smooth over so many voxels."""
+        """Return a random field of sd 1 and mean 0, smoothed over `sd_px` voxels."""
         step = max(int(sd_px / 2), 1)
         coarse = [-(-size // step) + 1 for size in self.shape]
         white = self.random.standard_normal(coarse, dtype=np.float32)
@@ -60,7 +60,7 @@ class _Canvas:
         return np.asarray((smooth - smooth.mean()) / smooth.std(), dtype=np.float32)
 
     def blob(self, center: Vector, semi: Vector, uneven: Volume | float = 0.0) -> Volume:
-        """Part of each voxel in an ellipsoid whose radius is uneven by such parts of it."""
+        """Return the fraction of each voxel within an ellipsoid whose radius varies by the fractions `uneven`."""
         squares = (((axis - at) / length) ** 2 for axis, at, length in zip(self.zyx, center, semi, strict=True))
         radius = np.sqrt(sum(squares, np.zeros((1, 1, 1))))
         return np.asarray(np.clip((1 + uneven - radius) * min(semi[1:]) + 0.5, 0, 1), dtype=np.float32)
@@ -69,7 +69,7 @@ class _Canvas:
         self.hu += part * (hu - self.hu)
 
     def finished(self, inside: NDArray[np.bool_], streaks_at_row: float, streaks_hu: float) -> Body:
-        """Average to slices, and add what a scanner adds: blur, cupping, streaks between bones."""
+        """Average to thick slices, and add scanner effects: blur, cupping, streaks between bones."""
         slices = (-1, VOXELS_IN_SLICE, SIZE_PX, SIZE_PX)
         truth = ndimage.gaussian_filter(self.hu.reshape(slices).mean(axis=1), (0, POINT_SPREAD_PX, POINT_SPREAD_PX))
         rows, columns = np.mgrid[-1 : 1 : SIZE_PX * 1j, -1 : 1 : SIZE_PX * 1j]
@@ -82,7 +82,7 @@ class _Canvas:
 
 
 def _trunk(canvas: _Canvas, wobble: Volume) -> NDArray[np.bool_]:
-    """Paint skin, fat with septa, muscles with fat planes and the spine; return what lies within the muscles."""
+    """Paint skin, fat with septa, muscles with fat planes and the spine; return the region within the muscles."""
     middle = canvas.shape[0] / 2
     septa = np.abs(canvas.field(4)) < 0.06
     canvas.paint(canvas.blob((middle, 128, 128), (1e6, 92, 118), 0.02 * wobble), MUSCLE)
@@ -106,7 +106,7 @@ def _spine(canvas: _Canvas) -> None:
 
 
 def _ribs(canvas: _Canvas, wobble: Volume) -> None:
-    """Arcs that descend to the front, one every 25 mm."""
+    """Paint arcs that descend to the front, one every 25 mm."""
     ring = canvas.blob((0, 128, 128), (1e6, 80, 105), 0.02 * wobble) - canvas.blob(
         (0, 128, 128), (1e6, 73, 98), 0.02 * wobble
     )
@@ -117,14 +117,14 @@ def _ribs(canvas: _Canvas, wobble: Volume) -> None:
 
 
 def _lesions(canvas: _Canvas, center: Vector, semi: Vector, kinds: Sequence[tuple[float, float]]) -> None:
-    """Balls of (radius, HU) somewhere in an ellipsoid."""
+    """Paint balls of (radius, HU) at random places in an ellipsoid."""
     for radius, hu in kinds:
         at = [middle + half * canvas.random.uniform(-0.55, 0.55) for middle, half in zip(center, semi, strict=True)]
         canvas.paint(canvas.blob((at[0], at[1], at[2]), (radius, radius, radius), 0.0), hu)
 
 
 def make_abdomen(slices: int = 12, seed: int = 1) -> Body:
-    """Liver, spleen, kidneys, bowel, great vessels, portal phase; window 350 HU wide at 40."""
+    """Make liver, spleen, kidneys, bowel and great vessels in the portal phase; window 350 HU wide at 40."""
     canvas = _Canvas(slices, seed)
     middle, wobble, rough = canvas.shape[0] / 2, canvas.field(24), canvas.field(9)
     inside = _trunk(canvas, wobble)
@@ -164,14 +164,14 @@ def make_abdomen(slices: int = 12, seed: int = 1) -> Body:
 
 
 def make_chest(slices: int = 12, seed: int = 1) -> Body:
-    """Lungs with vessels, bronchi, fissures and nodules; heart and mediastinum; window 1500 HU wide at -500."""
+    """Make lungs with vessels, bronchi, fissures and nodules; heart and mediastinum; window 1500 HU wide at -500."""
     canvas = _Canvas(slices, seed)
     middle, wobble, rough = canvas.shape[0] / 2, canvas.field(24), canvas.field(9)
     inside = _trunk(canvas, wobble)
     _ribs(canvas, wobble)
     canvas.paint(inside.astype(np.float32), FAT + 10 * canvas.field(2))
     lungs = np.zeros(canvas.shape, np.float32)
-    slope = np.asarray((canvas.zyx[1] - 128) * 0.6, dtype=np.float32)  # what lies lowest is densest
+    slope = np.asarray((canvas.zyx[1] - 128) * 0.6, dtype=np.float32)  # dependent lung is densest
     texture = LUNG + 18 * canvas.field(0.9) + 22 * canvas.field(3) + slope
     sides = (78.0, 1.0), (180.0, -1.0)
     for column, _ in sides:

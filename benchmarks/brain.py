@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A brain in CT-like noise: the anatomy of the MR head, in HU as low in contrast as a brain's.
+"""A brain with CT-like noise: the anatomy of the MR head, with the low contrast of a brain in HU.
 
-Its signal is mapped to HU (fluid 8, white matter 28, gray matter 38), slices are averaged to thick ones, and noise of a
-soft kernel's spectrum is put on it. Even seeds take the lower half of the slices, for tuning, odd ones the upper half,
-for reporting.
+The MR signal is mapped to HU (fluid 8, white matter 28, gray matter 38), slices are averaged to thick ones, and noise
+with the spectrum of a soft kernel is added. Even seeds use the lower half of the slices, for tuning, odd ones the
+upper half, for reporting.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HU = (8.0, 8.0, 20.0, 38.0, 37.0, 28.0, 25.0, 20.0)
 AIR_HU = -1000.0
 HEAD_FROM = 0.12
 ZOOM = 2
-"""Pixels of the CT in one of the MR."""
+"""CT pixels per MR pixel, along each axis of the plane."""
 MARGIN_PX = 24
 
 
@@ -40,7 +40,7 @@ class Brain(NamedTuple):
 
 
 def make_brain(thick_mm: int, noise_hu: float, seed: int, slices: int) -> Brain:
-    """Make a case: the middle slices of the half that the seed belongs to, cut to the brain."""
+    """Make a case from the middle slices of the half that the seed selects, cropped to the brain."""
     volume = nibabel.as_closest_canonical(nibabel.load(HEAD)).get_fdata().astype(np.float32).transpose(2, 1, 0)[:, ::-1]
     volume = ndimage.gaussian_filter(volume / np.percentile(volume[volume > 0], 99.5), 0.5)
     head = ndimage.binary_fill_holes(ndimage.binary_closing(volume > HEAD_FROM, iterations=3))
@@ -61,7 +61,7 @@ def make_brain(thick_mm: int, noise_hu: float, seed: int, slices: int) -> Brain:
 
 
 def soft_kernel_noise(shape: tuple[int, ...], sd: float, seed: int) -> Volume:
-    """Make noise of the sd given, independent from slice to slice, with the band of a soft kernel in the plane."""
+    """Make noise of the given sd, independent between slices, with the in-plane spectrum of a soft kernel."""
     white = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     band = ndimage.gaussian_filter(white, (0, 1, 1)) - 0.7 * ndimage.gaussian_filter(white, (0, 3, 3))
     return np.asarray(band * (sd / band.std()), dtype=np.float32)

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases of the benchmark: what is denoised, what is known about it, and where it is measured.
+"""The cases of the benchmark: the volumes to denoise, what is known about them, and where they are measured.
 
     from cases import CASES, make_case
     case = make_case("mr-rician-5", size="small", seed=1)
@@ -37,10 +37,10 @@ Mask = NDArray[np.bool_]
 Size = Literal["tiny", "small", "full"]
 
 DATA = Path(os.environ.get("NSN2N_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-"""Holds ``mr-t1-head`` and ``ct-phantom-study``; benchmarks/README.md says what they are."""
+"""Folder with ``mr-t1-head`` and ``ct-phantom-study``, which benchmarks/README.md describes."""
 
 TISSUE = 0.08
-"""MR voxels above this part of the range are tissue."""
+"""MR voxels above this fraction of the range are tissue."""
 RICIAN_PERCENT = (5, 7, 9)
 DOSES = {"full": 1.0, "half": 0.5, "quarter": 0.25, "eighth": 0.125}
 EVERY = (2, 4)
@@ -55,18 +55,18 @@ PHANTOM_SHAPES: dict[Size, tuple[int, int, int]] = {
 }
 CT_REAL_SMALL = slice(96, 416)
 SOFT_WINDOW_HU = (-160.0, 240.0)
-"""PSNR and SSIM of CT are those of values clipped to it, as in the demonstration."""
+"""PSNR and SSIM of CT are computed on values clipped to this window, as in the demonstration."""
 SOFT_RANGE_HU = SOFT_WINDOW_HU[1] - SOFT_WINDOW_HU[0]
 CT_REAL_TISSUE_HU = (-200.0, 400.0)
 NOISE_MAP_PX = 12.0
 
 
-class MissingData(Exception):  # noqa: N818 - not an error of the case: it cannot be made here
-    """The data of a case are not on this machine."""
+class MissingData(Exception):  # noqa: N818 - not an error in the case: it cannot be made on this machine
+    """The data of a case is not available on this machine."""
 
 
 NoisyOf = Callable[[list[Spot]], Volume]
-"""Makes the noisy volume of a case with spots in it: the same noise on another object."""
+"""Function that makes the noisy volume of a case with added spots: the same noise on another object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,33 +79,33 @@ class Case:
     noisy: Volume
     truth: Volume | None
     tissue: Mask
-    """Where PSNR in tissue is measured and where spots may be."""
+    """Where PSNR in tissue is measured and where spots may be placed."""
     measured: slice
-    """The slices that are measured: the others are those of the other half."""
+    """The slices that are measured; the remaining slices belong to the other half."""
     noise_sd: Volume
-    """Standard deviation of the noise at each voxel: what the contrast of spots is counted in."""
+    """Standard deviation of the noise at each voxel, the unit of the spots' contrast."""
     spacing_mm: tuple[float, float, float]
-    """Of (slices, rows, columns)."""
+    """Spacing of (slices, rows, columns)."""
     modality: Literal["CT", "MR"]
     window: tuple[float, float] | None
-    """PSNR and SSIM of the whole slices are those of values clipped to it. None: not clipped."""
+    """PSNR and SSIM of whole slices are computed on values clipped to this window. None: not clipped."""
     data_range: float
-    """The peak of PSNR and the range of SSIM."""
+    """Peak value for PSNR and range for SSIM."""
     rods: Rods | None = None
     feature: Volume | None = None
-    """What must be kept, as it was added to a volume of zeros."""
+    """The structure that must be kept, as it was added to a volume of zeros."""
     with_spots: Volume | None = None
-    """The input with spots: same noise. None: the case has none."""
+    """The input with added spots and the same noise. None: the case has no spots."""
     spots: list[Spot] = field(default_factory=list)
 
     @property
     def half(self) -> Literal["tune", "report"]:
-        """The half of the cases that this one belongs to."""
+        """The half that this case belongs to."""
         return half_of(self.seed)
 
     @property
     def base(self) -> str:
-        """The name without the change made to the slices: ``mr-rician-5`` for ``mr-rician-5/every-2``."""
+        """The name without the suffix for a modified stack: ``mr-rician-5`` for ``mr-rician-5/every-2``."""
         return self.name.partition("/")[0]
 
 
@@ -113,7 +113,7 @@ Made = tuple[Case, NoisyOf | None]
 
 
 def half_of(seed: int) -> Literal["tune", "report"]:
-    """Even seeds are for choosing settings, odd ones for reporting."""
+    """Return the half of a seed: even seeds are for choosing settings, odd ones for reporting."""
     return "report" if seed % 2 else "tune"
 
 
@@ -127,16 +127,16 @@ def make_case(name: str, size: Size = "small", seed: int = 1, *, with_spots: boo
     size : {"tiny", "small", "full"}
         ``tiny`` is for tests of the benchmark itself.
     seed : int
-        Of the noise. Even: the slices for tuning, odd: those for reporting.
+        Seed of the noise. Even: the slices for tuning, odd: those for reporting.
     with_spots : bool
-        Make the input with spots too (it is left out where there is no room for them).
+        Also make the input with spots (omitted if there is no room for them).
 
     Raises
     ------
     ValueError
         If there is no case of that name.
     MissingData
-        If it needs data that are not here.
+        If the data it needs is not available.
     """
     if name not in CASES:
         raise ValueError(f"a case must be one of {', '.join(CASES)}; got {name!r}.")
@@ -151,13 +151,13 @@ def make_case(name: str, size: Size = "small", seed: int = 1, *, with_spots: boo
 
 
 def _with_spots(case: Case, noisy_of: NoisyOf) -> Case:
-    floor = case.truth if case.modality == "MR" else None  # the signal of MR cannot fall below zero
+    floor = case.truth if case.modality == "MR" else None  # MR signal cannot fall below zero
     spots = place_spots(case.tissue, case.noise_sd, slices=case.measured, floor_dhw=floor)
     return replace(case, spots=spots, with_spots=noisy_of(spots)) if spots else case
 
 
 def _thinned(case: Case, noisy_of: NoisyOf | None, step: int) -> Made:
-    """Keep every second (third, ...) slice."""
+    """Make a case of every second (third, ...) slice."""
     kept = slice(None, None, step)
     first = len(range(0, case.measured.start, step))
     end = len(range(0, case.measured.stop, step))
@@ -193,7 +193,7 @@ def _thinned(case: Case, noisy_of: NoisyOf | None, step: int) -> Made:
 
 
 def _mr(percent: int, size: Size, seed: int, lag: float) -> Made:
-    """MR head: the magnitude of the clean volume with Gaussian noise in both channels."""
+    """Make an MR head case: the magnitude of the clean volume with Gaussian noise in both channels."""
     clean, spacing_mm = _mr_head(size, half_of(seed))
     sigma = percent / 100
 
@@ -210,9 +210,9 @@ def _mr(percent: int, size: Size, seed: int, lag: float) -> Made:
 
 @cache
 def _mr_head(size: Size, half: str) -> tuple[Volume, tuple[float, float, float]]:
-    """The clean head, 1 at its 99.9th percentile; axial slices, from the neck upwards.
+    """Return the clean head, 1 at its 99.9th percentile; axial slices, from the neck upwards.
 
-    Small: 48 slices of 160 x 152 pixels. Full: all slices with tissue, divided where the small ones are.
+    Small: 48 slices of 160 x 152 pixels. Full: all slices with tissue, split into halves at the same slice.
     """
     path = DATA / "mr-t1-head" / "t1.nii.gz"
     if not path.is_file():
@@ -235,9 +235,9 @@ def _mr_head(size: Size, half: str) -> tuple[Volume, tuple[float, float, float]]
 
 
 def add_rician(clean_dhw: Volume, sigma: float, seed: int, lag: float = 0.0) -> Volume:
-    """Return the magnitude of a volume with Gaussian noise of sd ``sigma`` in its real and its imaginary part.
+    """Return the magnitude of a volume with Gaussian noise of sd ``sigma`` in its real and imaginary parts.
 
-    ``lag``: correlation of the noise of neighboring slices, 0 to 0.5; each channel is mixed on its own.
+    ``lag``: correlation of the noise of neighboring slices, 0 to 0.5; each channel is mixed separately.
     """
     random = np.random.default_rng(seed)
     depth, *in_plane = clean_dhw.shape
@@ -247,10 +247,11 @@ def add_rician(clean_dhw: Volume, sigma: float, seed: int, lag: float = 0.0) -> 
 
 
 def mix_slices(noise_dhw: NDArray[np.floating], lag: float) -> NDArray[np.floating]:
-    """Make noise whose neighboring slices correlate from noise that is independent.
+    """Make noise with correlated neighboring slices from independent noise.
 
-    Each slice becomes a mean of itself and the next one, weighted so that the variance stays and the correlation of
-    neighbors is ``lag`` (0 to 0.5); that of slices further apart is 0. One slice fewer comes back, unless ``lag`` is 0.
+    Each slice becomes a weighted sum of itself and the next one; the weights preserve the variance and make the
+    correlation of neighbors ``lag`` (0 to 0.5). Slices further apart stay uncorrelated. The result has one slice fewer,
+    unless ``lag`` is 0.
     """
     if not 0 <= lag <= 0.5:
         raise ValueError(f"the correlation of neighbors must be in 0..0.5, which two slices can give; got {lag}.")
@@ -263,7 +264,7 @@ def mix_slices(noise_dhw: NDArray[np.floating], lag: float) -> NDArray[np.floati
 
 
 def _phantom(dose: float, size: Size, seed: int, lag: float) -> Made:
-    """Synthetic CT. The first half of its slices is for tuning, the second for reporting."""
+    """Make a case of synthetic CT. The first half of its slices is for tuning, the second for reporting."""
     study = _phantom_study(size, dose, seed)
     noise = study.noisy_dhw - study.truth_dhw
     if lag:
@@ -284,7 +285,7 @@ def _phantom(dose: float, size: Size, seed: int, lag: float) -> Made:
     return case, noisy_of
 
 
-@lru_cache(maxsize=1)  # the cases of one dose and seed follow each other, and each scan takes a while
+@lru_cache(maxsize=1)  # cases of the same dose and seed follow each other, and simulating a scan takes a while
 def _phantom_study(size: Size, dose: float, seed: int) -> PhantomStudy:
     return make_phantom(PHANTOM_SHAPES[size], dose=dose, seed=seed)
 
@@ -294,7 +295,7 @@ def _half_of_slices(depth: int, seed: int) -> slice:
 
 
 def _ct_real(size: Size, seed: int, lag: float) -> Made:
-    """The scanned phantom; the seed says which slices are measured, and is that of the methods."""
+    """Make the case of the scanned phantom; the seed selects the measured slices, and is that of the methods."""
     noisy, smooth, spacing_mm = _ct_study(size)
     blocks = estimate_noise(noisy)
     noise_sd = np.stack([noise_sd_slice(slice_hw, noisy.shape[1:]) for slice_hw in blocks])
@@ -313,7 +314,7 @@ def _ct_real(size: Size, seed: int, lag: float) -> Made:
 
 @cache
 def _ct_study(size: Size) -> tuple[Volume, Volume, tuple[float, float, float]]:
-    """The bone-kernel series and the smooth-kernel one of the same scan, HU."""
+    """Return the bone-kernel series and the smooth-kernel series of the same scan, in HU."""
     study = DATA / "ct-phantom-study"
     if not study.is_dir():
         raise MissingData(f"the case of the scanned phantom needs {study}")
@@ -324,24 +325,24 @@ def _ct_study(size: Size) -> tuple[Volume, Volume, tuple[float, float, float]]:
 
 
 def slices_of(folder: Path) -> list[Path]:
-    """The slices of a series folder; its index file is none."""
+    """Return the slice files of a series folder, without its index file."""
     return sorted(path for path in folder.iterdir() if path.name.startswith("I"))
 
 
 def _clean_mr(size: Size, seed: int, lag: float) -> Made:
-    """The MR head as it is, without added noise."""
+    """Make the case of the MR head without added noise."""
     clean, spacing_mm = _mr_head(size, half_of(seed))
     return _no_harm(size, seed, clean, spacing_mm, modality="MR", data_range=1.0), None
 
 
 def _clean_phantom(size: Size, seed: int, lag: float) -> Made:
-    """The synthetic CT without noise."""
+    """Make the case of the synthetic CT without noise."""
     study = make_phantom(PHANTOM_SHAPES[size], seed=seed)
     return _no_harm(size, seed, study.truth_dhw, study.spacing_mm), None
 
 
 def _probe(name: str, size: Size, seed: int, lag: float) -> Made:
-    """An even volume with something that must not be changed, and noise."""
+    """Make a case of a uniform volume with a structure that must not be changed, and noise."""
     noisy, truth, noise_sd = PROBES[name](seed)
     case = _no_harm(size, seed, truth, (1.0, 0.7, 0.7))
     return replace(case, noisy=noisy, feature=truth, noise_sd=np.full(truth.shape, noise_sd, np.float32)), None
@@ -374,5 +375,5 @@ CASES: tuple[str, ...] = (
     *(f"{name}/every-{step}" for name in _NOISY for step in EVERY),
     *(f"{name}/lag-{lag}" for name in _NOISY if name != "ct-real" for lag in LAGS),
 )
-"""All names. ``/every-2``: only every second slice is there; ``/lag-0.2``: correlation of the noise of neighboring
+"""All names. ``/every-2``: only every second slice is kept; ``/lag-0.2``: correlation of the noise of neighboring
 slices."""

@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory, time and start-up of the container, confined as in docs/container.md: ``make bench-map``.
+"""Memory, time and start-up of the container, with the limits of docs/container.md: ``make bench-map``.
 
     python benchmarks/container.py [--image nsn2n:0.1.0] [--shapes 40x512x512] [--cpus 2] [--memory 3g] [--data DIR]
 
-Runs the image of ``make map`` on synthetic series of the shapes given, and on the real CT study if DIR has it
+Runs the image of ``make map`` on synthetic series of the given shapes, and on the real CT study if DIR contains it
 (``../shared/data`` beside the checkout, or the variable NSN2N_TEST_DATA). Peak memory is that of the application's
-process; the control group's also counts files that the system keeps in memory because nothing else needs the room.
+process; that of the control group also includes the page cache, which the system frees when memory is needed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIRST_LINE = f"nsn2n {__version__}"
 AT_WORK = "denoising"
 SHOWN_PACKAGES = 6
 
-# The first process of the container: starts the image's own, notes when its lines come, and looks at what it uses.
+# First process of the container: starts the image's own process, timestamps its lines, and records its resource use.
 WATCH = """
 import json, os, resource, subprocess, sys, threading, time
 started = time.time()
@@ -72,7 +72,7 @@ json.dump({"started": started, "ended": time.time(), "lines": lines, "code": cod
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the container was seen to do; times in seconds since the epoch."""
+    """Observations of one run of the container; times in seconds since the epoch."""
 
     asked: float
     """When the engine was asked to run it."""
@@ -80,15 +80,15 @@ class Run:
     """When its first process ran."""
     ended: float
     lines: list[tuple[float, str]]
-    """Messages of the application, with the time that each came."""
+    """Messages of the application, each with the time at which it arrived."""
     code: int
     threads: int
     peak_bytes: int
     group_peak_bytes: int | None
-    """None where the kernel does not say."""
+    """None if the kernel does not report it."""
 
     def time_of(self, start: str) -> float:
-        """When the first message with that beginning came.
+        """Return when the first message with that beginning arrived.
 
         Raises
         ------
@@ -120,14 +120,14 @@ def main() -> None:
 
 
 def processor() -> str:
-    """Name of the processor, and the load that other programs put on the machine."""
+    """Return the name of the processor, and the load from other programs on the machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the start"
 
 
 def usage(arguments: argparse.Namespace, work: Path) -> None:
-    """Print what whole runs take."""
+    """Print time and memory of whole runs."""
     inputs = {f"synthetic CT, {shape}": synthetic(shape, work / shape) for shape in arguments.shapes}
     study = arguments.data / "ct-phantom-study"
     if study.is_dir():
@@ -145,7 +145,7 @@ def usage(arguments: argparse.Namespace, work: Path) -> None:
 
 
 def start_up(arguments: argparse.Namespace, work: Path) -> None:
-    """Print what passes before the first message, and before the work on the first series."""
+    """Print the time before the first message, and before work on the first series begins."""
     source = synthetic("3x32x32", work / "smallest")
     runs = [run_container(arguments, source, work, "fast") for _ in range(arguments.starts)]
     best = min(runs, key=lambda run: run.time_of(FIRST_LINE) - run.asked)
@@ -161,7 +161,7 @@ def start_up(arguments: argparse.Namespace, work: Path) -> None:
 
 
 def phases(run: Run) -> tuple[list[str], list[str]]:
-    """Messages up to the first of the application itself, and from there to its work on the first series."""
+    """Return the messages up to the application's first, and from there to its work on the first series."""
     first, at_work = run.time_of(FIRST_LINE), run.time_of(AT_WORK)
     place = next(index for index, (_, line) in enumerate(run.lines) if line.startswith(FIRST_LINE))
     lines = [line for when, line in run.lines if when <= max(first, at_work)]
@@ -169,12 +169,12 @@ def phases(run: Run) -> tuple[list[str], list[str]]:
 
 
 def import_seconds(lines: Iterable[str]) -> Counter[str]:
-    """Seconds that each package took to import by itself, without what it imported from others.
+    """Return the seconds that each package took to import, without the packages that it imports.
 
     Parameters
     ----------
     lines : iterable of str
-        Among them those of ``-X importtime``: microseconds itself, with all below it, name.
+        Output that includes the lines of ``-X importtime``: microseconds of the module itself, cumulative, name.
     """
     seconds: Counter[str] = Counter()
     for line in lines:
@@ -187,13 +187,13 @@ def import_seconds(lines: Iterable[str]) -> Counter[str]:
 
 
 def shown(seconds: Counter[str]) -> str:
-    """The packages that take longest, and the sum."""
+    """Return the packages with the longest import times, and the sum, as text."""
     largest = ", ".join(f"{name} {value:.2f}" for name, value in seconds.most_common(SHOWN_PACKAGES))
     return f"{seconds.total():.2f}: {largest}"
 
 
 def synthetic(shape: str, folder: Path) -> Path:
-    """Write a CT series of noise of 25 HU on a bright disc; its shape as in 40x512x512."""
+    """Write a CT series with noise of 25 HU on a bright disc, of a shape such as 40x512x512."""
     slices, rows, columns = (int(number) for number in shape.split("x"))
     random = np.random.default_rng(0)
     y, x = np.mgrid[:rows, :columns]
@@ -205,7 +205,7 @@ def synthetic(shape: str, folder: Path) -> Path:
 
 
 def run_container(arguments: argparse.Namespace, source: Path, work: Path, preset: str, *options: str) -> Run:
-    """Run the image on a folder; its output is thrown away."""
+    """Run the image on a folder and discard its output."""
     settings = work / "app.yaml"
     settings.write_text(f"nsn2n: {{preset: {preset}, seed: 0}}\n")
     (inspected,) = json.loads(output_of(["docker", "image", "inspect", arguments.image]))
@@ -222,12 +222,12 @@ def run_container(arguments: argparse.Namespace, source: Path, work: Path, prese
 
 
 def output_of(command: Sequence[str]) -> str:
-    """Stdout of a command that succeeds.
+    """Return the stdout of a command that succeeds.
 
     Raises
     ------
     SystemExit
-        If it fails; with what it said.
+        If it fails; the message is the command's error output.
     """
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -1,12 +1,13 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a volume takes with more and more threads, and whether the bytes stay the same.
+"""Time to denoise a volume with an increasing number of threads, and whether the bytes stay the same.
 
     python benchmarks/cores.py [--threads 1 2 4 8 16] [--repeats 2] [--shape 32 512 512] [--preset default] [--budget S]
 
-Each run is a process of its own that may use as many processors as it has threads, or all where there are fewer; it
-denoises noise of even tissue. Printed are the least seconds of `nsn2n.denoise`, and how many times as fast that is as
-the first number of threads. Runs of all numbers take turns, so that other programs slow all of them alike.
+Each run is a separate process that may use as many processors as it has threads, or all processors if there are
+fewer; it denoises noise on a uniform background. Prints the shortest time of `nsn2n.denoise` in seconds, and the
+speedup relative to the first number of threads. Runs with different numbers of threads alternate, so that other
+programs slow all of them to a similar degree.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ def main() -> None:
 
 
 def run(job: str, threads: int, processors: list[int]) -> tuple[float, str]:
-    """Seconds, and the digest of the voxels, of a run with so many threads."""
+    """Return the seconds and the digest of the voxels of a run with `threads` threads."""
     process = start(
         job,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},  # what PyTorch takes for its number
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},  # PyTorch's number of threads
         preexec_fn=partial(os.sched_setaffinity, 0, processors[:threads]),
     )
     output = process.communicate()[0]

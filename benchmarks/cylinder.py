@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A cylinder of water in air under CT-like noise: with faint discs, with rods, or with nothing in it."""
+"""A cylinder of water in air with CT-like noise, with faint discs, with rods, or empty."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Volume = NDArray[np.float32]
 SIZE, RADIUS, CENTER, WATER_HU, AIR_HU = 256, 112.0, 127.5, 40.0, -1000.0
 DIAMETERS = (4, 6, 10, 15)
 CONTRASTS = {10: (3, 5, 10), 20: (5, 10, 20), 35: (10, 20, 30)}
-"""HU of the discs for each noise, HU."""
+"""Contrasts of the discs in HU for each noise sd in HU."""
 PITCH, RIM, BLUR_PX = 26.0, 20.0, 0.6
 ROD_HU, ROD_RADIUS, ROD_AT = (30.0, 100.0, 1000.0), 12.0, 55.0
 STORED_HU = (-1024, 3071)
 
 
 class Site(NamedTuple):
-    """A place of the cylinder, and the disc in it."""
+    """A site in the cylinder, and the disc in it."""
 
     row: float
     column: float
     first: int
-    """Slices from this one"""
+    """First slice of the site."""
     end: int
-    """to before this one."""
+    """Last slice of the site, exclusive."""
     diameter: int
-    """0: none."""
+    """0: no disc."""
     hu: float
 
 
 def from_center(row: float = CENTER, column: float = CENTER) -> NDArray[np.float64]:
-    """Distance of each pixel from a place, shape (H, W)."""
+    """Return the distance of each pixel from a point, shape (H, W)."""
     rows, columns = np.ogrid[:SIZE, :SIZE]
     return np.asarray(np.hypot(rows - row, columns - column))
 
 
 def flat(slices: int) -> Volume:
-    """Water in air, shape (D, H, W), HU."""
+    """Return water in air, shape (D, H, W), HU."""
     return _blurred(np.repeat(np.where(from_center() <= RADIUS, WATER_HU, AIR_HU)[None], slices, axis=0))
 
 
@@ -72,7 +72,7 @@ def discs(slices: int, noise_hu: int, seed: int) -> tuple[Volume, list[Site]]:
 
 
 def rods(slices: int) -> tuple[Volume, dict[float, tuple[float, float]]]:
-    """Return the cylinder with rods through all slices, and the center of each by its contrast, HU."""
+    """Return the cylinder with rods through all slices, and the center of each rod by its contrast, HU."""
     truth = np.repeat(np.where(from_center() <= RADIUS, WATER_HU, AIR_HU)[None], slices, axis=0)
     centers = {}
     for turn, hu in enumerate(ROD_HU):
@@ -84,18 +84,18 @@ def rods(slices: int) -> tuple[Volume, dict[float, tuple[float, float]]]:
 
 
 def noise(slices: int, sd_hu: float, seed: int) -> Volume:
-    """Noise of a CT kernel, weaker outside of the cylinder."""
+    """Return noise of a CT kernel, weaker outside the cylinder."""
     weight = ndimage.gaussian_filter(np.where(from_center() < RADIUS + 3, 1.0, 0.3), 2)
     return np.asarray(kernel_noise((slices, SIZE, SIZE), sd_hu, seed) * weight, dtype=np.float32)
 
 
 def stored(volume: Volume) -> Volume:
-    """As a scanner stores it: whole HU, of 12 bits."""
+    """Return a volume as a scanner stores it: integer HU with 12 bits."""
     return np.clip(np.rint(volume), *STORED_HU).astype(np.float32)
 
 
 def _layers(slices: int) -> list[tuple[int, int]]:
-    """First and end of the slices of discs; empty ones stay before and behind."""
+    """Return first and last (exclusive) slice of each layer of discs; slices before and after stay empty."""
     if slices < 20:
         return [(2, slices - 2)]
     return [(1, slices // 2 - 3), (slices // 2 + 2, slices - 2)]

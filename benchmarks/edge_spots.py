@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of small spots of one slice that lie on edges, where a filter of edges could take them for noise.
+"""Contrast retention of small single-slice spots on edges, where an edge filter could mistake them for noise.
 
     python benchmarks/edge_spots.py [--seed 1] [--cases ct-lowdose-full ct-real] [--methods default nlm tv]
 
-An edge is where values within 5 x 5 pixels of the mean of five slices differ by more than 10 noise sd. Printed is the
-mean contrast that spots keep, and that of the tenth which keeps least, in percent of what was added.
+An edge is where values within 5 x 5 pixels of the mean of five slices differ by more than 10 noise sd. Prints the mean
+contrast kept by the spots, and that kept by the tenth with the lowest retention, in percent of what was added.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def main() -> None:
 
 
 def edges(case: Case) -> NDArray[np.bool_]:
-    """Where spots may be: `place_spots` stays away from the border of what it is given."""
+    """Return where spots may be placed: the edges, dilated since `place_spots` stays away from the border of a mask."""
     mean = ndimage.uniform_filter1d(case.noisy, SLICES, axis=0)
     found = np.stack([edge_share(*pair, EDGE_SD) for pair in zip(mean, case.noise_sd, strict=True)]) == 1
     return np.asarray(ndimage.binary_dilation(found, np.ones((1, 2 * REACH_PX + 1, 2 * REACH_PX + 1))))
 
 
 def kept(case: Case, method: str, spots: list[Spot]) -> list[str]:
-    """Contrast kept by each of the kinds, as text."""
+    """Return the contrast kept by each kind of spot, as text."""
 
     def denoised(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
         job = Job(

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials of anatomy.py on even ground: faint discs and false structures, the FDA's images, sharpness by contrast."""
+"""Trials of anatomy.py on a uniform background: faint discs, false structures, FDA images, sharpness by contrast."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Volume = NDArray[np.float32]
 SPACING_MM = (3.0, 0.7, 0.7)
 SOFT_WINDOW, MIDDLE = (-10.0, 90.0), slice(32, 224)
 TUNED_AS = "ct-faint-20"
-"""In units of the noise the discs of other cases are much the same."""
+"""In units of the noise, the discs of the other cases are similar."""
 HARD_FOR_NOISY = 0.97
-"""Areas under the curve count where that of the noisy images is below this."""
+"""The AUC is averaged over discs for which that of the noisy images is below this value."""
 PATCH_PX = 12
 WATER = cylinder.from_center() < cylinder.RADIUS - 14
 
 LCD_PLACES = {(160.4, 160.4): (14, 3), (160.4, 94.6): (10, 5), (94.7, 94.7): (7, 7), (94.6, 160.4): (4, 14)}
-"""Row and column of each insert: its diameter in pixels, HU."""
+"""Maps row and column of each insert to its diameter in pixels and contrast in HU."""
 LCD_ZERO_HU = 1000
 ROD_EDGE_PX, BIN_PX, ROD_NOISE_HU = 9.0, 0.25, 20.0
 
 
 def faint(noise_hu: int, seed: int, slices: int) -> Trial:
-    """Two volumes with discs and, under the same noise, one without."""
+    """Make a trial of two volumes with discs, and of one without discs that has the same noise as the first."""
     seeds = (seed, seed + 2)
     made = [cylinder.discs(slices, noise_hu, each) for each in seeds]
     sites = [places for _, places in made]
@@ -70,7 +70,7 @@ def _rmse(error: Volume) -> float:
 
 
 def _discs_left(difference: Volume, added: Volume, sites: Sequence[cylinder.Site]) -> tuple[float, float]:
-    """Percent left of the discs' contrast, and how alike what is left is in shape (correlation); means over discs."""
+    """Return the percentage of contrast kept and the correlation with the disc's shape, both as means over discs."""
     kept, alike = [], []
     for site in (site for site in sites if site.diameter):
         top, left = round(site.row) - PATCH_PX, round(site.column) - PATCH_PX
@@ -84,7 +84,7 @@ def _discs_left(difference: Volume, added: Volume, sites: Sequence[cylinder.Site
 
 
 def lcd(dose: int, seed: int, slices: int) -> Trial:
-    """The FDA's images of a phantom with discs and without, each ten taken as slices of a volume."""
+    """Make a trial of the FDA's phantom images with and without discs, each ten stacked as slices of a volume."""
     folder = DATA / "lcd-ct"
     if not folder.is_dir():
         raise MissingData(f"the cases ct-lcd need {folder}")
@@ -123,7 +123,7 @@ def _lcd_images(folder: object, kind: str) -> Volume:
 
 
 def sharpness(seed: int, slices: int) -> Trial:
-    """Rods of three contrasts: the frequency at which half of the contrast is left (task transfer function)."""
+    """Make a trial of rods of three contrasts: frequency where half the contrast is kept (task transfer function)."""
     truth, centers = cylinder.rods(slices)
     flat = cylinder.flat(slices)
     noise = cylinder.noise(slices, ROD_NOISE_HU, 4000 + seed)
@@ -144,9 +144,9 @@ def sharpness(seed: int, slices: int) -> Trial:
 
 
 def half_value_frequency(image: NDArray[np.floating], row: float, column: float) -> float:
-    """Frequency, cycles per pixel, at which the transfer of a round rod's edge has fallen to a half.
+    """Return the frequency, in cycles per pixel, at which the transfer function of a round rod's edge falls to half.
 
-    From the mean of all pixels over their distance from the edge, of which the derivative is the line spread:
+    The edge profile is the mean of all pixels by distance from the edge; its derivative is the line spread function:
     Richard et al., "Towards task-based assessment of CT performance", Med. Phys. 39, 2012.
     """
     rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
@@ -170,4 +170,4 @@ FAINT: dict[str, Callable[[int, int], Trial]] = {
     **{f"ct-lcd-{dose}": lambda seed, slices, dose=dose: lcd(dose, seed, slices) for dose in (10, 55, 100)},
     "ct-ttf": sharpness,
 }
-"""What makes each trial of a seed and a number of slices."""
+"""Functions that make each trial from a seed and a number of slices."""

@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a result says of faint discs (`nsn2n.DenoiseResult.contrast`), beside what is left of discs in the source.
+"""Reported retention of faint discs (`nsn2n.DenoiseResult.contrast`), next to that of discs inserted into the source.
 
     python benchmarks/faint_discs.py [--presets default smooth] [--seeds 1] [--slices 24]
 
-The cylinder of anatomy.py with noise of 20 HU. The discs that a result tells of are put into the source at the same
-places, and the source is denoised anew, with a fit of its own. Printed for each size and contrast: the percent of
-contrast that the result says is kept, and the percent that is.
+Uses the cylinder of anatomy.py with noise of 20 HU. The discs that a result reports on are inserted into the source at
+the same places, and the source is denoised again, with a new fit. For each size and contrast, prints the percentage
+of contrast that the result reports as kept, and the percentage that is kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def add_cells(preset: str, seed: int, options: argparse.Namespace, reported: Cells, true: Cells) -> None:
-    """Denoise without discs and with them, and add what is reported and what is left of each kind."""
+    """Denoise without and with discs, and add the reported and the true contrast retention of each kind."""
     facts: dict[str, Any] = {"spacing_mm": SPACING_MM, "modality": "CT", "preset": preset, "seed": seed}
     slices, config = options.slices, {"budget_s": options.budget}
     noisy = cylinder.stored(cylinder.flat(slices) + cylinder.noise(slices, NOISE_HU, seed))

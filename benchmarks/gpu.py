@@ -1,14 +1,14 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time goes on a GPU, stage by stage, and whether its result is that of the CPU: ``make bench-gpu``.
+"""Time of each stage on a GPU, and agreement of the result with that of the CPU: ``make bench-gpu``.
 
     python benchmarks/gpu.py [--shape 300 512 512] [--modalities CT MR] [--device cuda] [--profiled 32] [--compared 24]
 
-The volume is the abdomen of ``ct-body``, forwards and backwards again and again, under noise of 20 HU; MR is the same
-as a magnitude. Printed are the seconds of each stage in the first and in the second call of `nsn2n.denoise`; of a
-shorter volume under the profiler, how long the GPU was busy, how many kernels were launched, what was copied between
-the memories, and the share of the memory's bandwidth that the least traffic of the stage amounts to (each voxel read
-twice and written once); and the difference of the CPU's quality from the GPU's on a small volume.
+The volume is the abdomen of ``ct-body``, repeated back and forth, with noise of 20 HU; MR is the magnitude of the same
+volume. Prints the seconds of each stage in the first and in the second call of `nsn2n.denoise`; for a shorter volume
+under the profiler, how long the GPU was busy, how many kernels were launched, what was copied between host and GPU
+memory, and the fraction of the memory bandwidth that the minimum traffic of the stage amounts to (each voxel read
+twice and written once); and the difference in quality between CPU and GPU on a small volume.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Print the tables of one modality, and return what is in them."""
+    """Print the tables of one modality, and return their contents."""
     truth, noisy = make_volume(options.shape, modality, options.seed)
     on_gpu = options.device == "cuda"
     name = torch.cuda.get_device_name() if on_gpu else "CPU"
@@ -117,7 +117,7 @@ def of_modality(modality: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume, Volume]:
-    """Truth and noisy volume, shape (D, H, W)."""
+    """Return truth and noisy volume, shape (D, H, W)."""
     body = abdomen(seed)
     larger = [
         ndimage.zoom(slice_hw, (shape[1] / body.shape[1], shape[2] / body.shape[2]), order=1) for slice_hw in body
@@ -135,7 +135,7 @@ def make_volume(shape: Sequence[int], modality: str, seed: int) -> tuple[Volume,
 
 
 def noise_of(shape: tuple[int, ...], seed: int) -> Volume:
-    """Noise that is repeated after some slices, as far as making it takes long."""
+    """Return noise that repeats after some slices, since making it takes long."""
     depth, height, width = shape
     found = kernel_noise((min(depth, SLICES_OF_NOISE), height, width), NOISE_HU, seed)
     return found[np.arange(depth) % len(found)]
@@ -143,12 +143,12 @@ def noise_of(shape: tuple[int, ...], seed: int) -> Volume:
 
 @lru_cache
 def abdomen(seed: int) -> Volume:
-    """Twelve slices, of 256 x 256."""
+    """Return twelve slices of 256 x 256."""
     return make_abdomen(12, seed).truth
 
 
 def quality(truth: Volume, volume: Volume, modality: str) -> float:
-    """PSNR in soft tissue, dB."""
+    """Return PSNR in soft tissue, dB."""
     low, high = TISSUE_HU if modality == "CT" else (1024 + bound for bound in TISSUE_HU)
     tissue = (truth > low) & (truth < high)
     error = float(np.square(volume[tissue] - truth[tissue], dtype=np.float64).mean())
@@ -157,14 +157,14 @@ def quality(truth: Volume, volume: Volume, modality: str) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """A denoised volume, and the seconds of each stage and of all."""
+    """A denoised volume, and the seconds of each stage and in total."""
 
     volume: Volume
     seconds: dict[str, float]
 
 
 def timed(noisy: Volume, modality: str, device: str) -> Run:
-    """Denoise a volume."""
+    """Denoise a volume and time each stage."""
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -206,7 +206,7 @@ def denoise(noisy: Volume, modality: str, device: str, around: Callable[..., Any
 
 @dataclass
 class Profiled:
-    """What the GPU did in a stage."""
+    """GPU activity during a stage."""
 
     seconds: float = 0.0
     busy: float = 0.0
@@ -217,7 +217,7 @@ class Profiled:
 
 
 def under_profiler(noisy: Volume, modality: str) -> dict[str, Profiled]:
-    """What the GPU did in each stage, and in all, of a run on a volume that it has seen before."""
+    """Return the GPU activity of each stage, and in total, of a run on a volume that it has processed before."""
     found: dict[str, Profiled] = {}
     within: list[str] = []
     timed(noisy, modality, "cuda")
@@ -266,7 +266,7 @@ def under_profiler(noisy: Volume, modality: str) -> dict[str, Profiled]:
 
 
 def copy_bandwidth() -> float:
-    """Bytes read and written per second by a copy within the GPU's memory."""
+    """Return the bytes read and written per second by a copy within the GPU's memory."""
     source = torch.empty(COPIED_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     target.copy_(source)

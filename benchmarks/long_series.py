@@ -4,9 +4,9 @@
 
     python benchmarks/long_series.py [--input phantom scanned] [--slices 140] [--presets default fast] [--seed 1]
 
-``phantom`` is the one of ``make demo`` in 512 x 512, each slice scanned by itself; ``scanned`` are the 40 slices of the
-scanned phantom (``ct-real``), forwards and backwards again and again, with the odd noise that this repeats. Imports,
-reading and writing are counted. Quality is that of the slices in their second half.
+``phantom`` is the one of ``make demo`` in 512 x 512, with each slice scanned separately; ``scanned`` is the 40 slices
+of the scanned phantom (``ct-real``), repeated back and forth, which also repeats the noise. Time and memory include
+imports, reading and writing. Quality is measured on the slices in the second half.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def rows(table: Table, name: str, slices: int, options: argparse.Namespace) -> N
 
 
 def rods(case: Case, volume: Volume) -> str:
-    """Noise in the rods, their mean, and the steepness of their edges beside that before, in the case's half."""
+    """Return noise and mean in the rods, and edge steepness relative to the input, in the half of the case."""
     if len(volume) < len(case.noisy):
         return "-"
     found = measure(replace(case, truth=None), volume)

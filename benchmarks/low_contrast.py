@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of inserts of low contrast, through several slices, which no single slice shows.
+"""Contrast retention of low-contrast inserts that extend through several slices and are not visible in a single one.
 
     python benchmarks/low_contrast.py [--seeds 1 3 5] [--methods default fast nlm tv] [--size full]
 
 The phantom of ``make demo`` at its size and dose (24 x 256 x 256, a quarter) has round inserts in soft tissue. Their
-contrast, in the truth and in each result, is the mean of their inner part minus that of the tissue around them; printed
-is its mean over the seeds.
+contrast, in the truth and in each result, is the mean of their inner part minus that of the surrounding tissue. Prints
+the mean over the seeds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def inserts(study: PhantomStudy) -> list[Place]:
-    """The inner part of each insert, and soft tissue beside it."""
+    """Return the inner part of each insert, and adjacent soft tissue."""
     depth, height, width = (size * step for size, step in zip(study.truth_dhw.shape, study.spacing_mm, strict=True))
     places = (
         inner_and_around(part, study.truth_dhw, study.spacing_mm) for part in phantom_ellipsoids((depth, height, width))
@@ -68,14 +68,14 @@ def inserts(study: PhantomStudy) -> list[Place]:
 
 
 def contrast(volume: NDArray[np.float32], inner: NDArray[np.bool_], around: NDArray[np.bool_]) -> float:
-    """Mean of one place minus that of another, HU."""
+    """Return the mean of one region minus that of another, HU."""
     return float(volume[inner].mean() - volume[around].mean())
 
 
 def inner_and_around(
     part: Ellipsoid, truth: NDArray[np.float32], spacing_mm: tuple[float, float, float]
 ) -> Place | None:
-    """The inner part of an insert, and soft tissue beside it; None for other parts of the phantom."""
+    """Return the inner part of an insert, and adjacent soft tissue; None for other parts of the phantom."""
     if abs(part.hu) > LOW_HU:
         return None
     axes = np.ix_(*(centers_mm(size, step) for size, step in zip(truth.shape, spacing_mm, strict=True)))

@@ -1,13 +1,13 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the volumes of one series lose, or gain, where they share fits, and how long many of them take.
+"""Loss or gain in quality when the volumes of one series share fits, and the time that many volumes take.
 
     python benchmarks/many_volumes.py [--modalities MR PT CT] [--seed 1] [--volumes 0] [--preset default]
 
-A head of random tissue, 30 x 64 x 64, and the same in other states: active, moved, with an agent taken up, with more
-and with less contrast, under more noise, and another head. Printed are the PSNR in tissue with a fit of each volume's
-own and as `nsn2n.denoise` takes them, as parts of one series, and which fit that took. With --volumes the seconds of
-one volume and of so many that are alike follow.
+A head of random tissue, 30 x 64 x 64, and the same head in other states: with activation, moved, with contrast agent,
+with more and with less contrast, with more noise, and another head. Prints the PSNR in tissue with a separate fit for
+each volume and as `nsn2n.denoise` handles them as parts of one series, and which fit that used. With --volumes,
+also prints the seconds of one volume and of that many similar ones.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Volume = NDArray[np.float32]
 
 SHAPE, SPACING_MM, SD = (30, 64, 64), (3.0, 3.0, 3.0), 8.0
 MEAN = 100.0
-"""Signal of tissue; its texture has a standard deviation of 20 of some 2 pixels and of 8 of one pixel."""
+"""Signal of tissue; its texture has a standard deviation of 20 at a scale of about 2 pixels, and of 8 at 1 pixel."""
 GRAIN_PX = 0.6
-"""Of the noise of CT and PET."""
+"""Grain size of the noise of CT and PET."""
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def head_states(random: np.random.Generator) -> tuple[NDArray[np.bool_], list[tuple[str, Volume, float]]]:
-    """Where the head is, shape (H, W), and its states: name, truth, noise sd."""
+    """Return the mask of the head, shape (H, W), and its states: name, truth, noise sd."""
     rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
     inside = ((rows - 32) / 26) ** 2 + ((columns - 32) / 22) ** 2 < 1
     base, other = (tissue(random, inside) for _ in range(2))
@@ -113,7 +113,7 @@ def tissue(random: np.random.Generator, inside: NDArray[np.bool_]) -> Volume:
 
 
 def noised(truth: Volume, sd: float, modality: str, random: np.random.Generator) -> Volume:
-    """White Rician noise for MR, noise of some grain for the others."""
+    """Return the truth with white Rician noise for MR, or correlated noise for the other modalities."""
     if modality == "MR":
         return np.hypot(truth + sd * random.standard_normal(SHAPE), sd * random.standard_normal(SHAPE)).astype("f4")
     grain = ndimage.gaussian_filter(random.standard_normal(SHAPE), (0, GRAIN_PX, GRAIN_PX))
@@ -121,7 +121,7 @@ def noised(truth: Volume, sd: float, modality: str, random: np.random.Generator)
 
 
 def denoised(volumes: list[Volume], known: dict[str, str], budget_s: float | None = None) -> nsn2n.DenoiseResult:
-    """As parts of one series, with so many seconds for each."""
+    """Return the volumes denoised as parts of one series, with `budget_s` seconds for each."""
     config = {} if budget_s is None else {"budget_s": budget_s * len(volumes)}
     parts = [SHAPE[0]] * len(volumes)
     return nsn2n.denoise(np.concatenate(volumes), parts=parts, spacing_mm=SPACING_MM, config=config, **known)

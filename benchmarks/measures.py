@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark measures: one function of arrays for each, and `measure` for a case.
+"""The measures of the benchmark: one function of arrays for each, and `measure` for a case.
 
 from measures import measure
 print(measure(case, output))
@@ -30,7 +30,7 @@ NPS_ROI_PX = 32
 
 
 def spot_column(kind: Kind) -> str:
-    """Name of the measure of one kind of spots."""
+    """Return the name of the measure of one kind of spot."""
     return f"kept_{kind.noise_sds}sd_{kind.slices}sl_{kind.diameter_px}px"
 
 
@@ -39,24 +39,24 @@ MEASURES: tuple[str, ...] = (
     "rod_noise_sd", "rod_mean", "edge_steepness", "structure_removed", "change_rms", "change_max", "feature_kept",
     *(spot_column(kind) for kind in KINDS),
 )  # fmt: skip
-"""All that `measure` can give; which of them depends on the case."""
+"""All that `measure` can return; which of them depends on the case."""
 
 
 def measure(case: Case, output: Volume, with_spots: Volume | None = None) -> dict[str, float]:
-    """Measure an output in the slices of its case that are measured.
+    """Measure an output in the measured slices of its case.
 
     Parameters
     ----------
     case : Case
     output : ndarray, shape (D, H, W)
-        What a method made of ``case.noisy``.
+        Denoised ``case.noisy``.
     with_spots : ndarray, shape (D, H, W), optional
-        What it made of ``case.with_spots``.
+        Denoised ``case.with_spots``.
 
     Returns
     -------
     dict
-        Some of `MEASURES`: decibels, parts of 1, or the unit of the volume; benchmarks/README.md says what each is.
+        Some of `MEASURES`: decibels, fractions of 1, or the unit of the volume; benchmarks/README.md describes each.
     """
     found: dict[str, float] = {}
     if case.base.startswith(("mr-", "ct-lowdose-")):
@@ -124,43 +124,43 @@ def _harm(case: Case, output: Volume) -> dict[str, float]:
 
 
 def psnr(volume_dhw: Volume, truth_dhw: Volume, where: Mask | None = None, data_range: float = 1.0) -> float:
-    """Peak signal-to-noise ratio in dB, over all voxels or those of a mask; infinite where nothing differs."""
+    """Return the peak signal-to-noise ratio in dB, over all voxels or those of a mask; infinite if nothing differs."""
     squared = np.square(volume_dhw.astype(np.float64) - truth_dhw)
     mean = float(squared[where if where is not None else ...].mean())
     return 10 * math.log10(data_range**2 / mean) if mean > 0 else math.inf
 
 
 def ssim(volume_dhw: Volume, truth_dhw: Volume, data_range: float = 1.0) -> float:
-    """Structural similarity, mean over the slices (windows of 7 x 7 pixels, as scikit-image has it)."""
+    """Return the structural similarity, mean over the slices (windows of 7 x 7 pixels, as in scikit-image)."""
     pairs = zip(volume_dhw, truth_dhw, strict=True)
     return float(np.mean([structural_similarity(*pair, data_range=data_range) for pair in pairs]))
 
 
 @dataclass(frozen=True)
 class NoiseSpectrum:
-    """A noise power spectrum in the plane."""
+    """A two-dimensional (in-plane) noise power spectrum."""
 
     power: Double
     """Shape (n, n), unit of the volume squared times mm^2; frequencies in the order of `numpy.fft`."""
     frequency_per_mm: Double
-    """Shape (n, n): distance from frequency 0."""
+    """Shape (n, n): radial frequency."""
     cell_per_mm2: float
-    """Area of one frequency's cell: the sum of the power times this is the variance."""
+    """Area of one frequency bin: the sum of the power times this is the variance."""
 
     def band_sd(self, low_per_mm: float, high_per_mm: float) -> float:
-        """Standard deviation of the noise from a band of frequencies, the upper bound not included."""
+        """Return the standard deviation of the noise in a band of frequencies, upper bound excluded."""
         band = (self.frequency_per_mm >= low_per_mm) & (self.frequency_per_mm < high_per_mm)
         return math.sqrt(float(self.power[band].sum()) * self.cell_per_mm2)
 
     def mean_frequency(self) -> float:
-        """Mean frequency, weighted by the power: falls where noise becomes blotchy."""
+        """Return the mean frequency, weighted by the power, which decreases when noise becomes blotchy."""
         return float((self.frequency_per_mm * self.power).sum() / self.power.sum()) if self.power.any() else math.nan
 
 
 def noise_power_spectrum(
     noise_dhw: Volume, where_dhw: Mask, pixel_mm: tuple[float, float], roi_px: int
 ) -> NoiseSpectrum | None:
-    """Noise power spectrum from squares that lie wholly in a mask; None where there is none.
+    """Return the noise power spectrum from squares that lie entirely in a mask; None if there is no such square.
 
     The mean over squares of |DFT(noise - its mean)|^2, times the area of a pixel over their number: Siewerdsen et al.,
     "A framework for noise-power spectrum analysis of multidimensional images", Med. Phys. 29, 2002.
@@ -182,10 +182,10 @@ def noise_power_spectrum(
 
 
 def structure_removed(noisy_dhw: Volume, output_dhw: Volume, slices: slice = slice(None)) -> float:
-    """Correlation of what was removed with the edges of the input: 0 when only noise was removed.
+    """Return the correlation of what was removed with the edges of the input: 0 if only noise was removed.
 
-    The edges of a slice are taken from its two neighbors, whose noise is not that of the slice: their mean less its
-    Gaussian mean of 1 pixel. So the correlation of pure noise is 0 and not that of the noise with itself.
+    The edges of a slice are taken from its two neighbors, whose noise is independent of that of the slice: their mean
+    minus its Gaussian mean of 1 pixel. So pure noise gives a correlation of 0, and not that of the noise with itself.
     """
     sums = np.zeros(5)
     count = 0

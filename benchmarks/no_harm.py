@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes with something in them that a denoiser must leave alone: checkerboards, text in one slice, metal."""
+"""Volumes with structures that a denoiser must not change: checkerboards, text in one slice, metal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NOISE_SD_HU = 20.0
 CHECKER_HU = 100.0
 TEXT_HU = 100.0
 METAL_HU = 3071.0
-"""The largest value that 12 bits hold with an intercept of -1024: what scanners give for metal."""
+"""Largest value of 12 bits with an intercept of -1024, which scanners store for metal."""
 
 
 def checkerboard(seed: int) -> Probe:
-    """Squares of 1, 2, 4 and 8 pixels, one size in each quarter of the slices; light and dark change in each slice.
+    """Make squares of 1, 2, 4 and 8 pixels, one size per quarter of the slices, inverted from slice to slice.
 
-    Neighboring slices differ everywhere: nothing can be learned from them about the squares.
+    Neighboring slices differ everywhere, so nothing about the squares can be learned from them.
     """
     slices, rows, columns = np.indices(SHAPE_DHW)
     half = SHAPE_DHW[1] // 2
@@ -37,7 +37,7 @@ def checkerboard(seed: int) -> Probe:
 
 
 def text(seed: int) -> Probe:
-    """Letters in the middle slice only."""
+    """Make letters in the middle slice only."""
     image = Image.new("L", SHAPE_DHW[:0:-1])
     draw = ImageDraw.Draw(image)
     for row, size_px in ((20, 10), (60, 14), (100, 20)):
@@ -48,7 +48,7 @@ def text(seed: int) -> Probe:
 
 
 def metal(seed: int) -> Probe:
-    """Rods of 3, 7 and 15 pixels across, at the largest value there is, in some of the slices."""
+    """Make rods of 3, 7 and 15 pixels in diameter, at the largest possible value, in some of the slices."""
     _, rows, columns = np.indices(SHAPE_DHW)
     feature = np.zeros(SHAPE_DHW)
     for (row, column), radius_px, slices in (

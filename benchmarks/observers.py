@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a reader would find of faint discs, and what a method invents: model observers and false structures."""
+"""Detectability of faint discs and structures that a method creates: model observers and false structures."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ HIT_PX, APART_PX, PEAK_PX = 2.5, 4.0, 9
 
 
 class Seen(NamedTuple):
-    """Channel outputs of places in images."""
+    """Channel outputs at places in images."""
 
     values: Double
     """Shape (n, 5)."""
     group: NDArray[np.intp]
-    """Shape (n,): images whose places are left out together."""
+    """Shape (n,): group of images whose places are left out together."""
 
 
 def seen(volumes: Sequence[tuple[int, NDArray[np.floating], Sequence[tuple[float, float]]]], diameter: float) -> Seen:
-    """Channel outputs at places (row, column) of slices, each of a group: (group, slice, places)."""
+    """Return the channel outputs at places (row, column) in slices, from tuples (group, slice, places)."""
     weights = _channels(diameter)
     values = [(group, weights @ _cut(image, *place)) for group, image, places in volumes for place in places]
     return Seen(np.array([value for _, value in values]), np.array([group for group, _ in values], int))
 
 
 def _channels(diameter: float) -> Double:
-    """Laguerre-Gauss channels as wide as the disc, shape (5, 625): Gallas and Barrett, J Opt Soc Am A 20, 2003."""
+    """Return disc-wide Laguerre-Gauss channels, shape (5, 625): Gallas and Barrett, J Opt Soc Am A 20, 2003."""
     y, x = np.mgrid[-HALF_PX : HALF_PX + 1, -HALF_PX : HALF_PX + 1]
     radius = 2 * np.pi * (y * y + x * x).ravel() / diameter**2
     return np.stack([np.exp(-radius / 2) * special.eval_laguerre(order, radius) for order in range(CHANNELS)])
@@ -53,7 +53,7 @@ def _cut(image: NDArray[np.floating], row: float, column: float) -> Double:
 
 
 def cho_auc(present: Seen, absent: Seen) -> float:
-    """Area under the curve of a channelized Hotelling observer; the group that it judges has not trained it."""
+    """Return the area under the curve of a channelized Hotelling observer, tested on groups it was not trained on."""
     areas = []
     for group in np.unique(present.group):
         with_disc, without = (kind.values[kind.group != group] for kind in (present, absent))
@@ -68,13 +68,13 @@ def cho_auc(present: Seen, absent: Seen) -> float:
 
 
 def area_under_curve(with_disc: Double, without: Double) -> float:
-    """Chance that a score with a disc is above one without."""
+    """Return the probability that a score with a disc exceeds one without."""
     higher = with_disc[:, None] > without
     return float((higher + 0.5 * (with_disc[:, None] == without)).mean())
 
 
 def discs_auc(volumes: Sequence[Volume], sites: Sequence[Sequence[Site]]) -> dict[tuple[int, float], float]:
-    """`cho_auc` for each (diameter, HU): single slices, one group for each volume."""
+    """Return `cho_auc` for each (diameter, HU), on single slices, with one group per volume."""
     cells: dict[tuple[int, float], float] = {}
     kinds = sorted({(site.diameter, site.hu) for of_volume in sites for site in of_volume if site.diameter})
     for diameter, hu in kinds:
@@ -96,10 +96,10 @@ def discs_auc(volumes: Sequence[Volume], sites: Sequence[Sequence[Site]]) -> dic
 
 
 def found_by_search(volumes: Sequence[Volume], sites: Sequence[Sequence[Site]]) -> float:
-    """Percent of discs, slice by slice, that a search finds which takes one false alarm in each slice.
+    """Return the percentage of discs, slice by slice, found by a search that allows one false alarm per slice.
 
-    It looks where the mean of a disc's area stands out of the ring around it, for all diameters, in units of how much
-    that changes over the cylinder.
+    The search looks for places where the mean over a disc stands out from that of the surrounding ring, for all
+    diameters, in units of the variation of this difference over the cylinder.
     """
     hits, alarms, slices = [], [], 0
     for volume, places in zip(volumes, sites, strict=True):
@@ -133,18 +133,18 @@ def _disc_score(image: NDArray[np.floating]) -> Double:
 
 
 class FalseStructures(NamedTuple):
-    """Places per slice that stand out of what is left of the noise, where there is nothing."""
+    """False structures per slice: places that stand out from the residual noise where there is nothing."""
 
     ends: float
     """Of 15 pixels and more, in the first two and the last two slices."""
     others: float
-    """In all other slices."""
+    """Of 15 pixels and more, in all other slices."""
     specks: float
     """Smaller ones, in all slices."""
 
 
 def false_structures(result: Volume, truth: Volume) -> FalseStructures:
-    """Count connected places off the truth by more than 5 robust sd of the whole background, in a flat cylinder."""
+    """Count connected regions that differ from the truth by more than 5 robust background sd, in a flat cylinder."""
     within = from_center() < FLAT_WITHIN
     off = (result - truth) * within
     background = off[:, within]

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One method on one volume in a process of its own: ``python benchmarks/one.py JOB.json``.
+"""One method on one volume in a separate process: ``python benchmarks/one.py JOB.json``.
 
 JOB.json names the method, the files and what is known about the volume; seconds (without imports), processor
-seconds and peak memory go to the file that it names.
+seconds and peak memory are written to the file that it names.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_command(job: dict[str, Any]) -> dict[str, Any]:
-    """Run a command; all of it counts.
+    """Run a command and measure all of it.
 
-    This process is small, which matters: a child's peak memory is at least that of the process that started it.
+    This process must be small: a child's peak memory is at least that of the process that started it.
     """
     started = time.perf_counter()
     process = os.posix_spawn(job["command"][0], job["command"], dict(os.environ))
@@ -61,15 +61,15 @@ def run_command(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def processor_seconds() -> float:
-    """Of all threads so far."""
+    """Return the processor seconds of all threads so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def peak_mb() -> float:
-    """Largest resident set of this process, MB.
+    """Return the largest resident set of this process, MB.
 
-    From /proc: ru_maxrss would begin with the memory of the process that started this one.
+    Read from /proc, since ru_maxrss would include the memory of the process that started this one.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -1,10 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that are compared: our presets, and peers from their own packages, which ``make bench-peers`` installs.
+"""The compared methods: our presets, and peers from their own packages, which ``make bench-peers`` installs.
 
-Each function imports its package and gives back what denoises one volume, so that the time of an import is not
-counted. Settings that are not the package's defaults were chosen on the half of the cases that is for tuning
-(tune.py). This module needs numpy only: a peer may run in an environment that has nothing else of ours.
+Each function imports its package and returns a function that denoises one volume, so that import time is not
+counted. Settings that differ from the package's defaults were chosen on the half of the cases for tuning (tune.py).
+This module needs only numpy: a peer may run in an environment without our other packages.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Job:
     noisy: Volume
     """Shape (D, H, W)."""
     sigma: float
-    """Noise sd as estimated from the volume; the same for all methods that want one."""
+    """Noise sd estimated from the volume; the same for all methods that need one."""
     spacing_mm: tuple[float, float, float]
     modality: str
     seed: int
     steps: int
     """Optimizer steps of CAREamics."""
     budget_s: float | None = None
-    """Of the fits of our presets; no limit unless given."""
+    """Seconds for the fits of our presets; None: no limit."""
 
 
 Run = Callable[[Job], Volume]
@@ -53,7 +53,7 @@ TUNED: dict[str, dict[str, Settings]] = {
 
 
 def nsn2n_preset(name: str) -> Run:
-    from nsn2n import denoise  # Loads PyTorch here, as the other methods load what they need.
+    from nsn2n import denoise  # Loads PyTorch here, as the other methods load their packages.
 
     def run(job: Job) -> Volume:
         facts: dict[str, Any] = {"seed": job.seed, "modality": job.modality, "spacing_mm": job.spacing_mm}
@@ -64,7 +64,7 @@ def nsn2n_preset(name: str) -> Run:
 
 
 def identity() -> Run:
-    """Changes nothing: what a process costs by itself."""
+    """Return the input unchanged; measures the overhead of a process."""
     return lambda job: job.noisy.copy()
 
 
@@ -72,9 +72,9 @@ NLM_PATCHES = {"patch_size": 5, "patch_distance": 6}
 
 
 def nlm(settings: Settings | None = None) -> Run:
-    """Non-local means slice by slice; h and the noise that it is given, in units of sigma.
+    """Return slice-by-slice non-local means; h and its noise sd are in units of sigma.
 
-    With patches in three dimensions it is no better on the half for tuning, and several times slower.
+    Three-dimensional patches are no better on the half for tuning, and several times slower.
     """
     from skimage.restoration import denoise_nl_means
 
@@ -87,11 +87,11 @@ def nlm(settings: Settings | None = None) -> Run:
 
 
 TV_EPS = 1e-5
-"""The default, 2e-4, ends early where the range is many times the noise, and then results jump with the weight."""
+"""The default, 2e-4, stops early if the range is many times the noise; results then jump as the weight changes."""
 
 
 def tv(settings: Settings | None = None) -> Run:
-    """Total variation (Chambolle) in three dimensions, the weight in units of sigma."""
+    """Return total variation (Chambolle) in three dimensions, with the weight in units of sigma."""
     from skimage.restoration import denoise_tv_chambolle
 
     def run(job: Job) -> Volume:
@@ -102,16 +102,16 @@ def tv(settings: Settings | None = None) -> Run:
 
 
 def load_bm4d() -> Callable[[NDArray[np.float64], float | NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the package's function of a volume and its noise."""
+    """Return the package's function, which takes a volume and its noise."""
     from bm4d import bm4d as filter_volume
 
     if not hasattr(np, "trapz"):
-        np.trapz = np.trapezoid  # NumPy 2.4 took away the old name, which bm4d 4.2 calls
+        np.trapz = np.trapezoid  # NumPy 2.4 removed the old name, which bm4d 4.2 calls
     return filter_volume
 
 
 def bm4d(settings: Settings | None = None) -> Run:
-    """BM4D with the noise's spectrum, white in MR; the sd that it is given, in units of sigma."""
+    """Return BM4D with the noise's spectrum, white in MR; its noise sd is in units of sigma."""
     filter_volume = load_bm4d()
 
     def run(job: Job) -> Volume:
@@ -126,9 +126,9 @@ SPECTRUM_PX = 32
 
 
 def noise_spectrum(volume_dhw: Volume, sigma: float) -> NDArray[np.float64]:
-    """Mean |DFT|^2 of noise of sd ``sigma``, shape (D, H, W): white across slices, in the plane as it is found.
+    """Return the mean |DFT|^2 of noise of sd ``sigma``, shape (D, H, W): white across slices, measured in the plane.
 
-    From differences of neighboring slices in squares; of all squares the median, since structure is in few of them.
+    Measured on differences of neighboring slices in squares, as the median over squares, since few contain structure.
     """
     from scipy import ndimage
 
@@ -148,7 +148,7 @@ def noise_spectrum(volume_dhw: Volume, sigma: float) -> NDArray[np.float64]:
 
 
 def ants() -> Run:
-    """ANTs' DenoiseImage (adaptive non-local means), which estimates the noise by itself."""
+    """Return ANTs' DenoiseImage (adaptive non-local means), which estimates the noise itself."""
     import ants as package
 
     def run(job: Job) -> Volume:
@@ -160,8 +160,8 @@ def ants() -> Run:
 
 
 def curvature_flow(settings: Settings | None = None) -> Run:
-    """SimpleITK's curvature flow in three dimensions, with the time step that its documentation gives for them."""
-    import SimpleITK as sitk  # noqa: N813 - as its documentation has it
+    """Return SimpleITK's curvature flow in three dimensions, with the time step that its documentation gives for 3D."""
+    import SimpleITK as sitk  # noqa: N813 - as in its documentation
 
     def run(job: Job) -> Volume:
         iterations = int((settings or TUNED["curvature-flow"][job.modality])["iterations"])
@@ -173,13 +173,13 @@ def curvature_flow(settings: Settings | None = None) -> Run:
 
 CAREAMICS_PATCH_PX, CAREAMICS_BATCH = 64, 16
 CAREAMICS_EPOCHS = 30
-"""Its default; it goes through the volume once in each, unless the number of steps is bounded."""
+"""The default; each epoch covers the volume once, unless the number of steps is limited."""
 
 
 def careamics(algorithm: str) -> Run:
-    """CAREamics with its defaults, but for a bound on the number of steps, slice by slice.
+    """Return CAREamics with its defaults, except for a limit on the number of steps, slice by slice.
 
-    ``n2v``: Noise2Void on the slices. ``n2n``: Noise2Noise, the target of a slice is its neighbor, in both directions.
+    ``n2v``: Noise2Void on the slices. ``n2n``: Noise2Noise with the neighboring slice as target, in both directions.
     """
     from careamics import CAREamist
     from careamics.config.factories import create_advanced_n2n_config, create_advanced_n2v_config
@@ -197,7 +197,7 @@ def careamics(algorithm: str) -> Run:
             num_epochs=epochs,
             num_steps=-(-job.steps // epochs),
             num_workers=0,
-            seed=job.seed + 1,  # 0 is refused
+            seed=job.seed + 1,  # 0 is rejected
         )
         with tempfile.TemporaryDirectory() as folder:
             network = CAREamist(config, work_dir=folder)
@@ -224,7 +224,7 @@ PEERS: dict[str, tuple[str, Callable[[], Run]]] = {
     "n2v": ("careamics", partial(careamics, "n2v")),
     "n2n-slices": ("careamics", partial(careamics, "n2n")),
 }
-"""Name, distribution that it comes from, and what makes it."""
+"""Name, distribution that provides it, and function that makes it."""
 
 METHODS: dict[str, Callable[[], Run]] = {
     "identity": identity,

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A trial of anatomy.py: PET of a trunk with lesions of 1 to 4 noise sd, and the same without them."""
+"""A trial of anatomy.py: PET of a trunk with lesions of 1 to 4 noise sd, and the same trunk without them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Volume = NDArray[np.float32]
 
 SHAPE_HW, VOXEL_MM, RESOLUTION_PX, GRAIN_PX = (128, 128), 3.5, 1.0, 0.8
 BACKGROUND, NOISE = 1.0, 0.25
-"""Uptake of soft tissue, SUV, and the sd of its noise, which grows with the root of the uptake."""
+"""Uptake of soft tissue, SUV, and the sd of its noise, which is proportional to the square root of the uptake."""
 ORGANS = {"liver": ((52, 44), (20, 17), 2.2), "spleen": ((54, 92), (11, 8), 1.7), "lungs": ((44, 66), (9, 22), 0.4)}
 LESION_SD, LESION_PX = (1, 2, 3, 4), (2.0, 3.0, 4.5)
-"""Contrast of the lesions in noise sd, their radii in pixels; each through three slices and more."""
+"""Contrast of the lesions in noise sd, and their radii in pixels; each extends through three slices or more."""
 APART_PX = 14
 
 
 def pet(seed: int, slices: int) -> Trial:
-    """Make the trial; kept is what is left of each lesion in the difference of two results under the same noise."""
+    """Make the trial; lesion contrast retention is measured on the difference of two results with the same noise."""
     random = np.random.default_rng(600 + seed)
     depth = 2 * slices
     rows, columns = np.ogrid[: SHAPE_HW[0], : SHAPE_HW[1]]

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of quality over time, one panel for each case."""
+"""A plot of quality over time, one panel for each case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUALITY = (
     ("feature_kept", "part of the feature kept"),
     ("change_rms", "rms of the change"),
 )
-"""The first that a case has is drawn."""
+"""The first of these that a case has is drawn."""
 PANELS_IN_A_ROW = 3
 
 

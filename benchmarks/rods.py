@@ -26,7 +26,7 @@ class Rods:
     """(slice, distance (H, W)) of round rods: signed distance from the rod's edge in pixels."""
 
     def within(self, first: int, end: int) -> Rods:
-        """Return those in the slices from ``first`` up to, not including, ``end``."""
+        """Return the rods in slices ``first`` to ``end``, exclusive."""
         interiors = [(z, interior) for z, interior in self.interiors if first <= z < end]
         return Rods(interiors, [(z, rim) for z, rim in self.rims if first <= z < end])
 
@@ -35,7 +35,7 @@ def find_rods(smooth_dhw: Volume) -> Rods:
     """Find the rods in the smooth-kernel series of the same scan, HU.
 
     A rod is plastic (-450 to 400 HU) in air, of 600 to 6000 pixels. Interiors where the smooth series itself varies by
-    more than 4 HU hold the end of a rod, not noise, and are left out.
+    more than 4 HU are left out, since they contain the end of a rod, not only noise.
     """
     interiors, rims = [], []
     for z, slice_hw in enumerate(smooth_dhw):
@@ -56,7 +56,7 @@ def find_rods(smooth_dhw: Volume) -> Rods:
 
 
 def _distance_from_rim(rod: Mask, area: int) -> NDArray[np.float64] | None:
-    """Distance from the edge of a round rod; None for a rod that is not round."""
+    """Return the distance from the edge of a round rod; None for a rod that is not round."""
     row, column = ndimage.center_of_mass(rod)
     rows, columns = np.mgrid[: rod.shape[0], : rod.shape[1]]
     from_center = np.hypot(rows - row, columns - column)
@@ -72,7 +72,7 @@ def rod_noise(volume_dhw: Volume, rods: Rods) -> tuple[float, float]:
 
 
 def edge_steepness(volume_dhw: Volume, rods: Rods, bin_px: float = 0.5, reach_px: float = 5.0) -> float:
-    """Steepest step of the mean profile across the rods' edges, HU per bin, averaged over rods and slices."""
+    """Return the steepest step of the mean profile across the rods' edges, HU per bin, mean over rods and slices."""
     edges = np.arange(-reach_px, reach_px + bin_px, bin_px)
     profiles = []
     for z, distance in rods.rims:

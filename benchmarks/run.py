@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""One table of quality, time and memory, presets and peers on the same arrays: ``make bench``, ``make bench-peers``.
+"""Quality, time and memory of presets and peers on the same arrays, as tables: ``make bench``, ``make bench-peers``.
 
     python benchmarks/run.py [--methods ...] [--cases ...] [--size small|full] [--csv FILE [--resume]] [--plot FILE]
 
-Each method runs in a process of its own with the same number of threads. benchmarks/README.md says what the cases,
-methods and columns are. Cases that need data which are not here are skipped.
+Each method runs in a separate process with the same number of threads. benchmarks/README.md describes the cases,
+methods and columns. Cases whose data is not available are skipped.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ GROUPS = {
     "main": ("mr-rician-*", "ct-lowdose-*", "ct-real"),
     "few": ("mr-rician-5", "ct-lowdose-quarter", "ct-real"),
 }
-"""Words for several methods or cases."""
+"""Names for groups of methods or cases."""
 SEEDS = {"report": (1,), "tune": (0, 2)}
 CAREAMICS_STEPS = {"tiny": 4, "small": 300, "full": 800}
-"""Bounded, so that CAREamics takes minutes and not hours."""
+"""Limited, so that CAREamics takes minutes and not hours."""
 CAREAMICS_PYTHON = Path(sys.prefix) / "careamics" / "bin" / "python"
-"""It asks for another PyTorch than ours, so it has an environment of its own within the one of the project."""
+"""CAREamics requires a different PyTorch, so it has a separate environment within the one of the project."""
 SERIES_CASE = "ct-dicom"
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -57,7 +57,7 @@ THREADS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 1 if a method failed."""
+    """Run the selected methods and cases; return 1 if a method failed."""
     options = parse(arguments)
     logging.basicConfig(level=logging.WARNING)
     results = Results(options.csv, resume=options.resume)
@@ -107,7 +107,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def chosen(parser: argparse.ArgumentParser, what: str, patterns: Iterable[str], names: list[str]) -> list[str]:
-    """Names for patterns and words, each once."""
+    """Return the names that match patterns and group names, without duplicates."""
     found: dict[str, None] = {}
     for pattern in [part for word in patterns for part in GROUPS.get(word, (word,))]:
         matching = [name for name in names if fnmatch.fnmatch(name, pattern) and ("/" in pattern or "/" not in name)]
@@ -118,7 +118,7 @@ def chosen(parser: argparse.ArgumentParser, what: str, patterns: Iterable[str], 
 
 
 def machine(threads: int) -> str:
-    """The machine, as results name it."""
+    """Return a description of the machine for the results."""
     cpu = platform.processor()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -144,7 +144,7 @@ def run_all(options: argparse.Namespace, results: Results) -> None:
 
 
 def case_rows(name: str, seed: int, methods: list[str], options: argparse.Namespace) -> Iterator[Row]:
-    """Each method on one case."""
+    """Yield a row for each method on one case."""
     case = make_case(name, options.size, seed, with_spots=not options.no_spots)
     shape = " x ".join(map(str, case.noisy.shape))
     sigma = estimate_sigma(case.noisy)
@@ -163,7 +163,7 @@ def case_rows(name: str, seed: int, methods: list[str], options: argparse.Namesp
 def outputs(
     case: Case, method: str, sigma: float, options: argparse.Namespace, folder: Path
 ) -> tuple[Row, Volume, Volume | None]:
-    """What was used, and what a method makes of a case's input, without and with spots."""
+    """Return resource use and the output of a method for a case's input, without and with spots."""
     if method == "noisy":
         return {}, case.noisy, case.with_spots
     facts = {
@@ -187,7 +187,7 @@ def run_method(
 
 
 def run_job(job: dict[str, object], options: argparse.Namespace, folder: Path) -> Row:
-    """Run a process of its own (one.py) and give its seconds and memory."""
+    """Run a separate process (one.py) and return its seconds and memory."""
     description, report = folder / "job.json", folder / "report.json"
     description.write_text(json.dumps({**job, "report": str(report)}))
     environment = {**os.environ, **dict.fromkeys(THREADS, str(options.threads))}
@@ -202,7 +202,7 @@ def run_job(job: dict[str, object], options: argparse.Namespace, folder: Path) -
             _, errors = process.communicate(timeout=options.limit_s)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # with what it started
+                os.killpg(process.pid, signal.SIGKILL)  # including its child processes
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
     used = json.loads(report.read_text())
@@ -210,7 +210,7 @@ def run_job(job: dict[str, object], options: argparse.Namespace, folder: Path) -
 
 
 def series_rows(name: str, seed: int, methods: list[str], options: argparse.Namespace) -> Iterator[Row]:
-    """The presets on the scanned series as a user has it: ``nsn2n denoise``, DICOM to DICOM, all of it counted."""
+    """Yield rows for presets on the scanned series as a user runs them: all of ``nsn2n denoise``, DICOM to DICOM."""
     case = make_case("ct-real", "full", seed, with_spots=False)
     shape = " x ".join(map(str, case.noisy.shape))
     for method in methods:
@@ -221,7 +221,7 @@ def series_rows(name: str, seed: int, methods: list[str], options: argparse.Name
             continue
         with tempfile.TemporaryDirectory() as folder:
             source, result = DATA / "ct-phantom-study" / "S2030", Path(folder) / "denoised"
-            # Forced: the structure check refuses what `paper` makes of CT, and here it is to be measured.
+            # Forced, since the structure check rejects the result of `paper` on CT, which is to be measured here.
             words = [
                 "-m",
                 "nsn2n",
@@ -244,20 +244,20 @@ def series_rows(name: str, seed: int, methods: list[str], options: argparse.Name
 
 
 def estimate_sigma(volume_dhw: Volume) -> float:
-    """Noise sd as all methods are given it: the median of its local estimates (`nsn2n.noise.level`) where an object is.
+    """Return the noise sd given to all methods: the median of its local estimates (`nsn2n.noise.level`) in the object.
 
-    That is above Otsu's threshold: air has another noise than tissue, in MR as in CT.
+    The object is what is above Otsu's threshold: the noise in air differs from that in tissue, in MR as in CT.
     """
     blocks = estimate_noise(volume_dhw)
     noise_sd = np.stack([noise_sd_slice(slice_hw, volume_dhw.shape[1:]) for slice_hw in blocks])
     object_dhw = volume_dhw > threshold_otsu(volume_dhw)
     found = noise_sd[object_dhw & (noise_sd > 0)]
-    # A volume without noise: so little that nothing can be removed, but a number that methods can divide by.
+    # A volume without noise: an sd too small to remove anything, but nonzero, since methods divide by it.
     return float(np.median(found)) if found.size else 1e-6 * float(np.ptp(volume_dhw))
 
 
 def reason(error: Exception) -> str:
-    """One line about a process that did not succeed."""
+    """Return one line about a process that failed."""
     if isinstance(error, subprocess.TimeoutExpired):
         return f"took more than {error.timeout:.0f} s"
     if isinstance(error, subprocess.CalledProcessError):

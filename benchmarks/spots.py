@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small spots of known contrast, put into a volume to see how much of them a method keeps."""
+"""Small spots of known contrast, added to a volume to measure how much of their contrast a method keeps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 APART_PX = 10
-"""Smallest distance of two spots' centers in the plane, along rows or columns, unless they are far apart in z."""
+"""Minimum in-plane distance of two spots' centers, along rows or columns, unless they are far apart in z."""
 APART_SLICES = 5
-"""From here on spots may lie above each other: at least 2 slices stay free between two that are 3 slices deep."""
+"""From this distance on, spots may lie above each other: at least 2 slices stay free between two of 3 slices."""
 BORDER_PX = 8
 REACH_PX = 3
-"""A spot's center is at least this far within the tissue."""
+"""Minimum distance of a spot's center from the border of the tissue."""
 CANDIDATES = 50_000
-"""Places that are tried at most."""
+"""Maximum number of places to try."""
 MOST_OF_A_KIND = 30
 FEWEST_OF_A_KIND = 3
 
 
 class Kind(NamedTuple):
-    """By what spots are distinguished."""
+    """A kind of spot."""
 
     diameter_px: int
     noise_sds: int
@@ -46,7 +46,7 @@ KINDS = tuple(Kind(px, sds, slices) for slices in (1, 3) for sds in (3, 5) for p
 
 @dataclass(frozen=True)
 class Spot:
-    """A disc, or the same disc in several slices."""
+    """A disc, in one slice or in several."""
 
     kind: Kind
     slices: slice
@@ -62,7 +62,7 @@ class Spot:
 
 
 def disc(diameter_px: int) -> NDArray[np.int64]:
-    """Pixel offsets (row, column) of a disc; 2 px has 4 pixels, 3 px has 9, 5 px has 21."""
+    """Return the pixel offsets (row, column) of a disc; 2 px has 4 pixels, 3 px has 9, 5 px has 21."""
     steps = np.arange(diameter_px) - (diameter_px - 1) / 2
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     within = offsets[np.square(offsets).sum(axis=1) <= (diameter_px / 2) ** 2]
@@ -78,26 +78,26 @@ def place_spots(
     kinds: Iterable[Kind] = KINDS,
     seed: int = 1,
 ) -> list[Spot]:
-    """Choose places for spots of all kinds, equally many of each, apart from each other and from borders.
+    """Choose places for spots of all kinds, the same number of each, apart from each other and from borders.
 
     Parameters
     ----------
     tissue_dhw : ndarray, shape (D, H, W), bool
-        Where spots may be.
+        Where spots may be placed.
     noise_sd_dhw : ndarray, shape (D, H, W)
-        What the contrast is counted in.
+        Unit of the contrast.
     slices : slice
-        Spots lie wholly in these slices, two or more away from the first and the last of the volume.
+        Spots lie entirely in these slices, two or more away from the first and the last of the volume.
     floor_dhw : ndarray, shape (D, H, W), optional
-        What a dark spot may take away at most; where that is too little the spot is bright. None: no limit.
+        Limit on what a dark spot may subtract; where that is too little, the spot is bright. None: no limit.
     kinds : iterable of Kind
     seed : int
-        Of the places; the same for all methods.
+        Seed of the places; the same for all methods.
 
     Returns
     -------
     list of Spot
-        Bright and dark in turn. Empty where there is no room for 3 of each kind.
+        Alternately bright and dark. Empty if there is no room for 3 of each kind.
     """
     kinds = tuple(kinds)
     inside = ndimage.binary_erosion(tissue_dhw, np.ones((1, 2 * REACH_PX + 1, 2 * REACH_PX + 1)))
@@ -126,7 +126,7 @@ def place_spots(
 
 
 def _neighbors_too(inside_dhw: Mask) -> Mask:
-    """Voxels of which the neighbors in the next and in the previous slice are inside too."""
+    """Return voxels whose neighbors in the next and in the previous slice are also inside."""
     both = np.zeros_like(inside_dhw)
     both[1:-1] = inside_dhw[2:] & inside_dhw[:-2]
     return both
@@ -151,7 +151,7 @@ def add_spots(volume_dhw: Volume, spots: Iterable[Spot]) -> Volume:
 
 
 def contrast_kept(with_spots_dhw: Volume, without_dhw: Volume, spots: Iterable[Spot]) -> dict[Kind, float]:
-    """Mean contrast of each kind of spots in the difference of two outputs, as a fraction of what was added."""
+    """Return the mean contrast of each kind of spot in the difference of two outputs, as a fraction of that added."""
     kept: dict[Kind, list[float]] = defaultdict(list)
     for spot, fraction in _fractions(with_spots_dhw, without_dhw, spots):
         kept[spot.kind].append(fraction)

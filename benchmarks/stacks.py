@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is done about stacks that are not one volume of slices above each other: a tilted gantry, several volumes.
+"""Handling of stacks that are not one volume of aligned slices: a tilted gantry, several volumes.
 
     python benchmarks/stacks.py --preset fast --seed 0
 
-prints PSNR in tissue, dB, of the MR head with Rician noise of 5 %: leaning by so many pixels a slice, with and without
-its slices moved onto each other; and as several volumes of falling signal, each with its own fit, or all with one.
+prints PSNR in tissue, dB, of the MR head with Rician noise of 5 %: sheared by a number of pixels per slice, with and
+without alignment of its slices; and as several volumes of decreasing signal, with separate fits or one shared fit.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nsn2n import denoise
 
 SIGMA = 0.05
 LEAN_PX = (0.5, 1.7, 3.0)
-"""Rows from one slice to the next; a head scan with a gantry tilt of 18 degrees has some 1.7."""
+"""Shift in rows from one slice to the next; a head scan with a gantry tilt of 18 degrees has about 1.7."""
 VOLUMES = 4
 DECAY = 0.3
-"""Each volume has the signal of the one before times exp(-0.3), as a later echo has."""
+"""Each volume has the signal of the previous one times exp(-0.3), like a later echo."""
 
 
 def leaning(clean_dhw: Volume, lean_px: float) -> Volume:
-    """The object as a stack sees it whose slices are displaced by so many rows each; margins are filled with air."""
+    """Return the object as a stack whose slices are each shifted by `lean_px` rows; margins are filled with air."""
     depth = len(clean_dhw)
     margin = math.ceil(abs(lean_px) * depth / 2) + 2
     wide = np.pad(clean_dhw, ((0, 0), (margin, margin), (0, 0)))
@@ -39,7 +39,7 @@ def leaning(clean_dhw: Volume, lean_px: float) -> Volume:
 
 
 def tilt(clean: Volume, options: dict[str, Any], seed: int) -> None:
-    """Print what moving the slices of a leaning stack brings."""
+    """Print the gain from aligning the slices of a sheared stack."""
     for lean_px in (0.0, *LEAN_PX):
         truth = leaning(clean, lean_px)
         noisy, tissue = add_rician(truth, SIGMA, seed), truth > TISSUE
@@ -51,7 +51,7 @@ def tilt(clean: Volume, options: dict[str, Any], seed: int) -> None:
 
 
 def volumes(clean: Volume, options: dict[str, Any], seed: int) -> None:
-    """Print what one fit for all volumes brings; its two slices at each end, beside another volume, do not count."""
+    """Print the gain from one fit for all volumes, without the two slices at each end, next to another volume."""
     depth = len(clean)
     truths = [clean * np.float32(math.exp(-DECAY * index)) for index in range(VOLUMES)]
     noisy = np.concatenate([add_rician(truth, SIGMA, seed + 2 * index) for index, truth in enumerate(truths)])
@@ -67,7 +67,7 @@ def volumes(clean: Volume, options: dict[str, Any], seed: int) -> None:
 
 
 def main() -> None:
-    """Run both."""
+    """Run both parts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--seed", type=int, default=0, help="even: the slices for tuning; odd: those for reporting")

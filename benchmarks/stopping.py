@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far from the best number of steps the stopping rule ends the fit.
+"""Distance of the stopping rule from the best number of steps of a fit.
 
     python benchmarks/stopping.py [--seed 1] [--cases ct-lowdose-full mr-rician-5 ...] [--steps 50 100 ...]
 
-Each case is denoised by the preset `default`, then with fixed numbers of steps and no rule. The figure is PSNR in dB,
-in MR over tissue; of the scanned phantom it is the noise sd in its rods in HU, where less is better.
+Each case is denoised by the preset `default`, then with fixed numbers of steps and no stopping rule. The measure is
+PSNR in dB, in MR over tissue; for the scanned phantom it is the noise sd in its rods in HU, where lower is better.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def main() -> None:
 
 
 def denoised(case: Case, fit: dict[str, object], budget_s: float | None) -> DenoiseResult:
-    """What `default` makes of a case with these settings of the fit."""
+    """Return the result of `default` on a case with these settings of the fit."""
     config = {"fit": fit, "budget_s": budget_s, "contrast_kept": False}
     return nsn2n.denoise(case.noisy, modality=case.modality, spacing_mm=case.spacing_mm, seed=case.seed, config=config)
 
 
 def figure(case: Case, result: DenoiseResult) -> float:
-    """The one measure that the case is judged by."""
+    """Return the measure used to judge the case."""
     key = "rod_noise_sd" if case.truth is None else "psnr_tissue" if case.modality == "MR" else "psnr"
     return measure(case, result.volume)[key]
 

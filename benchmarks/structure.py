@@ -1,12 +1,12 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How often the structure check alarms without cause, and how often it sees damage that was made on purpose.
+"""False alarms of the structure check, and its power to detect deliberate damage.
 
     python benchmarks/structure.py [--half report|tune] [--cases ...] [--presets default fast] [--seeds ...]
 
 The limits in `nsn2n.settings.StructureSettings` were chosen with `--half tune`; the figures in the documentation come
-from `--half report`. Three tables: verdicts on the presets' own results (false alarms), verdicts on damaged results
-(power), and the share of single erased lesions that are found, by diameter and contrast.
+from `--half report`. Prints three tables: verdicts on the presets' unchanged results (false alarms), verdicts on
+damaged results (power), and the fraction of single erased lesions that are found, by diameter and contrast.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ NAMES = (
 )
 OTHER_SLICES = ("mr-rician-5/every-2", "mr-rician-5/lag-0.2", "ct-lowdose-quarter/lag-0.2", "ct-real/every-2")
 SPOT_REACH_PX = 4
-"""A finding within this distance of a spot's center is that spot."""
+"""A finding within this distance of a spot's center counts as that spot."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A case, and what a preset made of it, before the mean of Rician noise is taken away."""
+    """A case, and its result from a preset before the correction for the mean of Rician noise."""
 
     case: Case
     preset: str
@@ -52,12 +52,12 @@ class Output:
 
 
 def slice_by_slice(change: Callable[[Volume, float], Volume]) -> Callable[[Volume, Volume, float], Volume]:
-    """Make damage of a change to each noisy slice."""
+    """Return a damage function that applies a change to each noisy slice."""
     return lambda noisy, denoised, sd: np.stack([change(slice_hw, sd) for slice_hw in noisy]).astype(np.float32)
 
 
 def after_denoising(change: Callable[[Volume, float], Volume]) -> Callable[[Volume, Volume, float], Volume]:
-    """Make damage of a change to each denoised slice."""
+    """Return a damage function that applies a change to each denoised slice."""
     return lambda noisy, denoised, sd: np.stack([change(slice_hw, sd) for slice_hw in denoised]).astype(np.float32)
 
 
@@ -78,7 +78,7 @@ DAMAGE: dict[str, Callable[[Volume, Volume, float], Volume]] = {
     "result, then Gaussian 0.7 px": after_denoising(lambda hw, sd: ndimage.gaussian_filter(hw, 0.7)),
     "result, then median 3 x 3": after_denoising(lambda hw, sd: ndimage.median_filter(hw, 3)),
 }
-"""Noisy and denoised volume and median noise sd to what a bad denoiser would give."""
+"""Functions from noisy volume, denoised volume and median noise sd to the result of a bad denoiser."""
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def main() -> None:
 def make_outputs(
     names: Sequence[str], presets: Sequence[str], seeds: Sequence[int], size: str, budget_s: float | None = None
 ) -> Iterator[Output]:
-    """Denoise each case with each preset; a case whose data are not here is left out."""
+    """Denoise each case with each preset; a case whose data is not available is left out."""
     for name in names:
         for seed in seeds:
             try:
@@ -153,17 +153,17 @@ def show(outputs: Iterator[Output]) -> None:
 
 
 def noise_of(noisy: Volume) -> NoiseMap:
-    """The noise as `nsn2n.denoise` takes it."""
+    """Return the noise as `nsn2n.denoise` estimates it."""
     return measure_noise(noisy).shared(slice_correlation(noisy).nearest)
 
 
 def judge(noisy: Volume, denoised: Volume, noise: NoiseMap, most_findings: int = 20) -> StructureCheck:
-    """The check as `nsn2n.denoise` makes it."""
+    """Return the structure check as `nsn2n.denoise` performs it."""
     return check_structure(noisy, denoised, noise.sd, floor=noise.floor, most_findings=most_findings)
 
 
 def lesions_found(output: Output, kept: Volume, noise: NoiseMap) -> Iterator[tuple[Kind, tuple[bool, bool]]]:
-    """Whether each spot is beyond the limit for review, and for failure."""
+    """Yield for each spot whether it exceeds the limit for review, and the limit for failure."""
     assert output.case.with_spots is not None
     findings = judge(output.case.with_spots, kept, noise, most_findings=10_000).findings
     by_slice: dict[int, list[Finding]] = defaultdict(list)
@@ -181,7 +181,7 @@ def lesions_found(output: Output, kept: Volume, noise: NoiseMap) -> Iterator[tup
 
 
 def verdicts(checks: dict[str, list[StructureCheck]], title: str) -> Table:
-    """Verdicts in percent of the volumes, and how far the measures reach."""
+    """Return the verdicts in percent of the volumes, and the range of the measures."""
     table = Table("", "volumes", "pass, %", "review, %", "fail, %", "edges", "excess, sd", "coherence", title=title)
     for name, group in checks.items():
         count = Counter(check.verdict for check in group)
@@ -196,7 +196,7 @@ def verdicts(checks: dict[str, list[StructureCheck]], title: str) -> Table:
 
 
 def span(values: Sequence[float]) -> str:
-    """From the smallest to the largest value."""
+    """Return the range from the smallest to the largest value."""
     return f"{min(values):.3g}..{max(values):.3g}" if values else "-"
 
 

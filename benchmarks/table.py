@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""The results: rows that are kept in a CSV file as they come, and printed as one table for each case."""
+"""The results: rows that are saved to a CSV file as they are measured, and printed as one table for each case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIELDS = (
 
 
 class Results:
-    """Rows of the table; with a file each is written as soon as it is there."""
+    """Rows of the table; if there is a file, each is written to it immediately."""
 
     def __init__(self, path: Path | None, *, resume: bool = False) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class Results:
             raise SystemExit(f"{path} must not exist; it does. Go on with it by --resume, or name another file.")
         if path.exists():
             with path.open(newline="") as file:
-                # What failed is tried again.
+                # Failed rows are measured again.
                 self.rows = [row for row in csv.DictReader(file) if not row["failure"]]
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)
@@ -45,11 +45,11 @@ class Results:
             writer.writerows(self.rows)
 
     def has(self, key: Row) -> bool:
-        """Whether there is a row of this case, size, seed, method and number of threads."""
+        """Return whether there is a row of this case, size, seed, method and number of threads."""
         return any(all(row[name] == key[name] for name in KEY) for row in self.rows)
 
     def add(self, row: Row) -> None:
-        """Keep a row."""
+        """Add a row."""
         self.rows.append(dict.fromkeys(FIELDS, "") | row)
         if self._path is not None:
             with self._path.open("a", newline="") as file:
@@ -58,7 +58,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is printed."""
+    """A printed column."""
 
     title: str
     text: Callable[[Row], str]
@@ -105,7 +105,7 @@ COLUMNS = (
 
 
 def mean_rows(rows: Iterable[Row]) -> list[Row]:
-    """One row for each case, size, half and method: the mean over its seeds; what failed is left out."""
+    """Return one row for each case, size, half and method: the mean over its seeds, without failed rows."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if not row["failure"]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise with the spectrum of a CT kernel, or with one that was measured, and the spectrum of noise that is left.
+"""Noise with the spectrum of a CT kernel or with a measured spectrum, and the spectrum of residual noise.
 
 Frequencies are in cycles per pixel.
 """
@@ -26,20 +26,20 @@ NPS_ROI_PX = 32
 
 
 def kernel_noise(shape: tuple[int, int, int], sd: float, seed: int) -> Volume:
-    """Make noise whose power is f exp(-(f / 0.22)^2): ramp and apodization of filtered back-projection."""
+    """Make noise of power f exp(-(f / 0.22)^2): ramp and apodization of filtered back-projection."""
     frequency = np.hypot(np.fft.fftfreq(shape[1])[:, None], np.fft.fftfreq(shape[2]))
     return noise_of_spectrum(shape, frequency * np.exp(-np.square(frequency / CUTOFF)), sd, seed)
 
 
 def noise_of_spectrum(shape: tuple[int, int, int], power: NDArray[np.floating], sd: float, seed: int) -> Volume:
-    """Make Gaussian noise that is independent from slice to slice.
+    """Make Gaussian noise that is independent between slices.
 
     Parameters
     ----------
     shape : tuple of 3 int
         (D, H, W).
     power : ndarray, shape (H, W)
-        Power at each frequency of a slice, in the order of `numpy.fft`, of any scale.
+        Power at each frequency of a slice, in the order of `numpy.fft`, at any scale.
     sd : float
         Expected standard deviation.
     seed : int
@@ -51,9 +51,9 @@ def noise_of_spectrum(shape: tuple[int, int, int], power: NDArray[np.floating], 
 
 
 def measured_power(volume_dhw: Volume) -> NDArray[np.float64]:
-    """Return the power of the noise as nsn2n measures it, shape (H, W), of mean 1, in the order of `numpy.fft`."""
+    """Return the noise power as measured by nsn2n, shape (H, W), normalized to mean 1, in the order of `numpy.fft`."""
     power = noise_spectrum(volume_dhw, measure_noise(volume_dhw).floored)
-    # Coefficient k of a cosine transform of n is that of k / 2n cycles per pixel.
+    # Coefficient k of a cosine transform of length n corresponds to k / 2n cycles per pixel.
     rows, columns = (2 * len(power) * np.abs(np.fft.fftfreq(size)) for size in volume_dhw.shape[1:])
     grid = np.meshgrid(rows, columns, indexing="ij")
     in_plane = ndimage.map_coordinates(power.astype(np.float64), grid, order=1, mode="nearest")
@@ -61,7 +61,7 @@ def measured_power(volume_dhw: Volume) -> NDArray[np.float64]:
 
 
 class Texture(NamedTuple):
-    """Where the power of noise lies, cycles per pixel."""
+    """Spectral location of the noise power, cycles per pixel."""
 
     peak: float
     """Frequency of the largest power, over rings."""
@@ -70,7 +70,7 @@ class Texture(NamedTuple):
 
 
 def texture(noise_dhw: Volume, where_dhw: NDArray[np.bool_]) -> Texture:
-    """Return peak and mean frequency of noise, from squares of 32 pixels that lie wholly in a mask."""
+    """Return peak and mean frequency of noise, from squares of 32 pixels that lie entirely in a mask."""
     spectrum = noise_power_spectrum(noise_dhw, where_dhw, (1.0, 1.0), NPS_ROI_PX)
     if spectrum is None or not spectrum.power.any():
         return Texture(float("nan"), float("nan"))

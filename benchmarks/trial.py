@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a case of anatomy.py is: volumes to denoise, how their results are measured, and what is shown of them."""
+"""A case of anatomy.py: volumes to denoise, how their results are measured, and what pictures show of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 DETAIL_PX, FINE_PX = 6.0, 2.5
-"""Detail is what an image has beyond its Gaussian mean of this sd."""
+"""Detail is the image minus its Gaussian mean of this sd."""
 
 
 class View(NamedTuple):
@@ -27,11 +27,11 @@ class View(NamedTuple):
     window: tuple[float, float]
     """Values shown as black and as white."""
     index: int
-    """Of the slice."""
+    """Index of the slice."""
     rows: slice = slice(None)
     columns: slice = slice(None)
     volume: int = 0
-    """Of the volumes of the trial."""
+    """Index of the volume among those of the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,22 @@ class Trial:
     """Each of shape (D, H, W)."""
     truth: tuple[Volume, ...]
     measure: Callable[[Sequence[Volume]], dict[str, float]]
-    """Of the denoised volumes; the names are columns."""
+    """Measures of the denoised volumes; the names are columns."""
     view: View
     spacing_mm: tuple[float, float, float]
     modality: Literal["CT", "MR", "PT"] = "CT"
     scan: bool = False
-    """The truth has noise of its own, so that it is no result to be measured."""
+    """The truth contains noise of its own, so it is not measured as a result."""
     rank: str = "rmse"
-    """The measure that says which peer is best: the one with the least,"""
+    """Measure by which the best peer is chosen, the one with the lowest value"""
     highest: bool = False
-    """or the most."""
+    """or, if true, the highest."""
     tuned_as: str = ""
-    """The case whose tuned settings peers take: this one unless given."""
+    """Case whose tuned settings peers use; if empty, this case."""
 
 
 def band(image: Volume, finer_px: float, coarser_px: float = 0.0) -> Volume:
-    """Return what an image has beyond its mean of ``finer_px``, without what is finer than ``coarser_px``."""
+    """Return the image minus its mean of ``finer_px``, without structure finer than ``coarser_px``."""
 
     def mean(sd: float) -> Volume:
         return np.asarray(ndimage.gaussian_filter(image, (0, sd, sd)))
@@ -67,7 +67,7 @@ def band(image: Volume, finer_px: float, coarser_px: float = 0.0) -> Volume:
 
 
 def filled(image: Volume, inside: Mask) -> Volume:
-    """Return an image with the Gaussian mean of what lies in a mask in place of what lies outside of it."""
+    """Return an image with everything outside a mask replaced by the Gaussian mean of what is inside."""
     reach = (0, DETAIL_PX, DETAIL_PX)
     weight = ndimage.gaussian_filter(inside.astype(np.float32), reach)
     sums = ndimage.gaussian_filter(np.where(inside, image, 0), reach)
@@ -76,14 +76,14 @@ def filled(image: Volume, inside: Mask) -> Volume:
 
 
 def share(values: Volume, of: Volume) -> float:
-    """Regression of one on the other, over all elements."""
+    """Return the regression coefficient of one array on the other, over all elements."""
     a, b = (array.astype(np.float64).ravel() for array in (values, of))
     square = float(b @ b)
     return float(a @ b) / square if square else 0.0
 
 
 def contrast_kept(result: Volume, truth: Volume, one: Mask, other: Mask) -> float:
-    """Percent left of the difference of the means of two places."""
+    """Return the percentage kept of the difference between the means of two regions."""
     left, was = (float(volume[one].mean() - volume[other].mean()) for volume in (result, truth))
     return 100 * left / was
 
@@ -91,10 +91,11 @@ def contrast_kept(result: Volume, truth: Volume, one: Mask, other: Mask) -> floa
 def detail_figures(
     result: Volume, noisy: Volume, truth: Volume, inside: Mask, coarser_px: float = 0.0, *, bounded: bool = False
 ) -> dict[str, float]:
-    """Return rmse, percent of detail and of fine detail that was lost, and the noise that is left.
+    """Return rmse, loss of detail and of fine detail in percent, and residual noise.
 
-    Lost is what was removed, regressed on the detail of the truth: noise knows nothing of it, so that 0 means that only
-    noise was removed. Left is the standard deviation of the error that no regression on the detail explains.
+    Loss is the regression of what was removed on the detail of the truth: noise is independent of that detail, so 0
+    means that only noise was removed. Residual noise is the standard deviation of the error that regression on the
+    detail does not explain.
 
     Parameters
     ----------
@@ -102,10 +103,10 @@ def detail_figures(
     inside : ndarray, same shape, bool
         Where to measure.
     coarser_px : float
-        With more than 0, detail is what is also coarser than this, and there is no fine detail: for a truth that has
-        noise of its own.
+        If more than 0, detail is also limited to structure coarser than this, and fine detail is not measured: for a
+        truth that has noise of its own.
     bounded : bool
-        What lies outside of the mask, such as bone, makes no detail inside.
+        Exclude what lies outside the mask, such as bone, from the detail inside.
     """
     error, removed = (result - truth)[inside], (noisy - result)[inside]
     anatomy = filled(truth, inside) if bounded else truth

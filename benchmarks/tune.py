@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the settings of peers that have no way of their own to choose them, on the half for tuning.
+"""Choice of settings for peers that do not choose them themselves, on the half for tuning.
 
     python benchmarks/tune.py [--methods nlm tv bm4d curvature-flow] [--cases ...] [--size small|full]
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def psnr_of(run: Run, case: Case) -> float:
-    """What a setting gives on a case."""
+    """Return the PSNR of a setting on a case."""
     job = Job(
         noisy=case.noisy, sigma=estimate_sigma(case.noisy), spacing_mm=case.spacing_mm, modality=case.modality,
         seed=case.seed, steps=0,

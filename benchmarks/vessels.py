@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of vessels: they bend, fork in two and taper until they are thinner than a pixel."""
+"""A tree of vessels that bend, bifurcate and taper until they are thinner than a pixel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Volume = NDArray[np.float32]
 Vector = tuple[float, float, float]
 
 OF_BRANCH = 2 ** (-1 / 3)
-"""Radius of a branch per that of its trunk: the cubes of two make the cube of one (Murray's law)."""
+"""Radius of a branch relative to its trunk: the cubes of the two branches add up to the trunk's (Murray's law)."""
 LENGTH, BEND, FORK = 7.0, 0.12, 0.55
-"""Of a segment, in radii of the tree's trunk; turn at each step; turn of a branch."""
+"""Length of a segment, in radii of the tree's trunk; turn at each step; turn of a branch."""
 
 
 def draw_tree(
@@ -26,18 +26,18 @@ def draw_tree(
     random: np.random.Generator,
     least_px: float = 0.6,
 ) -> Volume:
-    """Return which part of each voxel lies in the tree, shape (D, H, W), 0 to 1.
+    """Return the fraction of each voxel within the tree, shape (D, H, W), 0 to 1.
 
     Parameters
     ----------
     shape : tuple of 3 int
     start, toward : tuple of 3 floats
-        (z, y, x) where the trunk begins, and its direction.
+        Start (z, y, x) of the trunk, and its direction.
     radius_px : float
-        Of the trunk.
+        Radius of the trunk.
     random : Generator
     least_px : float
-        A branch that would be thinner ends.
+        A branch ends where it would become thinner than this.
     """
     drawn = np.zeros(shape, np.float32)
     open_ends = [(np.array(start, float), np.array(toward, float), radius_px)]

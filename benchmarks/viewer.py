@@ -1,11 +1,11 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""How large the viewer of a long series is, and how soon a browser shows it.
+"""Size of the viewer of a long series, and the time until a browser shows it.
 
     python benchmarks/viewer.py [--shape 40 512 512] [--repeats 3] [--keep FILE]
 
-The series is the phantom of ``make demo`` at a quarter of the dose, the result its truth with 30 % of the noise left.
-Headless Chromium has no graphics card: NiiVue's shaders are compiled and run by the processor.
+The series is the phantom of ``make demo`` at a quarter of the dose; the result is its truth with 30 % of the noise
+remaining. Headless Chromium has no graphics card: NiiVue's shaders are compiled and run on the processor.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def viewed(shape: tuple[int, int, int]) -> tuple[ReportData, float]:
-    """What a report shows of a series of that shape, and the seconds that its volumes took to pack."""
+    """Return the report data for a series of that shape, and the seconds that packing its volumes took."""
     phantom = make_phantom(shape, seed=0)
     noise = phantom.noisy_dhw - phantom.truth_dhw
     sd = float(noise[phantom.soft_tissue_mask].std())
@@ -77,7 +77,7 @@ def viewed(shape: tuple[int, int, int]) -> tuple[ReportData, float]:
 
 
 def started(text: str) -> tuple[float, float]:
-    """Milliseconds from the start of the navigation to the first pane that is drawn, and to the last."""
+    """Return the milliseconds from the start of navigation until the first and until the last pane is drawn."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "viewer.html"
         file.write_text(text, encoding="utf-8")
