@@ -116,7 +116,7 @@ class _Places:
         if valid is not None:
             everywhere = on_host(valid.all(0))[: rows * BLOCK_PX, : columns * BLOCK_PX]
             self._usable &= everywhere.reshape(rows, BLOCK_PX, columns, BLOCK_PX).all(axis=(1, 3))
-        self._strides_px = self._finest_strides() if len(volume_dhw) > 1 else ()
+        self._strides_px = self._finest_strides() if len(volume_dhw) > 2 else ()
 
     def power_ratio(self, step: int, larger: int) -> float | None:
         """Power of second differences along the slices of one step, over that of a larger one; None: not known.

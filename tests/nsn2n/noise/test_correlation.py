@@ -79,11 +79,13 @@ def test_places_that_are_not_valid_do_not_count():
     [
         np.zeros((8, 64, 64), np.float32),
         _overlapping(2, (4, 64, 64)),
+        _overlapping(2, (3, 64, 64)),
+        _overlapping(2, (2, 64, 64)),
         _overlapping(2, (1, 64, 64)),
         _overlapping(2, (12, 10, 64)),
         np.repeat(_white((1, 64, 64)), 12, axis=0),
     ],
-    ids=["constant", "4 slices", "1 slice", "narrow", "all slices the same"],
+    ids=["constant", "4 slices", "3 slices", "2 slices", "1 slice", "narrow", "all slices the same"],
 )
 def test_nothing_is_told_where_nothing_can_be_measured(volume):
     assert slice_correlation(volume) == (0, 0)
