@@ -71,7 +71,7 @@ def _rmse(error: Volume) -> float:
 
 def _discs_left(difference: Volume, added: Volume, sites: Sequence[cylinder.Site]) -> tuple[float, float]:
     """Return the percentage of contrast kept and the correlation with the disc's shape, both as means over discs."""
-    kept, alike = [], []
+    kept, similarity = [], []
     for site in (site for site in sites if site.diameter):
         top, left = round(site.row) - PATCH_PX, round(site.column) - PATCH_PX
         slices = slice(site.first + 1, site.end - 1)
@@ -79,8 +79,8 @@ def _discs_left(difference: Volume, added: Volume, sites: Sequence[cylinder.Site
         found, disc = difference[place].mean(axis=0), added[place].mean(axis=0)
         kept.append(share(found, disc))
         varies = float(found.std()) > 0
-        alike.append(float(np.corrcoef(found.ravel(), disc.ravel())[0, 1]) if varies else 0.0)
-    return 100 * float(np.mean(kept)), float(np.mean(alike))
+        similarity.append(float(np.corrcoef(found.ravel(), disc.ravel())[0, 1]) if varies else 0.0)
+    return 100 * float(np.mean(kept)), float(np.mean(similarity))
 
 
 def lcd(dose: int, seed: int, slices: int) -> Trial:

@@ -214,7 +214,7 @@ def place_probes(
     height, width = usable.shape
     border = np.minimum.outer(*(np.minimum(np.arange(size), np.arange(size)[::-1]) for size in (height, width)))
     kinds = _kinds(spacing_mm, count)
-    # More room than the largest disc needs is not told apart, so that a disc changes what is near it only.
+    # Room beyond what the largest disc needs makes no difference, so a new disc affects only its surroundings.
     most = max(max(kind.radius_px) for kind in kinds) + _RING_PX + 2
     rooms = np.minimum(np.minimum(ndimage.distance_transform_edt(usable), border), most).astype(np.float32)
     random = np.random.default_rng(seed)

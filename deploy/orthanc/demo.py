@@ -109,8 +109,8 @@ def _answers(client: OrthancClient) -> bool:
 def _settled(client: OrthancClient) -> SeriesState | None:
     """Return the state of the source, once it is done."""
     for series in client.list_series(0, 10):
-        told = client.metadata(series.id, 1024)
-        state = None if told is None else SeriesState.from_text(told)
+        metadata = client.metadata(series.id, 1024)
+        state = None if metadata is None else SeriesState.from_text(metadata)
         if state is not None and state.state in ("done", "refused", "failed", "left alone"):
             return state
     return None

@@ -1,9 +1,9 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""What NumPy arrays and PyTorch tensors do under different names.
+"""Operations that NumPy arrays and PyTorch tensors have under different names.
 
-The volume of a run is an array in the host's memory, or a tensor in that of a GPU from the first copy to the last. Most
-functions and methods have the same name for both (:func:`namespace`); these do not.
+The volume of a run is either an array in host memory or a tensor in GPU memory. Most functions and methods have the
+same name for both (:func:`namespace`); these do not.
 """
 
 from __future__ import annotations

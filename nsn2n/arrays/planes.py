@@ -1,9 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Filters along rows and columns: SciPy's for arrays of NumPy, and the same for tensors.
+"""Filters along rows and columns: SciPy's for NumPy arrays, and the same filters for tensors.
 
-A linear filter along one axis is a matrix, which SciPy makes from the identity. The product with it has the same
-weights and the same border, and is what a GPU computes fastest. All take the shape (..., H, W); borders are reflected.
+A linear filter along one axis is a matrix, which is obtained by filtering the identity with SciPy. So the weights and
+the border are the same, and a GPU computes matrix products fastest. All take the shape (..., H, W) and reflect the
+border.
 """
 
 from __future__ import annotations

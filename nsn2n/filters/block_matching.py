@@ -130,7 +130,7 @@ class Groups:
         at_once = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
         for group in range(0, len(rows), at_once):
             part = slice(group, group + at_once)
-            self._filter(self._alike(index, rows[part], columns[part], slices))
+            self._filter(self._similar(index, rows[part], columns[part], slices))
 
     def result(self, index: int) -> Tensor:
         """The slice as filtered, and as guide where no group has a block, shape (H, W)."""
@@ -138,7 +138,7 @@ class Groups:
         part = slice(index % self._places * pixels, (index % self._places + 1) * pixels)
         return self._estimates.mean(part, self._guide[part]).reshape(self._height, self._width)
 
-    def _alike(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
+    def _similar(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
         """First pixels of the blocks of each group, shape (groups, size), most similar first."""
         distances, pixels = [], []
         own = self._features[self._block(index, rows, columns)][:, None]

@@ -105,8 +105,8 @@ def _background(values_hw: Float32Array) -> BoolArray:
     at_border = np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]])
     background: BoolArray = squares & np.isin(areas, np.unique(at_border))
     if background.any():
-        alike = np.isin(values_hw, np.unique(values_hw[background]))
-        background = ndimage.binary_dilation(background, _CROSS, iterations=_NOTCH_PX, mask=alike)
+        same_value = np.isin(values_hw, np.unique(values_hw[background]))
+        background = ndimage.binary_dilation(background, _CROSS, iterations=_NOTCH_PX, mask=same_value)
     return background
 
 

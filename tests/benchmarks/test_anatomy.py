@@ -94,7 +94,7 @@ def test_each_case_has_tuned_settings_of_each_peer():
         assert all(settings[method] in GRIDS[method] for method in GRIDS)
 
 
-def test_peers_are_told_the_noise_of_soft_tissue():
+def test_peers_are_given_the_noise_of_soft_tissue():
     volume = 40 + kernel_noise((4, 128, 128), 14.0, 1)
     volume[:, :48] += 800
     volume[2:, :48] += 300

@@ -69,7 +69,7 @@ def test_spots_are_the_only_difference_of_the_two_inputs():
     assert np.abs(difference).max() == 0
 
 
-def test_slices_are_taken_away():
+def test_slices_are_removed():
     whole, thin = (make_case(f"ct-lowdose-quarter{change}", "tiny", 1) for change in ("", "/every-2"))
     assert thin.noisy.shape[0] == 12
     assert np.array_equal(thin.noisy, whole.noisy[::2])

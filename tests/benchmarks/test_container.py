@@ -46,7 +46,7 @@ def run(container):
     )
 
 
-def test_imports_are_told_apart_by_what_they_delay(container, run):
+def test_imports_are_distinguished_by_what_they_delay(container, run):
     before, after = (container.import_seconds(lines) for lines in container.phases(run))
 
     assert before == pytest.approx(Counter(pydicom=0.004))

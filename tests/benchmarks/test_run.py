@@ -122,7 +122,7 @@ def test_tables_hold_the_mean_over_seeds():
 
 
 @pytest.mark.parametrize("name", ["ct-lowdose-eighth", "checkerboard"])
-def test_methods_are_told_the_noise_of_the_object(name):
+def test_methods_are_given_the_noise_of_the_object(name):
     case = make_case(name, "tiny", 1)
     true = float(np.std((case.noisy - case.truth)[case.tissue]))
     assert estimate_sigma(case.noisy) == pytest.approx(true, rel=0.35)

@@ -98,7 +98,7 @@ def test_a_wheel_with_other_content_is_refused(index, cpu_builds, tmp_path, monk
 
 
 @pytest.mark.usefixtures("cpu_builds")
-def test_a_failure_is_told_and_what_was_there_stays(index, tmp_path, monkeypatch, capfd):
+def test_a_failure_is_reported_and_what_was_there_stays(index, tmp_path, monkeypatch, capfd):
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels" / "torch-2.12.0-py3-none-any.whl").touch()
     (index / "other" / "index.html").write_text("")

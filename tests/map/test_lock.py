@@ -126,7 +126,7 @@ def test_of_wheels_that_one_has(index, tmp_path, monkeypatch):
     assert locked(own) != _line(index, "torch", "2.13.0+cpu")
 
 
-def test_a_failure_is_told_and_the_old_lock_stays(index, tmp_path, monkeypatch, capfd):
+def test_a_failure_is_reported_and_the_old_lock_stays(index, tmp_path, monkeypatch, capfd):
     (index / "needed-here" / "index.html").write_text("")
     (tmp_path / "lock.txt").write_text("old")
 

@@ -301,7 +301,7 @@ def test_pairs_with_an_excluded_voxel_are_not_matched():
 
 
 @pytest.mark.slow
-def test_the_local_mean_of_what_is_removed_is_given_back(noisy):
+def test_the_local_mean_of_what_is_removed_is_restored(noisy):
     part = noisy[:5, 20:68, 20:68]
     config = {"fit": {"steps": 60, "crop_px": 32}}
 

@@ -51,7 +51,7 @@ def kept(fits, name, volume):
         (1.0, 0.8 * SD, 0, None),
     ],
 )
-def test_a_fit_serves_where_noise_and_contrast_are_alike(factor, sd, moved, name):
+def test_a_fit_serves_where_noise_and_contrast_are_similar(factor, sd, moved, name):
     fits = EarlierFits()
     kept(fits, "part 1", noisy(1, shape=LARGER))
     kept(fits, "part 2", noisy(2, factor=0.5, shape=LARGER))
@@ -79,7 +79,7 @@ def test_small_volumes_have_levels(shape):
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
-def test_parts_that_are_alike_share_a_fit(modality):
+def test_similar_parts_share_a_fit(modality):
     volume = np.concatenate([noisy(1), noisy(2), noisy(3, factor=0.3)])
     result = denoise(volume, parts=(6, 6, 6), modality=modality, config=STEPS)
     starts = [measured.start for _, measured in result.parts]

@@ -44,7 +44,7 @@ def test_each_figure_is_merged_as_it_says():
     )
 
 
-def test_a_step_is_told_of_the_whole_only_if_every_part_got_it():
+def test_a_step_is_reported_for_the_whole_only_if_every_part_got_it():
     taken = replace(FIRST, rician_bias_taken=True)
 
     assert merged([(2, taken), (6, taken)], parts=2, slices_alone=0).rician_bias_taken

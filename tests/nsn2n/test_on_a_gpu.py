@@ -103,7 +103,7 @@ def close(found, expected, share=1e-4):
     assert float(difference.mean()) < share
 
 
-def test_noise_is_measured_alike(case):
+def test_noise_is_measured_the_same_way(case):
     found = measure_noise(case.there.noisy, case.there.valid)
     assert isinstance(found.sd, torch.Tensor)
     assert found.median == pytest.approx(case.noise.median, rel=1e-5)
@@ -111,7 +111,7 @@ def test_noise_is_measured_alike(case):
     close(found.sd, case.noise.sd)
 
 
-def test_the_correlation_of_slices_is_measured_alike(case):
+def test_the_correlation_of_slices_is_measured_the_same_way(case):
     shared = ndimage.convolve1d(np.random.default_rng(1).standard_normal((24, 96, 96)), [0.4, 1, 0.4], axis=0)
     volume = shared.astype(np.float32)
     expected = slice_correlation(volume)
@@ -119,12 +119,12 @@ def test_the_correlation_of_slices_is_measured_alike(case):
     assert slice_correlation(on_device(volume, case.there.noisy.device)) == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_spectrum_of_the_noise_is_measured_alike(case):
+def test_the_spectrum_of_the_noise_is_measured_the_same_way(case):
     expected = noise_spectrum(case.noisy, case.noise.floored)
     np.testing.assert_allclose(noise_spectrum(case.there.noisy, case.there.noise.floored), expected, rtol=2e-3)
 
 
-def test_neighbors_are_matched_alike(case):
+def test_neighbors_are_matched_the_same_way(case):
     settings = MatchSettings()
     expected = pairs_by_noise(case.noisy, case.noise, settings)
     found = pairs_by_noise(case.there.noisy, case.there.noise, settings)
@@ -178,7 +178,7 @@ def test_a_filter_gives_the_same(case, of):
     close(on_host(case.there.denoised)[inside], case.denoised[inside], share=2e-3)
 
 
-def test_a_step_in_pixels_is_chosen_alike(case):
+def test_a_step_in_pixels_is_chosen_the_same_way(case):
     def removed(of):
         return [of.noisy[index] - of.denoised[index] for index in range(4)]
 
@@ -186,7 +186,7 @@ def test_a_step_in_pixels_is_chosen_alike(case):
     assert step_for(removed(case), sds[0]) == step_for(removed(case.there), sds[1])
 
 
-def test_what_was_removed_is_judged_alike(case):
+def test_what_was_removed_is_judged_the_same_way(case):
     expected, found = (
         check_structure(of.noisy, of.denoised, of.noise.sd, floor=of.noise.floor, valid=of.valid)
         for of in (case, case.there)
@@ -201,7 +201,7 @@ def test_what_was_removed_is_judged_alike(case):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_discs_and_the_copy_are_placed_alike(case):
+def test_discs_and_the_copy_are_placed_the_same_way(case):
     device = case.there.noisy.device
     expected, found = (
         place_probes(of.denoised, of.noise, of.valid, (2.0, 1.0, 1.0), air=None, seed=0) for of in (case, case.there)
@@ -227,7 +227,7 @@ def test_discs_and_the_copy_are_placed_alike(case):
     assert sized[1].certainty == pytest.approx(sized[0].certainty, abs=2e-3)
 
 
-def test_the_mean_of_magnitudes_is_subtracted_alike(case):
+def test_the_mean_of_magnitudes_is_subtracted_the_same_way(case):
     removed = np.stack([np.full(case.noise.blocks.shape[1:], 0.9 * SD, np.float32)] * SHAPE[0])
     magnitudes = np.maximum(case.denoised - 180, 0)
     there = on_device(magnitudes, case.there.noisy.device)
@@ -243,7 +243,7 @@ def test_the_mean_of_magnitudes_is_subtracted_alike(case):
         np.testing.assert_allclose(on_host(found), expected, atol=1e-4)
 
 
-def test_parts_are_compared_alike(case):
+def test_parts_are_compared_the_same_way(case):
     compute = choose_compute("cpu")
     state = measured_state(case.noisy, case.valid, None, Settings(), compute)
     there = replace(state, filled=on_device(state.filled, case.there.noisy.device))

@@ -48,7 +48,7 @@ def test_a_volume_without_noise_comes_back_as_it_is():
     assert state.structure.verdict == "pass"
 
 
-def test_noise_and_steps_are_told():
+def test_noise_and_steps_are_reported():
     state = _run(_noisy(), modality="MR")
 
     assert state.noise.median == state.measured.noise_sd_median == pytest.approx(SD, rel=0.1)

@@ -64,7 +64,7 @@ def test_what_is_remarkable_is_in_the_summary(measured, more, words):
         ((False, False), 0, "structure check pass; 2 parts"),
     ],
 )
-def test_what_was_not_done_to_a_part_is_not_told_of_it(taken, alone, words):
+def test_what_was_not_done_to_a_part_is_not_reported_for_it(taken, alone, words):
     of_parts = tuple((4, replace(MEASURED, rician_bias_taken=done)) for done in taken)
     whole = merged(of_parts, parts=len(taken) + alone, slices_alone=alone)
 

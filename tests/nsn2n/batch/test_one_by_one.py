@@ -46,7 +46,7 @@ def test_one_child_takes_series_after_series(worker, make_tasks):
     assert worker.wait(0) == []
 
 
-def test_child_that_is_killed_is_told_and_followed_by_another(worker, make_tasks):
+def test_child_that_is_killed_is_reported_and_followed_by_another(worker, make_tasks):
     first, second = make_tasks(2)
     worker.begin(first)
     os.kill(worker._process.pid, signal.SIGKILL)

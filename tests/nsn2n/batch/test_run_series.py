@@ -74,7 +74,7 @@ def test_refused_series_leaves_nothing(make_tasks):
     assert list(task.folder.parent.iterdir()) == []
 
 
-def test_failed_check_is_told_with_its_verdict(make_tasks, monkeypatch):
+def test_failed_check_is_reported_with_its_verdict(make_tasks, monkeypatch):
     (task,) = make_tasks(1)
     task = dataclasses.replace(task, options=dataclasses.replace(task.options, report=False))
     denoise = JobOptions.denoise

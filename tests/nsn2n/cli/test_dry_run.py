@@ -149,7 +149,7 @@ def test_a_nifti_file_that_would_fill_the_memory_is_refused_in_one_line(nsn2n, t
 
 
 @pytest.mark.parametrize("name", ["a.mnc", "a.hdr", "a.nhdr", "a.nii.zst"])
-def test_a_file_of_another_format_is_told_what_to_do(nsn2n, tmp_path, name):
+def test_a_file_of_another_format_is_refused_with_what_to_do(nsn2n, tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     done = nsn2n("denoise", tmp_path / name, tmp_path / "out", "--dry-run")
     assert (done.code, done.stdout) == (1, "")

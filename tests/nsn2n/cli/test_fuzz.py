@@ -31,7 +31,7 @@ def test_what_is_printed_raw_is_found(corpus, tmp_path, monkeypatch):
         Counter(run_once(corpus, seed, tmp_path / "work") for seed in range(SEEDS))
 
 
-def test_a_patient_who_is_told_of_is_found(corpus, tmp_path, monkeypatch):
+def test_a_patient_in_a_log_is_found(corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(SECRETS, "PatientName", "CT")
     with pytest.raises(AssertionError):
         Counter(run_once(corpus, seed, tmp_path / "work") for seed in range(SEEDS))

@@ -45,7 +45,7 @@ def test_refusal_of_a_selected_series(tmp_path):
     assert "a single slice" in line.denoise
 
 
-def test_parts_are_told_with_each_spacing_once(tmp_path):
+def test_parts_are_reported_with_each_spacing_once(tmp_path):
     places = [0, 1, 2, 6, 9, 12, 30, 31, 32]
     overrides = {"ImagePositionPatient": lambda index: [0, 0, places[index]]}
     write_synthetic_series(np.zeros((9, 4, 5)), tmp_path, spacing_mm=(1, 0.5, 0.75), overrides=overrides)

@@ -31,7 +31,7 @@ def output(tmp_path):
     return tmp_path
 
 
-def test_viewers_are_found_and_what_lacks_one_is_told(output, caplog):
+def test_viewers_are_found_and_what_lacks_one_is_reported(output, caplog):
     viewers = find_viewers(output)
 
     assert [viewer.parent.name for viewer in viewers] == ["2.25.1", "2.25.2"]
@@ -61,7 +61,7 @@ def test_each_is_opened(output, monkeypatch):
     assert opened == [f"{(output / 'reports' / uid / 'viewer.html').as_uri()}" for uid in ("2.25.1", "2.25.2")]
 
 
-def test_no_browser_is_told(output, monkeypatch, caplog):
+def test_no_browser_is_reported(output, monkeypatch, caplog):
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
 
     with caplog.at_level(logging.WARNING):

@@ -46,7 +46,7 @@ CASES = {
     1: Case("no folder, an empty one, a file", "test_scan", "test_folder_without_dicom_is_refused"),
     2: Case("files that are no DICOM", "", "test_case_02_files_that_are_no_dicom_are_counted_and_named"),
     3: Case("DICOM and other files", "test_scan",
-            "test_what_is_no_image_is_listed_with_its_reason .test_case_03_what_is_no_image_is_told_in_one_line"),
+            "test_what_is_no_image_is_listed_with_its_reason .test_case_03_what_is_no_image_is_reported_in_one_line"),
     4: Case("folders named as files, broken links, unreadable files",
             "test_scan", "test_what_is_no_image_is_listed_with_its_reason test_unreadable_file_is_listed "
             ".test_case_04_nothing_but_a_broken_link"),
@@ -145,7 +145,7 @@ CASES = {
              "test_a_field_map_beside_its_magnitude_is_refused test_unsigned_values_around_zero_are_signed_ones "
              "test_a_magnitude_with_an_offset_is_taken "
              "test_some_values_that_interpolation_left_below_zero_are_taken "
-             "test_result.test_what_was_not_done_to_a_part_is_not_told_of_it"),
+             "test_result.test_what_was_not_done_to_a_part_is_not_reported_for_it"),
     54: Case("no frame of reference, in all slices or in some", "test_series_reader",
              "test_a_series_without_frame_of_reference_is_taken_with_a_warning "
              "test_broken_slice_is_refused_with_file_tag_and_series "
@@ -219,7 +219,7 @@ def test_case_02_files_that_are_no_dicom_are_counted_and_named(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_case_03_what_is_no_image_is_told_in_one_line(make_series, tmp_path, caplog):
+def test_case_03_what_is_no_image_is_reported_in_one_line(make_series, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     folder = make_series(noise(4))[0].parent
     for name in ("notes.txt", ".DS_Store"):

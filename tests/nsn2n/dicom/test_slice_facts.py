@@ -36,7 +36,7 @@ def test_difference_in_any_slice_is_found(slices, keyword, index):
         check_same_series(slices)
 
 
-def test_two_patients_are_told_apart_without_naming_them(slices):
+def test_two_patients_are_distinguished_without_naming_them(slices):
     slices[3].header.PatientID = "SECRET"
     with pytest.raises(DicomError, match=r"PatientID \(0010,0020\) must be the same .* two patients") as caught:
         check_same_series(slices)

@@ -182,7 +182,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
         ("t1.gz", r"must end in .nii or .nii.gz; got .*t1.gz. Rename or convert it"),
     ],
 )
-def test_other_formats_are_told_how_they_become_nifti(tmp_path, name, advice):
+def test_other_formats_are_refused_with_how_they_become_nifti(tmp_path, name, advice):
     with pytest.raises(VolumeError, match=advice) as caught:
         checked_nifti_name(tmp_path / name)
     assert str(caught.value).isprintable()

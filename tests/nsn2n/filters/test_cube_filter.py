@@ -76,7 +76,7 @@ def test_a_spot_of_one_slice_keeps_its_contrast(noise, contrast_sd):
     assert (result[4, spot].mean() - 100) / (contrast_sd * SD) == pytest.approx(1, abs=0.07)
 
 
-def test_contrast_is_given_back_of_what_lost_it_alone_with_its_rim():
+def test_contrast_is_restored_only_where_it_was_lost_with_the_rim():
     rows, columns = np.indices((31, 31)) - 15
     spot = (np.hypot(rows, columns) < 1.6).astype(np.float32)
 

@@ -73,7 +73,7 @@ def test_a_spot_of_one_slice_keeps_the_contrast_of_the_pilot(noise, contrast_sd)
     assert (result[4, spot].mean() - 100) / (contrast_sd * SD) == pytest.approx(1, abs=0.07)
 
 
-def test_contrast_is_given_back_of_what_stands_out_and_lost_it_alone():
+def test_contrast_is_restored_only_where_what_stands_out_lost_it():
     rows, columns = np.indices(SHAPE[1:]) - 36
     blob = np.exp(-0.5 * (rows**2 + columns**2)).astype(np.float32)
     sd = noise_sd(0)

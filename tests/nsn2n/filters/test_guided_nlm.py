@@ -114,7 +114,7 @@ def test_the_coarse_mean_tells_how_far_it_is():
     assert fractions[-1] == 1.0
 
 
-def test_where_the_guide_is_even_every_voxel_in_reach_counts_alike():
+def test_where_the_guide_is_even_every_voxel_in_reach_counts_the_same():
     noisy = np.random.default_rng(0).normal(0, SD, (5, 20, 20)).astype(np.float32)
     result = averaged(noisy, np.zeros_like(noisy))
     further = noisy[[0, 4], 8:13, 8:13]

@@ -18,7 +18,7 @@ def _sd_like(removed):
     return np.full(removed.shape, SD, np.float32)
 
 
-def test_a_constant_that_was_removed_is_given_back_whole():
+def test_a_constant_that_was_removed_is_restored_whole():
     removed = np.full((3, 20, 30), 7.5, np.float32)
 
     restored = removed_mean(removed, _sd_like(removed), 6.0)
@@ -99,7 +99,7 @@ def test_without_noise_there_is_no_local_mean():
     ("level_sd", "share"),
     [(0.5, 0.0), (0.75, 0.0), (0.8, 0.2), (0.875, 0.5), (1.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (-0.5, 0.0)],
 )
-def test_an_even_removal_is_given_back_by_how_far_it_is_beyond_the_threshold(level_sd, share):
+def test_an_even_removal_is_restored_by_how_far_it_is_beyond_the_threshold(level_sd, share):
     # Even over the slice, so its local mean is itself: 0.25 of the noise is one sd of such means, 0.75 is three.
     removed = np.full((20, 20), level_sd * SD, np.float32)
 

@@ -80,7 +80,7 @@ def test_rules_may_be_text_or_a_file_or_read_already(study, tmp_path):
         assert numbers_of(choose_series(study, rules)) == [3]
 
 
-def test_named_series_are_taken_in_place_of_rules(study):
+def test_named_series_are_taken_instead_of_rules(study):
     uid = choose_series(study).selected[1].record.SeriesInstanceUID
 
     assert numbers_of(choose_series(study, series_uids=[uid])) == [3]

@@ -38,7 +38,7 @@ def task(tmp_path, monkeypatch):
     return make
 
 
-def test_what_was_good_is_delivered_and_what_was_not_is_told(nsn2n, task):
+def test_what_was_good_is_delivered_and_what_was_not_is_reported(nsn2n, task):
     source, target = task({"config": BRIEF, "series_number_offset": 500})
 
     result = nsn2n("mercure")

@@ -158,7 +158,7 @@ def test_a_stack_is_denoised_as_the_options_say():
     assert seen[-1] == (1.0, 0.0)
 
 
-def test_a_device_that_is_not_there_is_told_when_it_is_used(monkeypatch):
+def test_a_device_that_is_not_there_is_reported_when_it_is_used(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     options = JobOptions(device="cuda")
 

@@ -88,7 +88,7 @@ def test_a_failure_is_noted_and_logged_and_ends_a_strict_run(caplog, strict, goe
 
 
 @pytest.mark.parametrize(("level", "told"), [(logging.INFO, False), (logging.DEBUG, True)])
-def test_where_an_error_arose_is_told_only_where_details_are_asked_for(caplog, level, told):
+def test_where_an_error_arose_is_reported_only_where_details_are_asked_for(caplog, level, told):
     caplog.set_level(level, logger="nsn2n")
 
     JobOutcomes().failed("CT series 2", DicomError("no volume"))
@@ -114,7 +114,7 @@ def test_exit_codes_are_those_of_the_documentation():
     assert (ALL_FAILED, SOME_FAILED) == (1, 3)
 
 
-def test_the_number_of_new_series_is_told_where_all_went_well(caplog):
+def test_the_number_of_new_series_is_reported_where_all_went_well(caplog):
     caplog.set_level(logging.INFO, logger="nsn2n")
 
     assert conclude(2, 2, []) == 0

@@ -108,7 +108,7 @@ def test_a_worker_that_is_killed_in_each_stage(start_node, make_series, tmp_path
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_told_to_stop_gives_its_series_back(start_node, make_series, orthanc, tmp_path):
+def test_a_worker_that_is_asked_to_stop_gives_its_series_back(start_node, make_series, orthanc, tmp_path):
     orthanc.send(make_series("stopped")[0].parent)
     node = start_node(orthanc)
     until(lambda: orthanc.states() == ["processing"])

@@ -238,7 +238,7 @@ def test_orthanc_may_be_restarted_at_any_time(make_worker, make_series, tmp_path
         server.stop()
 
 
-def test_a_wrong_modality_is_told_at_the_start(orthanc, make_worker):
+def test_a_wrong_modality_is_reported_at_the_start(orthanc, make_worker):
     with pytest.raises(OrthancRefusalError, match=r"--send-to must be one of .* \(there are none\); got nowhere"):
         make_worker(orthanc, send_to="nowhere").step()
 
@@ -303,7 +303,7 @@ def test_what_arrived_before_a_time_is_passed_over(orthanc, make_worker, make_se
     assert orthanc.states() == [""]
 
 
-def test_a_free_address_that_is_no_archive_is_told(make_worker, tmp_path):
+def test_a_free_address_that_is_no_archive_is_reported(make_worker, tmp_path):
     server = OrthancServer(tmp_path / "absent")
     server.http = free_port()
 

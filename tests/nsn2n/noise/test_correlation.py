@@ -87,7 +87,7 @@ def test_places_that_are_not_valid_do_not_count():
     ],
     ids=["constant", "4 slices", "3 slices", "2 slices", "1 slice", "narrow", "all slices the same"],
 )
-def test_nothing_is_told_where_nothing_can_be_measured(volume):
+def test_nothing_is_reported_where_nothing_can_be_measured(volume):
     assert slice_correlation(volume) == (0, 0)
 
 

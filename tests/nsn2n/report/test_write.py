@@ -114,7 +114,7 @@ def test_findings_and_verdict_are_shown(data):
     assert "Places to look at" not in report_html(data, report_json(data))
 
 
-def test_noise_that_slices_share_is_told(data):
+def test_noise_that_slices_share_is_reported(data):
     measured = {**data.record["measured"], "slice_correlation": 0.234}
     shared = replace(data, record={**data.record, "measured": measured})
 

@@ -47,7 +47,7 @@ def test_the_block_is_seeded_and_the_callers_generator_goes_on_as_if_nothing_had
 
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("fails", [True, False])
-def test_the_callers_flags_are_given_back_also_after_an_error(deterministic, fails):
+def test_the_callers_flags_are_restored_also_after_an_error(deterministic, fails):
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     try:
         torch.use_deterministic_algorithms(deterministic, warn_only=False)

@@ -14,7 +14,7 @@ from nsn2n.errors import DicomError
 from nsn2n.runtime.logs import ProgressLog, configure_logging
 
 
-def test_levels_are_told_by_a_word_and_only_this_program_talks(capsys):
+def test_levels_are_set_by_a_word_and_only_this_program_talks(capsys):
     configure_logging(None)
 
     logging.getLogger("nsn2n.anything").info("one series")
@@ -47,7 +47,7 @@ def quoted():
     return caught[0]
 
 
-def test_warnings_of_libraries_are_not_told(capsys, quoted):
+def test_warnings_of_libraries_are_not_reported(capsys, quoted):
     configure_logging("DEBUG")
 
     warnings.showwarning(quoted.message, quoted.category, quoted.filename, quoted.lineno)
@@ -66,7 +66,7 @@ def test_no_library_can_make_itself_heard_again(capsys, name):
     assert capsys.readouterr().err == ""
 
 
-def test_warnings_of_libraries_that_quote_nothing_are_told(capsys):
+def test_warnings_of_libraries_that_quote_nothing_are_reported(capsys):
     configure_logging(None)
 
     logging.getLogger("other").warning("slow")

@@ -26,7 +26,7 @@ GIB = 1 << 30
     ],
     ids=["NumPy", "PyTorch", "Python"],
 )
-def test_what_is_not_there_is_told_in_one_line(ask):
+def test_what_is_not_there_is_reported_in_one_line(ask):
     message = r"enough memory for a whole volume; it ran out \[CT series 2\]"
     with pytest.raises(NSN2NError, match=message) as caught, memory_errors("CT series 2"):
         ask()

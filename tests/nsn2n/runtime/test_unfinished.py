@@ -192,7 +192,7 @@ def make_one(parent):
 
 
 @pytest.mark.parametrize("call", [remove_abandoned, make_one])
-def test_a_folder_that_stays_locked_is_told_in_one_line(tmp_path, monkeypatch, call):
+def test_a_folder_that_stays_locked_is_reported_in_one_line(tmp_path, monkeypatch, call):
     monkeypatch.setattr(unfinished, "WAIT_S", 0.2)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -39,7 +39,7 @@ def test_filters_have_the_settings_of_the_run(with_faint_discs, run_stage):
     assert seen == [7, 7]
 
 
-def test_nothing_is_told_without_a_spacing(with_faint_discs, run_stage):
+def test_nothing_is_reported_without_a_spacing(with_faint_discs, run_stage):
     after = run_stage(contrast_kept([]), replace(with_faint_discs, spacing_mm=None))
 
     assert (after.contrast, after.probed) == (None, None)

@@ -14,7 +14,7 @@ from nsn2n.stages.neighbor_fit import neighbor_fit
 from nsn2n.training.fitting import step_count
 
 
-def test_noise_falls_and_steps_and_matches_are_told(make_state, run_stage):
+def test_noise_falls_and_steps_and_matches_are_reported(make_state, run_stage):
     settings = Settings(fit=FitSettings(steps=20, crop_px=32, stop_gain=None))
     before = make_state(settings=settings)
     fractions = []

@@ -82,7 +82,7 @@ def test_invalid_voxels_do_not_teach():
         assert batch.weight[:, :, 5:].all()
 
 
-def test_flips_turn_all_crops_of_a_batch_alike():
+def test_flips_turn_all_crops_of_a_batch_the_same_way():
     shape = (5, 16, 16)
     target = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     settings = replace(SETTINGS, fit=replace(SETTINGS.fit, flips=True))

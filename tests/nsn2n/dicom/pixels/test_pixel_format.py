@@ -71,7 +71,7 @@ def test_padding_range(header_of, overrides, expected):
     assert pixel_format(header_of(**overrides), HERE).padding == expected
 
 
-def test_padding_is_told_for_the_range_with_its_ends():
+def test_padding_is_recognized_for_the_range_with_its_ends():
     pixels = PixelFormat((1, 5), 16, 12, False, 1.0, 0.0, (2, 3))
     np.testing.assert_array_equal(pixels.is_padding(np.array([1, 2, 3, 4])), [False, True, True, False])
 

@@ -97,7 +97,7 @@ def test_other_uncompressed_syntaxes_read_and_write_the_same(
         ({"PixelPaddingValue": 0}, 0),
     ],
 )
-def test_padding_is_told_by_a_mask_and_keeps_its_value(make_series, noise_dhw, overrides, stored):
+def test_padding_is_recognized_by_a_mask_and_keeps_its_value(make_series, noise_dhw, overrides, stored):
     noise_dhw[2, :3] = stored
     noise_dhw[noise_dhw == 0] = stored
     overrides = {"BitsStored": 16, "HighBit": 15, "RescaleIntercept": "0", **overrides}

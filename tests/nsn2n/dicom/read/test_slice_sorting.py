@@ -95,7 +95,7 @@ def test_a_gap_is_warned_of_with_its_place(placed, caplog):
     assert [record.getMessage() for record in caplog.records] == [f"series {series.SeriesInstanceUID}: {warning}"]
 
 
-def test_spacings_of_the_runs_are_told(placed):
+def test_spacings_of_the_runs_are_reported(placed):
     (warning,) = read_series(placed("two spacings")).warnings
     assert "unevenly spaced (slice distances 1 to 7 mm, 2 evenly spaced runs)" in warning
     assert "(3 at 4 mm, 3 at 7 mm)" in warning

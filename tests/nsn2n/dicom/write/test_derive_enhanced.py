@@ -52,7 +52,7 @@ def test_identity_keeps_every_frame_in_its_place(make_enhanced, derive, modality
             assert here[keyword] == there[keyword]
 
 
-def test_identity_and_sources_are_told(make_enhanced, derive, derivation):
+def test_identity_and_sources_are_reported(make_enhanced, derive, derivation):
     source, target = derive(make_enhanced(POSITIVE, modality="MR"))
     assert target.SOPClassUID == source.SOPClassUID
     assert target.SOPInstanceUID != source.SOPInstanceUID
