@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -112,6 +113,15 @@ def test_paths(run, image):
     result = run("--entrypoint", "sh", image, "-c", " && ".join(checks))
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("quota", "used"), [("1", 1), ("1.5", 2), ("0.5", 1)])
+def test_a_quota_of_processors_limits_the_threads(run, image, quota, used):
+    code = "from nsn2n.runtime.cpus import usable_cpus; print(usable_cpus())"
+
+    result = run("--cpus", quota, "--entrypoint", "python3", image, "-c", code)
+
+    assert result.stdout == f"{min(used, len(os.sched_getaffinity(0)))}\n", result.stderr
 
 
 def test_manifests_and_the_two_ways_to_see_them(environment, run, image):
