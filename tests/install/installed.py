@@ -22,9 +22,12 @@ from nsn2n.synthetic.dicom_series import write_synthetic_series
 
 SETTINGS = "fit: {steps: 12, crop_px: 16}\nnetwork: {channels: 4, levels: 2}\n"
 
-TESTS = ("noise", "stages", "training", "dicom/read", "dicom/write/test_derive.py", "stack/test_parts.py")
+TESTS = (
+    *("arrays", "noise", "stages", "training", "test_on_a_gpu.py"),
+    *("dicom/read", "dicom/write/test_derive.py", "stack/test_parts.py"),
+)
 # The networks of MONAI come with an extra; how often the average of PyTorch itself reads its count differs.
-NOT_OF_THE_BASE = "unet or padding_leaves_slices or waits_for_no_gpu"
+NOT_OF_THE_BASE = "unet or paper or padding_leaves_slices or waits_for_no_gpu"
 
 
 def denoise(folder: Path) -> None:

@@ -261,6 +261,7 @@ BRIEF = {"fit": {"steps": 40}, "refit": {"steps": 30}}
 RUNS = {"modality": ["CT", "MR", "PT"], "preset": ["default", "smooth"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", RUNS["modality"])
 @pytest.mark.parametrize("preset", RUNS["preset"])
 def test_a_run_removes_as_much_noise(modality, preset, held):
