@@ -104,7 +104,8 @@ class SimulatedCopy:
         square = float((detail**2).sum())
         if square:
             error = error - float((error * detail).sum()) / square * detail
-        return deviation(error) / deviation(noise) if deviation(noise) else 0.0
+        of_noise = deviation(noise)
+        return deviation(error) / of_noise if of_noise else 0.0
 
     def _in_noise(self, values: Array) -> Array:
         """Values where faint detail is measured, shape (n,), in noise sd."""

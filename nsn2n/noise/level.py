@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_host, stacked
+from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_device, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import convolved, gaussian
 from nsn2n.arrays.ranks import median, median_filtered, nanmedian
@@ -160,21 +161,25 @@ def noise_sd_slice(blocks_hw: Array, shape_hw: tuple[int, int]) -> Array:
     array of that kind, shape (H, W), float32
     """
     # Not a product of matrices, whose order of additions depends on the threads of the library that computes it.
+    device = None if isinstance(blocks_hw, np.ndarray) else blocks_hw.device
     for axis, pixels in enumerate(shape_hw):
-        low, high, share = _between_blocks(pixels, blocks_hw.shape[axis])
+        low, high, share = _between_blocks(pixels, blocks_hw.shape[axis], device)
         if axis == 0:
             share = share[:, None]
         low_hw, high_hw = (blocks_hw[(slice(None),) * axis + (index,)] for index in (low, high))
-        blocks_hw = low_hw + in_memory_of(share, blocks_hw) * (high_hw - low_hw)
+        blocks_hw = low_hw + share * (high_hw - low_hw)
     return blocks_hw
 
 
 @lru_cache(8)
-def _between_blocks(pixels: int, blocks: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32Array]:
+def _between_blocks(pixels: int, blocks: int, device: Any) -> tuple[Array, Array, Array]:
     """Blocks whose centers are before and after each pixel, and the weight of the latter; constant beyond the ends."""
     place = np.clip((np.arange(pixels) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
     low = np.floor(place).astype(np.intp)
-    return low, np.minimum(low + 1, blocks - 1), (place - low).astype(np.float32)
+    high, share = np.minimum(low + 1, blocks - 1), (place - low).astype(np.float32)
+    if device is None:
+        return low, high, share
+    return on_device(low, device), on_device(high, device), on_device(share, device)
 
 
 def second_difference(image_hw: Array) -> Array:
