@@ -27,7 +27,8 @@ from scipy import ndimage
 from spots import Spot, add_spots, place_spots
 
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.noise.level import estimate_noise, noise_sd_slice
+from nsn2n.noise.blocks import noise_sd_slice
+from nsn2n.noise.level import estimate_noise
 from nsn2n.synthetic.phantom import PhantomStudy, make_phantom
 
 __all__ = ["CASES", "DATA", "Case", "MissingData", "Size", "add_rician", "half_of", "make_case", "mix_slices"]

@@ -33,7 +33,8 @@ from skimage.filters import threshold_otsu
 from table import Results, Row, print_tables
 
 from nsn2n.dicom.read.series_reader import read_series
-from nsn2n.noise.level import estimate_noise, noise_sd_slice
+from nsn2n.noise.blocks import noise_sd_slice
+from nsn2n.noise.level import estimate_noise
 
 Volume = NDArray[np.float32]
 

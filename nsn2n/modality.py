@@ -103,6 +103,8 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         frame_type_sequence="MRImageFrameTypeSequence",
     ),
     Modality.PT: ModalityPolicy(
+        guided_mean=False,
+        group_filter=True,
         rescale_of_each_slice=True,
         counts_from_series_time=True,
         air=0.0,

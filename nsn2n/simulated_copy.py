@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import contiguous, copied, deviation, float32, in_memory_of, namespace, on_host
+from nsn2n.arrays.either import contiguous, copied, deviation, divided, float32, in_memory_of, namespace, on_host
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.group_filter import filter_groups
-from nsn2n.noise.level import BLOCK_PX, NoiseMap
+from nsn2n.noise.blocks import BLOCK_PX
+from nsn2n.noise.level import NoiseMap
 from nsn2n.noise.simulated import simulated_noise
 
 __all__ = ["SimulatedCopy", "simulated_copy"]
@@ -37,10 +38,11 @@ _LEAST_EDGE_PX = 96
 """unless its edge would be shorter than this."""
 _DETAIL_PX = 6.0
 """Detail is the difference of an image from its Gaussian mean of this sd."""
-_FAINT_SD = 8.0
-"""Detail beyond this many noise sd is a strong edge, which no filter loses: nothing is measured there,"""
-_AWAY_PX = 6
-"""nor within this many pixels of it."""
+_FAINT_SD, _AWAY_PX = 5.0, 3
+"""Detail beyond this many noise sd is a strong edge, which no filter loses: no loss of detail is measured there, nor
+within this many pixels of it."""
+_EDGE_SD, _FAR_PX = 8.0, 6
+"""The same where the place of the copy is chosen and residual noise is measured."""
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
@@ -80,7 +82,8 @@ class SimulatedCopy:
         estimate = copied(pilot)
         _filter_as_truth(self.noisy, estimate, self.noise, self.valid, device)
         detail, error = (
-            float((self._in_noise(_detail(values)) ** 2).mean()) for values in (self.truth, estimate - self.truth)
+            float((self._in_noise(values) ** 2).mean())
+            for values in (self._faint_detail(), _detail(estimate - self.truth))
         )
         if not detail:
             return self
@@ -92,13 +95,15 @@ class SimulatedCopy:
 
         It is the regression of what was removed on the detail of the truth, which is independent of the noise.
         """
-        detail, removed = self._in_noise(_detail(self.truth)), self._in_noise(self.noisy - denoised)
+        detail, removed = self._in_noise(self._faint_detail()), self._in_noise(self.noisy - denoised)
         square = float((detail**2).sum())
         return float((removed * detail).sum()) / square if square else 0.0
 
     def noise_left(self, denoised: Array) -> float:
         """Return the residual noise as a ratio of standard deviations, away from strong edges."""
-        where = self.faint if bool(self.faint.any()) else namespace(self.faint).ones_like(self.faint)
+        where = _without_edges(self.truth, self.noise, self.valid, _EDGE_SD, _FAR_PX)
+        if not bool(where.any()):
+            where = namespace(where).ones_like(where)
         error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
         detail = _detail(self.truth)[where]
         square = float((detail**2).sum())
@@ -106,6 +111,12 @@ class SimulatedCopy:
             error = error - float((error * detail).sum()) / square * detail
         of_noise = deviation(noise)
         return deviation(error) / of_noise if of_noise else 0.0
+
+    def _faint_detail(self) -> Array:
+        """Detail of the truth where it is faint, without the tails of strong edges: these are filled in."""
+        share = gaussian(float32(self.faint), _DETAIL_PX)
+        mean = divided(gaussian(namespace(self.truth).where(self.faint, self.truth, 0.0), _DETAIL_PX), share)
+        return _detail(namespace(self.truth).where(self.faint, self.truth, mean))
 
     def _in_noise(self, values: Array) -> Array:
         """Values where faint detail is measured, shape (n,), in noise sd."""
@@ -148,7 +159,8 @@ def simulated_copy(
     if usable is not None:
         noisy[~usable] = part[~usable]
         truth[~usable] = part[~usable]
-    return SimulatedCopy(place, truth, noisy, local, usable, _faint(truth, local, usable))
+    faint = _without_edges(truth, local, usable, _FAINT_SD, _AWAY_PX)
+    return SimulatedCopy(place, truth, noisy, local, usable, faint)
 
 
 def _filter_as_truth(
@@ -189,7 +201,7 @@ def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, s
     detail = namespace(pilot).zeros_like(pilot[0])
     for index in range(*middle.indices(depth))[::3]:
         part = slice(index, index + 1)
-        faint = _faint(pilot[part], noise.part(part), None)[0]
+        faint = _without_edges(pilot[part], noise.part(part), None, _EDGE_SD, _FAR_PX)[0]
         if valid is not None:
             faint &= valid[index]
         detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=1.0)
@@ -205,9 +217,9 @@ def _detail(volume: Array) -> Array:
     return volume - gaussian(volume, _DETAIL_PX)
 
 
-def _faint(volume: Array, noise: NoiseMap, valid: Array | None) -> Array:
-    """Voxels that, with those around them, are not at a strong edge."""
-    strong = abs(_detail(volume)) > _FAINT_SD * noise.sd.clip(min=noise.floor)
+def _without_edges(volume: Array, noise: NoiseMap, valid: Array | None, edge_sd: float, away_px: int) -> Array:
+    """Voxels that, with those so near around them, have no detail beyond so many noise sd."""
+    strong = abs(_detail(volume)) > edge_sd * noise.sd.clip(min=noise.floor)
     if valid is not None:
         strong |= ~valid
-    return ~maximum(strong, 2 * _AWAY_PX + 1)
+    return ~maximum(strong, 2 * away_px + 1)

@@ -25,7 +25,7 @@ from nsn2n.arrays.either import divided, double, namespace, on_host, total
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
 from nsn2n.errors import VolumeError
-from nsn2n.noise.level import MAD_TO_SD
+from nsn2n.noise.blocks import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import StructureSettings
 from nsn2n.stack.background import Box

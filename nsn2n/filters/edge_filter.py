@@ -20,7 +20,7 @@ from nsn2n.arrays.planes import gaussian, maximum, minimum
 from nsn2n.arrays.ranks import median
 from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
 from nsn2n.filters.removed_structure import structure_share
-from nsn2n.noise.level import MAD_TO_SD
+from nsn2n.noise.blocks import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import EdgeSettings
 from nsn2n.stack.sampling import evenly_spread

@@ -11,7 +11,7 @@ from nsn2n._aliases import Array
 from nsn2n.arrays.either import divided, namespace
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
-from nsn2n.noise.level import MAD_TO_SD
+from nsn2n.noise.blocks import MAD_TO_SD
 
 __all__ = ["coherent_excess", "excess_noise", "normalized_mean", "removed_mean", "structure_share"]
 

@@ -20,7 +20,8 @@ from nsn2n.filters.removed_structure import (
     removed_mean,
     structure_share,
 )
-from nsn2n.noise.level import MAD_TO_SD, NoiseMap
+from nsn2n.noise.blocks import MAD_TO_SD
+from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import Settings
 from nsn2n.stack.sampling import evenly_spread

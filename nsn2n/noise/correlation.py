@@ -21,7 +21,8 @@ from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_host, stacked
 from nsn2n.arrays.planes import convolved, gaussian
 from nsn2n.arrays.ranks import kept_smallest_mean
-from nsn2n.noise.level import BLOCK_PX, MEAN_SIGMA_PX, clipped_blocks
+from nsn2n.noise.blocks import BLOCK_PX
+from nsn2n.noise.level import MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stack.sampling import evenly_spread
 

@@ -11,37 +11,20 @@ depends on the noise's spectrum, which is the same all over a volume; it is take
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_device, on_host, stacked
+from nsn2n.arrays.either import contiguous, in_memory_of, namespace, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
-from nsn2n.arrays.planes import convolved, gaussian
-from nsn2n.arrays.ranks import median, median_filtered, nanmedian
+from nsn2n.arrays.planes import gaussian, maximum
+from nsn2n.arrays.ranks import median_filtered
+from nsn2n.noise.blocks import BLOCK_PX, block_sd, noise_sd_slice, second_difference
+from nsn2n.noise.quiet import quiet_voxels
 from nsn2n.runtime.cpus import for_each_slice
 
-__all__ = [
-    "BLOCK_PX",
-    "MAD_TO_SD",
-    "MEAN_SIGMA_PX",
-    "NoiseMap",
-    "block_sd",
-    "clipped_blocks",
-    "estimate_noise",
-    "measure_noise",
-    "noise_sd_slice",
-    "second_difference",
-]
-
-BLOCK_PX = 16
-"""Edge of the square blocks in which the noise is taken as constant."""
-
-MAD_TO_SD = 1.4826
-"""Standard deviation of a normal distribution per median absolute deviation."""
+__all__ = ["MEAN_SIGMA_PX", "NoiseMap", "clipped_blocks", "estimate_noise", "measure_noise"]
 
 MEAN_SIGMA_PX = 4.0
 """Noise coarser than this Gaussian counts as structure."""
@@ -55,11 +38,11 @@ _EVERY_PAIRS = 4
 _CLIPPED_SHARE = 0.02
 """A block is clipped if more than this fraction of its voxels has the minimum or maximum value of the volume."""
 
+_REACH_PX = 2
+"""Reach of a second difference, and half a pixel of blur: so near to others a voxel has some of their noise."""
+
 _LARGEST_GAIN = 1000.0
 """Gain of noise that is smooth over some 8 pixels. What would need more is rounding beside structure, not noise."""
-
-_SECOND_DIFFERENCE = tuple(np.array([1.0, -2.0, 1.0], np.float32) / np.sqrt(6.0, dtype=np.float32))
-"""Of unit gain for white noise."""
 
 _FLOOR = 0.25
 """Errors are divided by at least this fraction of the median noise sd: quiet corners must not dominate the loss."""
@@ -102,108 +85,78 @@ class NoiseMap:
 
 
 def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
-    """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`."""
-    blocks = estimate_noise(volume_dhw, valid)
+    """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`.
+
+    Voxels with far less noise (:mod:`nsn2n.noise.quiet`) are measured separately, and do not count in the median.
+    """
+    quiet = quiet_voxels(volume_dhw, valid)
+    if quiet is None:
+        blocks = estimate_noise(volume_dhw, valid)
+        present = blocks[blocks > 0]
+    else:
+        blocks = estimate_noise(volume_dhw, valid, among=~quiet)
+        of_quiet = estimate_noise(volume_dhw, valid, among=quiet)
+        with_noise = np.stack([on_host(blocks_of(~slice_hw, BLOCK_PX).any(-1)) for slice_hw in quiet])
+        present = blocks[(blocks > 0) & with_noise]
     sd = namespace(volume_dhw).empty_like(volume_dhw)
+    shape_hw = volume_dhw.shape[1:]
     for index, blocks_hw in enumerate(in_memory_of(blocks, volume_dhw)):
-        sd[index] = noise_sd_slice(blocks_hw, volume_dhw.shape[1:])
-    present = blocks[blocks > 0]
+        sd[index] = noise_sd_slice(blocks_hw, shape_hw)
+        if quiet is not None:
+            of_quiet_hw = noise_sd_slice(in_memory_of(of_quiet[index], volume_dhw), shape_hw)
+            sd[index][quiet[index]] = of_quiet_hw[quiet[index]]
+    if quiet is not None:
+        blocks = np.where(with_noise, blocks, of_quiet)
     return NoiseMap(blocks, sd, float(np.median(present)) if present.size else 0.0)
 
 
-def estimate_noise(volume_dhw: Array, valid: Array | None = None) -> Float32Array:
+def estimate_noise(volume_dhw: Array, valid: Array | None = None, *, among: Array | None = None) -> Float32Array:
     """Estimate the local standard deviation of the noise from differences of neighboring slices.
 
     Parameters
     ----------
     volume_dhw : array, shape (D, H, W), float32, finite
         D >= 2; noise independent between slices, of any in-plane spectrum finer than some 10 pixels.
-    valid : ndarray, shape (D, H, W), bool, optional
+    valid : array, shape (D, H, W), bool, optional
         Voxels that count; all by default.
+    among : array, same shape, bool, optional
+        Those whose noise is asked for; all that count by default.
 
     Returns
     -------
     ndarray, shape (D, ceil(H / 16), ceil(W / 16)), float32
-        Noise sd for each block of each slice, in the unit of the volume; 0 where neighbors do not differ.
+        Noise sd for each block of each slice, in the unit of the volume; 0 where neighbors do not differ. Blocks
+        without a voxel asked for have that of other blocks.
 
     Notes
     -----
     Own method; the paper needs no noise level. Checked on simulated Rician and real CT noise by the tests.
     """
 
-    def of_pair(index: int) -> tuple[Array, Array]:
-        difference = volume_dhw[index + 1] - volume_dhw[index]
-        usable = None if valid is None else valid[index] & valid[index + 1]
-        coarse = block_sd(difference - gaussian(difference, MEAN_SIGMA_PX), usable)
-        return coarse, block_sd(second_difference(difference), usable)
+    def usable_in(index: int) -> Array | None:
+        usable = None if valid is None else valid[index]
+        if among is None:
+            return usable
+        inner = ~maximum(~among[index], 2 * _REACH_PX + 1)
+        return inner if usable is None else inner & usable
 
-    coarse_sd, fine_sd = (
+    def of_pair(index: int) -> tuple[Array, Array, Array]:
+        difference = volume_dhw[index + 1] - volume_dhw[index]
+        one, other = usable_in(index), usable_in(index + 1)
+        usable = None if one is None or other is None else one & other
+        coarse = block_sd(difference - gaussian(difference, MEAN_SIGMA_PX), usable)
+        whole = namespace(coarse).ones_like(coarse) if among is None else blocks_of(usable, BLOCK_PX).all(-1)
+        return coarse, block_sd(second_difference(difference), usable), whole
+
+    coarse_sd, fine_sd, whole = (
         stacked(of_pairs) for of_pairs in zip(*for_each_slice(of_pair, range(len(volume_dhw) - 1)), strict=True)
     )
-    pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, clipped_blocks(volume_dhw, valid))
+    doubtful = clipped_blocks(volume_dhw, valid) | (np.median(whole, axis=0) < 1)
+    pairs_sd = fine_sd * _gain(coarse_sd, fine_sd, doubtful)
     pairs_sd = on_host(median_filtered(in_memory_of(pairs_sd, volume_dhw), (5, 3, 3)))
     # A slice is in one pair (the first and the last) or in two.
     slices_sd = np.concatenate([pairs_sd[:1], 0.5 * (pairs_sd[1:] + pairs_sd[:-1]), pairs_sd[-1:]])
     return np.asarray(slices_sd / np.sqrt(2.0), dtype=np.float32)
-
-
-def noise_sd_slice(blocks_hw: Array, shape_hw: tuple[int, int]) -> Array:
-    """Interpolate the block values of one slice to its pixels, bilinearly between block centers.
-
-    Parameters
-    ----------
-    blocks_hw : array, shape (ceil(H / 16), ceil(W / 16)), float32
-    shape_hw : tuple of int
-        (H, W)
-
-    Returns
-    -------
-    array of that kind, shape (H, W), float32
-    """
-    # Not a product of matrices, whose order of additions depends on the threads of the library that computes it.
-    device = None if isinstance(blocks_hw, np.ndarray) else blocks_hw.device
-    for axis, pixels in enumerate(shape_hw):
-        low, high, share = _between_blocks(pixels, blocks_hw.shape[axis], device)
-        if axis == 0:
-            share = share[:, None]
-        low_hw, high_hw = (blocks_hw[(slice(None),) * axis + (index,)] for index in (low, high))
-        blocks_hw = low_hw + share * (high_hw - low_hw)
-    return blocks_hw
-
-
-@lru_cache(8)
-def _between_blocks(pixels: int, blocks: int, device: Any) -> tuple[Array, Array, Array]:
-    """Blocks whose centers are before and after each pixel, and the weight of the latter; constant beyond the ends."""
-    place = np.clip((np.arange(pixels) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
-    low = np.floor(place).astype(np.intp)
-    high, share = np.minimum(low + 1, blocks - 1), (place - low).astype(np.float32)
-    if device is None:
-        return low, high, share
-    return on_device(low, device), on_device(high, device), on_device(share, device)
-
-
-def second_difference(image_hw: Array) -> Array:
-    """Second difference along both axes, shape (H, W), of unit gain for white noise."""
-    return convolved(image_hw, _SECOND_DIFFERENCE)
-
-
-def block_sd(image_hw: Array, usable: Array | None) -> Array:
-    """Return the robust standard deviation around 0 in each block, shape (ceil(H / 16), ceil(W / 16)), float32.
-
-    Parameters
-    ----------
-    image_hw : array, shape (H, W), float32
-    usable : array, same shape, bool, optional
-        Pixels that count; blocks without any get the image's median.
-    """
-    magnitude = abs(image_hw)
-    if usable is None or bool(usable.all()):
-        return float32(median(blocks_of(magnitude, BLOCK_PX)) * MAD_TO_SD)
-    magnitude = namespace(magnitude).where(usable, magnitude, np.nan)
-    blocks = blocks_of(magnitude, BLOCK_PX)
-    empty = namespace(blocks).isnan(blocks).all(-1)
-    blocks[empty] = nanmedian(magnitude.reshape(-1)) if bool(usable.any()) else 0.0
-    return float32(nanmedian(blocks) * MAD_TO_SD)
 
 
 def clipped_blocks(volume_dhw: Array, valid: Array | None) -> NDArray[np.bool_]:
@@ -216,16 +169,16 @@ def clipped_blocks(volume_dhw: Array, valid: Array | None) -> NDArray[np.bool_]:
     return np.asarray(on_host(blocks_of(shares / len(volume_dhw), BLOCK_PX).mean(-1)) > _CLIPPED_SHARE)
 
 
-def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, clipped: NDArray[np.bool_]) -> float:
+def _gain(coarse_sd: Float32Array, fine_sd: Float32Array, doubtful: NDArray[np.bool_]) -> float:
     """Noise sd per sd of its second difference, from the places with least structure.
 
     Some pairs choose the places and others, whose noise is independent, give the gain there: in the pairs that chose,
-    the gain would be too low by chance. Noise that is cut off has another spectrum, so clipped places count only if
-    there are no others.
+    the gain would be too low by chance. Noise that is cut off, or next to other noise, has another spectrum: such
+    doubtful places count only if there are no others.
     """
     noisy = np.median(fine_sd, axis=0) > 0
-    if (noisy & ~clipped).any():
-        noisy &= ~clipped
+    if (noisy & ~doubtful).any():
+        noisy &= ~doubtful
     if not noisy.any():
         return 1.0
     choosing, telling = (

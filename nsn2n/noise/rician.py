@@ -18,7 +18,7 @@ from scipy import ndimage, special
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import divided, float32, interpolated, namespace, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
-from nsn2n.noise.level import BLOCK_PX
+from nsn2n.noise.blocks import BLOCK_PX
 
 __all__ = ["ChannelNoise", "block_means", "channel_noise", "rician_mean", "rician_sd", "without_bias"]
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import BoolArray, Float32Array, Shear
-from nsn2n.noise.level import BLOCK_PX, estimate_noise, noise_sd_slice
+from nsn2n.noise.blocks import BLOCK_PX, noise_sd_slice
+from nsn2n.noise.level import estimate_noise
 from nsn2n.stack.shear import Layout
 from nsn2n.stack.slice_stack import SliceStack
 from nsn2n.stack.validation import fill_invalid

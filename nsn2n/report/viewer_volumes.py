@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Float32Array
-from nsn2n.noise.level import BLOCK_PX
+from nsn2n.noise.blocks import BLOCK_PX
 
 __all__ = ["LARGEST_VOXELS", "ViewerVolumes", "block_map", "pack_volumes"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from nsn2n._aliases import Array
 from nsn2n.arrays.either import float32, in_memory_of, stacked
 from nsn2n.filters.cube_filter import filter_cubes
-from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.blocks import block_sd, noise_sd_slice
 from nsn2n.noise.rician import block_means, channel_noise
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stages.clock import Cost, StageClock

@@ -8,7 +8,7 @@ import logging
 
 from nsn2n._aliases import Array
 from nsn2n.arrays.either import in_memory_of, stacked
-from nsn2n.noise.level import block_sd, noise_sd_slice
+from nsn2n.noise.blocks import block_sd, noise_sd_slice
 from nsn2n.noise.no_signal import signal_shares
 from nsn2n.noise.rician import channel_noise, without_bias
 from nsn2n.runtime.cpus import for_each_slice

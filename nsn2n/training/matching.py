@@ -11,7 +11,7 @@ from skimage.restoration import denoise_nl_means
 from nsn2n._aliases import Array, BoolArray, Float32Array
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
-from nsn2n.noise.level import MAD_TO_SD, second_difference
+from nsn2n.noise.blocks import MAD_TO_SD, second_difference
 
 __all__ = ["low_pass", "match_low_passed", "match_noisy", "smoothed_noise_gain"]
 

@@ -90,6 +90,18 @@ def test_strong_edges_are_not_looked_at():
     assert copy.faint[:, 70 - top :, 40 - left :].all()
 
 
+def test_vessels_that_are_kept_do_not_hide_what_is_lost_of_faint_detail_around_them():
+    truth = folds(contrast_sd=1.5)
+    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    for row in range(12, SHAPE[1], 24):
+        for column in range(36, SHAPE[2], 24):
+            truth[:, np.hypot(rows - row, columns - column) < 4] += 9 * SD
+    _, copy = copied(truth)
+    waves = (folds(contrast_sd=1.5) - folds(contrast_sd=0))[copy.place]
+
+    assert copy.detail_lost(copy.noisy - 0.5 * waves) == pytest.approx(0.5, abs=0.1)
+
+
 def test_it_lies_where_detail_is():
     truth = np.full((4, 160, 320), 100, np.float32)
     truth[:, 40:120, 200:] += folds()[:4, 8:88, :1].repeat(120, axis=2) - 1000 + noise()[:4, :80, :1]

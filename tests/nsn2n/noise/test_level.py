@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.noise.level import BLOCK_PX, estimate_noise, noise_sd_slice, second_difference
+from nsn2n.noise.blocks import BLOCK_PX
+from nsn2n.noise.level import estimate_noise, measure_noise
 
 SD = 20.0
 SHAPE = (10, 144, 150)  # columns are no multiple of a block
@@ -173,34 +174,6 @@ def test_any_size(shape):
         assert np.median(blocks) == pytest.approx(SD, rel=0.35)
 
 
-def test_second_differences_of_white_noise_keep_its_sd_and_planes_vanish():
-    rows, columns = np.indices((200, 200), dtype=np.float32)
-
-    assert second_difference(_white((200, 200))).std() == pytest.approx(SD, rel=0.03)
-    assert np.abs(second_difference(3 * rows - 2 * columns + 5)[1:-1, 1:-1]).max() < 1e-3
-    # Whatever depends on one axis only vanishes too.
-    assert np.abs(second_difference(100 * np.sin(rows))).max() < 1e-3
-
-
-def test_a_constant_level_is_constant_in_each_pixel():
-    noise_sd = noise_sd_slice(np.full((3, 2), 7.0, np.float32), (45, 31))
-
-    assert noise_sd.shape == (45, 31)
-    assert noise_sd.dtype == np.float32
-    np.testing.assert_allclose(noise_sd, 7.0, rtol=1e-6)
-
-
-def test_a_linear_level_is_linear_between_the_centers_and_constant_beyond():
-    rows, columns = np.indices((3, 4), dtype=np.float32)
-
-    noise_sd = noise_sd_slice(10 + 2 * rows + 3 * columns, (48, 64))
-
-    # Block k covers the pixels 16 k .. 16 k + 15: its center is at 16 k + 7.5.
-    y = np.clip((np.arange(48) - 7.5) / 16, 0, 2)
-    x = np.clip((np.arange(64) - 7.5) / 16, 0, 3)
-    np.testing.assert_allclose(noise_sd, 10 + 2 * y[:, None] + 3 * x, rtol=1e-6)
-
-
 def test_noise_that_the_range_cuts_off_says_nothing_of_noise_elsewhere():
     # Smooth noise, so that its gain matters; air at the left, a body at the right, stored as CT is: from -1024 on.
     random = np.random.default_rng(0)
@@ -221,3 +194,43 @@ def test_clipped_blocks_count_where_there_are_no_others():
     stored = np.maximum(random.normal(0, 10, (6, 64, 64)), 0).astype(np.float32)
 
     assert np.median(estimate_noise(stored)) > 1
+
+
+def test_a_body_in_air_without_noise_has_its_level_up_to_its_rim():
+    """As in PET, where a body is a few blocks wide."""
+    noisy, body = _body_in_quiet_air()
+
+    noise = measure_noise(noisy)
+
+    inner = ndimage.binary_erosion(body, np.ones((1, 5, 5)))
+    assert noise.median == pytest.approx(SD, rel=0.1)
+    assert np.median(noise.sd[inner]) == pytest.approx(SD, rel=0.1)
+    assert np.percentile(noise.sd[inner], 2) > 0.75 * SD
+    away = ~ndimage.binary_dilation(body, np.ones((1, 9, 9)))
+    assert np.percentile(noise.sd[away], 98) < 0.1 * SD
+
+
+def test_excluded_voxels_count_in_neither_part():
+    noisy, body = _body_in_quiet_air()
+    valid = np.ones(noisy.shape, bool)
+    valid[:, :, :20] = False
+    noisy[::2][~valid[::2]] = 5000
+
+    noise = measure_noise(noisy, valid)
+
+    inner = ndimage.binary_erosion(body & valid, np.ones((1, 11, 11)))
+    assert np.median(noise.sd[inner]) == pytest.approx(SD, rel=0.15)
+
+
+def test_the_air_of_one_level_with_the_body_is_measured_with_it():
+    noisy = _tissue() + _white()
+
+    np.testing.assert_array_equal(measure_noise(noisy).blocks, estimate_noise(noisy))
+
+
+def _body_in_quiet_air():
+    """A disc of 40 px radius with noise, in air with a hundredth of it."""
+    shape = (8, 112, 112)
+    rows, columns = np.ogrid[-56:56, -56:56]
+    body = np.broadcast_to(np.hypot(rows, columns) < 40, shape)
+    return (_correlated(0.8, shape) * np.where(body, 1.0, 0.01) + 100 * body).astype(np.float32), body

@@ -34,7 +34,8 @@ END = ["invalid voxels"]
         (preset("default"), "CT", [*FIRST[:1], *TISSUE, *COPY, *GROUPS, *LAST, *END]),
         (preset("smooth"), "CT", [*ONE_FIT, *MEAN, *RECOVERY, *EDGES, *LAST, *END]),
         (preset("smooth"), "MR", [*FIRST, *MEAN, *DRAFT, *CUBES, *SECOND, *RECOVERY, *CUBES, *LAST, *RICIAN, *END]),
-        (preset("default"), "PT", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
+        (preset("default"), "PT", [*FIRST[:1], *TISSUE, *COPY, *GROUPS, *LAST, *END]),
+        (preset("smooth"), "PT", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("default"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("smooth"), None, [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *END]),
         (preset("fast"), "MR", [*ONE_FIT, *MEAN, *RECOVERY, *LAST, *RICIAN, *END]),
@@ -49,7 +50,7 @@ END = ["invalid voxels"]
         ),
         (
             Settings(refit=RefitSettings(when="always"), edges=EdgeSettings(when="always")),
-            "PT",
+            None,
             [*FIRST, *MEAN, *DRAFT, *SECOND, *RECOVERY, *EDGES, *LAST, *END],
         ),
         (
