@@ -38,10 +38,11 @@ _LEAST_EDGE_PX = 96
 """unless its edge would be shorter than this."""
 _DETAIL_PX = 6.0
 """Detail is the difference of an image from its Gaussian mean of this sd."""
-_FAINT_SD, _AWAY_PX = 5.0, 3
-"""Detail beyond this many noise sd is a strong edge, which no filter loses: no loss of detail is measured there, nor
-within this many pixels of it."""
-_EDGE_SD, _FAR_PX = 8.0, 6
+_FAINT_SD = 5.0
+"""Detail beyond this many noise sd is a vessel or an edge, which no filter loses: no loss of detail is measured there,"""
+_AWAY_PX = 6
+"""nor within this many pixels of it."""
+_EDGE_SD = 8.0
 """The same where the place of the copy is chosen and residual noise is measured."""
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
@@ -101,7 +102,7 @@ class SimulatedCopy:
 
     def noise_left(self, denoised: Array) -> float:
         """Return the residual noise as a ratio of standard deviations, away from strong edges."""
-        where = _without_edges(self.truth, self.noise, self.valid, _EDGE_SD, _FAR_PX)
+        where = _without_edges(self.truth, self.noise, self.valid, _EDGE_SD)
         if not bool(where.any()):
             where = namespace(where).ones_like(where)
         error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
@@ -159,7 +160,7 @@ def simulated_copy(
     if usable is not None:
         noisy[~usable] = part[~usable]
         truth[~usable] = part[~usable]
-    faint = _without_edges(truth, local, usable, _FAINT_SD, _AWAY_PX)
+    faint = _without_edges(truth, local, usable, _FAINT_SD)
     return SimulatedCopy(place, truth, noisy, local, usable, faint)
 
 
@@ -201,7 +202,7 @@ def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, s
     detail = namespace(pilot).zeros_like(pilot[0])
     for index in range(*middle.indices(depth))[::3]:
         part = slice(index, index + 1)
-        faint = _without_edges(pilot[part], noise.part(part), None, _EDGE_SD, _FAR_PX)[0]
+        faint = _without_edges(pilot[part], noise.part(part), None, _EDGE_SD)[0]
         if valid is not None:
             faint &= valid[index]
         detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=1.0)
@@ -217,9 +218,9 @@ def _detail(volume: Array) -> Array:
     return volume - gaussian(volume, _DETAIL_PX)
 
 
-def _without_edges(volume: Array, noise: NoiseMap, valid: Array | None, edge_sd: float, away_px: int) -> Array:
-    """Voxels that, with those so near around them, have no detail beyond so many noise sd."""
+def _without_edges(volume: Array, noise: NoiseMap, valid: Array | None, edge_sd: float) -> Array:
+    """Voxels that, with those around them, have no detail beyond so many noise sd."""
     strong = abs(_detail(volume)) > edge_sd * noise.sd.clip(min=noise.floor)
     if valid is not None:
         strong |= ~valid
-    return ~maximum(strong, 2 * away_px + 1)
+    return ~maximum(strong, 2 * _AWAY_PX + 1)

@@ -5,8 +5,8 @@
 A stack is the same square of several neighboring slices. Noise is independent from slice to slice, so a stack has as
 many independent samples as slices, while blocks of one slice that overlap share their noise. The similar stacks of a
 group are transformed together, in four dimensions; the Wiener weights, from the same coefficients of a pilot, keep
-what they share. Where the slices of a stack differ, their coefficients along the slices are kept too. Source: Maggioni
-et al., IEEE Trans Image Process 22 (2013) 119-133 (BM4D, second stage).
+what they share. Source: Maggioni et al., IEEE Trans Image Process 22 (2013) 119-133 (BM4D, second stage). Stacks whose
+slices differ are not transformed along the slices: each slice then has weights of its own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class StackFilter:
         self._power_in_weights = noise_factor * self._noise_power
         transform = _cosines(BLOCK_PX)
         self._in_block = self._tensor(np.kron(transform, transform))
+        self._cosines_along = self._tensor(_cosines(self.slices))
         self._over_group = self._tensor(np.kron(_cosines(size), _cosines(self.slices)))
+        self._most_of_similar = size * (self.slices - 1) * float(noise_power.sum())
         lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
         sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
         self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
@@ -155,13 +157,36 @@ class StackFilter:
         """Filter groups of stacks: return the pixels of their blocks, their estimates, and the weights."""
         pixels = first_pixels[..., None] + self._pixels_of_block
         noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
-        power = pilot.square_()
-        share = power / (power + self._power_in_weights)
-        blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
+        share, noise_left = self._shares(pilot)
+        total = noise_left.sum(1, keepdim=True).repeat(1, noise_left.shape[1])
+        # What one slice of a stack has alone is in all coefficients along the slices, and with it the noise of all.
+        # So slices that differ are not transformed along them, if that leaves less noise.
+        power_of_differences = self._of_slices(pilot)[:, :, 1:].square().sum((1, 2, 3))
+        differing = (power_of_differences > self._most_of_similar).nonzero()[:, 0]
+        separate, left = self._shares(self._along_slices(pilot[differing], self._cosines_along.T))
+        less = left.sum(1) < total[differing, 0]
+        chosen, left = differing[less], self._of_slices(left[less])
+        kept = self._along_slices(noisy[chosen], self._cosines_along.T) * separate[less]
+        noisy[chosen] = self._along_slices(kept, self._cosines_along)
+        share[chosen] = 1
+        total[chosen] = self.slices * left.sum(1).repeat(1, self._size)
+        blocks = self._over_group.T @ noisy.mul_(share) @ self._in_block
         # An estimate from fewer coefficients has less noise.
-        noise_left = share.square_() @ self._noise_power
-        weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
-        return pixels, blocks, weight
+        return pixels, blocks, self._window / (total[..., None] + _LEAST_POWER)
+
+    def _shares(self, pilot: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of Wiener of the coefficients, shape (groups, blocks, 64), and the noise that they leave."""
+        power = pilot.square()
+        share = power / (power + self._power_in_weights)
+        return share, share.square() @ self._noise_power
+
+    def _of_slices(self, coefficients: Tensor) -> Tensor:
+        """Values of groups with the blocks of a stack along a separate axis, shape (groups, stacks, slices, ...)."""
+        return coefficients.reshape(-1, self._size, self.slices, *coefficients.shape[2:])
+
+    def _along_slices(self, coefficients: Tensor, transform: Tensor) -> Tensor:
+        """Transform coefficients of groups along the slices, shape (groups, blocks, 64)."""
+        return (transform @ self._of_slices(coefficients)).flatten(1, 2)
 
     def _grid(self, positions: int) -> Tensor:
         """Return positions a step apart, and the last."""

@@ -22,7 +22,9 @@ __all__ = ["group_filter"]
 
 _LARGEST_FACTOR, _LEAST_FACTOR = 1.0, 0.02
 _STEP = 5.0
-"""Ratio of the two noise factors at which a loss is measured."""
+"""Ratio of the first two noise factors at which a loss is measured;"""
+_MEASUREMENTS, _NEAR = 4, 0.01
+"""at most so many follow the first, until a loss differs by less from its limit."""
 
 
 def group_filter() -> Stage:
@@ -65,16 +67,20 @@ def _noise_factor(state: PipelineState) -> float:
 def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:
     """Return the largest factor, at most 1, whose loss is within the limit.
 
-    The loss is about linear in the factor's logarithm: a line through two measured losses gives the factor of the
-    third measurement, and a line through the nearest two of these gives the result.
+    The loss is about linear in the factor's logarithm: a line through the two measured losses nearest to the limit
+    gives the factor of the next measurement, until one is near enough, and in the end the result.
     """
-    at_largest = lost(largest)
-    if at_largest <= most:
+    measured = [(largest, lost(largest))]
+    if measured[0][1] <= most:
         return largest
-    measured = [(largest, at_largest), (largest / _STEP, lost(largest / _STEP))]
-    first = _on_line(measured, most, largest)
-    measured.append((first, lost(first)))
-    return _on_line(sorted(measured, key=lambda point: abs(point[1] - most))[:2], most, largest)
+    factor = largest / _STEP
+    for _ in range(_MEASUREMENTS):
+        measured.append((factor, lost(factor)))
+        measured.sort(key=lambda point: abs(point[1] - most))
+        factor = _on_line(measured[:2], most, largest)
+        if abs(measured[0][1] - most) < _NEAR:
+            break
+    return factor
 
 
 def _on_line(two: Sequence[tuple[float, float]], most: float, largest: float) -> float:

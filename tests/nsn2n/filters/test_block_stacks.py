@@ -72,6 +72,18 @@ def test_noise_left_is_the_same_in_all_slices():
     assert left[[0, 1, -2, -1]].mean() == pytest.approx(left[2:-2].mean(), rel=0.25)
 
 
+def test_noise_next_to_a_slice_of_other_structure_is_removed_all_the_same():
+    """As next to the base of the skull, which is in one slice of a stack and not in the next."""
+    pilot = np.zeros((3, 64, 64))
+    pilot[2] = 100 * noise(1, seed=1)[0]
+    noisy = pilot + noise(3)
+
+    result = filtered(noisy, pilot + 0.1 * noise(3, seed=2))
+
+    assert np.std(result[:2]) < 0.3
+    assert np.std(result[2] - pilot[2]) > 0.9  # here all of it may be structure
+
+
 def test_the_unit_carries_over():
     noisy, pilot = noise() + 20, noise(seed=1) + 20
 
