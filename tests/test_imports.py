@@ -42,7 +42,8 @@ LAYERS = (
     ("nsn2n.contrast_kept", "nsn2n.noise"),
     ("nsn2n.stack", "nsn2n.measurements"),
     ("nsn2n.settings", "nsn2n.modality"),
-    ("nsn2n.runtime", "nsn2n.arrays"),
+    ("nsn2n.arrays",),
+    ("nsn2n.runtime",),
     ("nsn2n.errors", "nsn2n._aliases", "nsn2n._version"),
 )
 

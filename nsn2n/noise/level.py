@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import contiguous, float32, in_memory_of, namespace, on_device, on_host, stacked
+from nsn2n.arrays.either import contiguous, empty_like, float32, in_memory_of, namespace, on_device, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import convolved, gaussian
 from nsn2n.arrays.ranks import median, median_filtered, nanmedian
@@ -90,7 +90,9 @@ class NoiseMap:
             Of the noise of neighboring slices, below 1.
         """
         factor = np.float32(1 / np.sqrt(1 - correlation))
-        return NoiseMap(self.blocks * factor, self.sd * float(factor), float(self.median * factor))
+        sd = empty_like(self.sd)
+        namespace(sd).multiply(self.sd, float(factor), out=sd)
+        return NoiseMap(self.blocks * factor, sd, float(self.median * factor))
 
     def floored(self, index: int) -> Array:
         """Noise sd of a slice, shape (H, W), not below ``floor``."""
@@ -104,7 +106,7 @@ class NoiseMap:
 def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
     """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`."""
     blocks = estimate_noise(volume_dhw, valid)
-    sd = namespace(volume_dhw).empty_like(volume_dhw)
+    sd = empty_like(volume_dhw)
     for index, blocks_hw in enumerate(in_memory_of(blocks, volume_dhw)):
         sd[index] = noise_sd_slice(blocks_hw, volume_dhw.shape[1:])
     present = blocks[blocks > 0]

@@ -23,7 +23,7 @@ from nsn2n.dicom.read.multivolume import split_volumes
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of
-from nsn2n.runtime.memory import available_bytes, memory_shortage
+from nsn2n.runtime.memory import available_bytes, find_room
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 
@@ -81,11 +81,11 @@ class SeriesPlan:
     def check_memory(self) -> None:
         """Refuse a series that would not fit into memory; to be called before its pixels are read."""
         depth, height, width = self.geometry.shape_dhw
-        shortage = memory_shortage(depth * height * width, max(self.geometry.slice_counts) * height * width)
+        shortage = find_room(depth * height * width, max(self.geometry.slice_counts) * height * width)
         if shortage is not None:
             raise refusal(
-                f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage}",
-                "Use a machine with more memory, or fewer slices.",
+                f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage.found}",
+                shortage.advice,
                 header=self.slices[0].header,
             )
 
