@@ -94,7 +94,9 @@ class Shortage(NamedTuple):
     """What to do, as a sentence."""
 
 
-def find_room(voxels: int, largest_part: int | None = None, *, beside: int = 0) -> Shortage | None:
+def find_room(
+    voxels: int, largest_part: int | None = None, *, beside: int = 0, beside_files: int = 0
+) -> Shortage | None:
     """Return why there is no memory for a volume; None if there is, or that is not known.
 
     With a memory limit (:func:`nsn2n.runtime.volumes.memory_limit`) it is decided here, once, whether volumes are kept
@@ -108,6 +110,9 @@ def find_room(voxels: int, largest_part: int | None = None, *, beside: int = 0) 
         Voxels of the largest part that is denoised separately; all by default.
     beside : int
         Bytes needed in memory in addition to the volume, such as the stored numbers of a file.
+    beside_files : int
+        Bytes needed in memory if volumes are kept in files; if they are not, this takes the place of what the
+        denoising needed before.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def find_room(voxels: int, largest_part: int | None = None, *, beside: int = 0) 
         if room is not None:
             room.in_files = False
         return None
-    least = _needed_with_files(voxels, threads) + library + beside
+    least = _needed_with_files(voxels, threads) + library + beside + beside_files
     if room is not None and least <= available:
         keep_in_files(room, _file_bytes(voxels, largest_part))
         return None

@@ -52,6 +52,9 @@ SAMPLE = 8
 UNASKED_BYTES = 2**24
 """There is always memory for this; a check would take as long as reading a header."""
 
+ENHANCED_BYTES_PER_VOXEL = 8
+"""An enhanced image is read and written whole: the source, its new frames, the new image, and that read back."""
+
 DIGEST_CHUNK = 2**20
 
 NAMED_PLACES = 3
@@ -81,7 +84,12 @@ class SeriesPlan:
     def check_memory(self) -> None:
         """Refuse a series that would not fit into memory; to be called before its pixels are read."""
         depth, height, width = self.geometry.shape_dhw
-        shortage = find_room(depth * height * width, max(self.geometry.slice_counts) * height * width)
+        voxels, in_frames = depth * height * width, any(facts.frame is not None for facts in self.slices)
+        shortage = find_room(
+            voxels,
+            max(self.geometry.slice_counts) * height * width,
+            beside_files=ENHANCED_BYTES_PER_VOXEL * voxels if in_frames else 0,
+        )
         if shortage is not None:
             raise refusal(
                 f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage.found}",
