@@ -194,8 +194,9 @@ def _require_room(values_dhw: NDArray[Any], largest_part: int | None = None) -> 
     if current_room() is None or not values_dhw.size:
         return
     held = values_dhw.nbytes if values_dhw.dtype == np.float32 else 0
-    part = None if largest_part is None else largest_part * values_dhw[0].size
-    shortage = find_room(values_dhw.size, part, beside=-held)
+    of_slice = values_dhw[0].size
+    part = None if largest_part is None else largest_part * of_slice
+    shortage = find_room(values_dhw.size, part, of_slice=of_slice, beside=-held)
     if shortage is not None:
         raise VolumeError(
             f"the volume must fit into memory; its {values_dhw.shape} voxels {shortage.found}. {shortage.advice}"

@@ -109,7 +109,9 @@ def _check(reader: Any, path: Path) -> None:
             "channel."
         )
     voxels = math.prod(shape)
-    shortage = find_room(voxels, math.prod(shape[:3]), beside=3 * 8 * voxels)
+    shortage = find_room(
+        voxels, math.prod(shape[:3]), of_slice=math.prod(shape[:3]) // min(shape[:3]), beside=3 * 8 * voxels
+    )
     if shortage is not None:
         raise VolumeError(
             f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage.found}. {shortage.advice}"

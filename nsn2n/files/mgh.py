@@ -92,7 +92,12 @@ def _read(path: Path) -> MghVolume:
         before = file.read(_HEADER_BYTES)
         shape, dtype = _promise(before, path)
         voxel_bytes = math.prod(shape) * dtype.itemsize
-        shortage = find_room(math.prod(shape), math.prod(shape[:3]), beside=2 * voxel_bytes)
+        shortage = find_room(
+            math.prod(shape),
+            math.prod(shape[:3]),
+            of_slice=math.prod(shape[:3]) // min(shape[:3]),
+            beside=2 * voxel_bytes,
+        )
         if shortage is not None:
             raise VolumeError(
                 f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage.found}. "

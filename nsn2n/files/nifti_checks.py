@@ -208,7 +208,12 @@ def _checked_offset(header: nib.Nifti1Header, size: int, path: Path) -> int:
 def _check_memory(promise: _Promise, path: Path) -> None:
     stored = promise.voxels * promise.item_bytes
     # Two copies of the stored numbers: those that were read, and those that are written.
-    shortage = find_room(promise.voxels, math.prod(promise.shape[:3]), beside=2 * stored + promise.offset)
+    shortage = find_room(
+        promise.voxels,
+        math.prod(promise.shape[:3]),
+        of_slice=math.prod(promise.shape[:3]) // min(promise.shape[:3]),
+        beside=2 * stored + promise.offset,
+    )
     if shortage is not None:
         raise VolumeError(
             f"{path} must fit into memory; its {' x '.join(map(str, promise.shape))} voxels {shortage.found}. "

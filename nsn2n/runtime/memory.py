@@ -54,6 +54,9 @@ FILE_BYTES_PER_VOXEL = 32
 BLOCK_BYTES_PER_VOXEL = 0.5
 """In memory even then: figures of blocks, and headers."""
 
+_USUAL_SLICE = 512 * 512
+"""Pixels for which `THREAD_BYTES` suffices; of larger slices each thread holds more."""
+
 PROCESS_BYTES = 110 << 20
 """Memory of a process before it reads the volume."""
 
@@ -95,7 +98,7 @@ class Shortage(NamedTuple):
 
 
 def find_room(
-    voxels: int, largest_part: int | None = None, *, beside: int = 0, beside_files: int = 0
+    voxels: int, largest_part: int | None = None, *, of_slice: int = 0, beside: int = 0, beside_files: int = 0
 ) -> Shortage | None:
     """Return why there is no memory for a volume; None if there is, or that is not known.
 
@@ -108,6 +111,8 @@ def find_room(
         Of the whole volume.
     largest_part : int, optional
         Voxels of the largest part that is denoised separately; all by default.
+    of_slice : int
+        Voxels of a slice; up to 512 x 512 by default.
     beside : int
         Bytes needed in memory in addition to the volume, such as the stored numbers of a file.
     beside_files : int
@@ -130,11 +135,17 @@ def find_room(
         if room is not None:
             room.in_files = False
         return None
-    least = _needed_with_files(voxels, threads) + library + beside + beside_files
-    if room is not None and least <= available:
-        keep_in_files(room, _file_bytes(voxels, largest_part))
-        return None
-    return _shortage(needed, least, available, room)
+    least = _needed_with_files(voxels, threads, of_slice) + library + beside + beside_files
+    if room is None or least > available:
+        return _shortage(needed, least, available, room)
+    files, of_addresses = _file_bytes(voxels, largest_part), _of_address_space()
+    if of_addresses is not None and least + files > of_addresses:
+        return Shortage(
+            f"need {(least + files) / 2**30:.1f} GiB of address space, {of_addresses / 2**30:.1f} GiB are left",
+            "Raise the limit of it (ulimit -v); --memory limits the memory.",
+        )
+    keep_in_files(room, files)
+    return None
 
 
 def _shortage(needed: int, least: int, available: int, room: Room | None) -> Shortage:
@@ -145,14 +156,15 @@ def _shortage(needed: int, least: int, available: int, room: Room | None) -> Sho
             f"Raise the memory limit (--memory), now {room.limit / 2**30:.1f} GiB, or end other programs.",
         )
     found, larger = f"need {needed / 2**30:.1f} GiB, {left}", "a machine with more memory, or fewer slices"
-    if least > available:
+    if least + PROCESS_BYTES > available:  # the limit would include what this process holds
         return Shortage(found, f"Use {larger}.")
     return Shortage(found, f"Keep the volume in temporary files (--memory {available >> 20}M), or use {larger}.")
 
 
-def _needed_with_files(voxels: int, threads: int) -> int:
+def _needed_with_files(voxels: int, threads: int, of_slice: int = 0) -> int:
     """Bytes in memory if volumes are in files, in a process that has PyTorch."""
-    return FIT_BYTES + threads * THREAD_BYTES + int(voxels * BLOCK_BYTES_PER_VOXEL)
+    of_thread = int(THREAD_BYTES * max(1.0, of_slice / _USUAL_SLICE))
+    return FIT_BYTES + threads * of_thread + int(voxels * BLOCK_BYTES_PER_VOXEL)
 
 
 def _file_bytes(voxels: int, largest_part: int | None) -> int:

@@ -88,6 +88,7 @@ class SeriesPlan:
         shortage = find_room(
             voxels,
             max(self.geometry.slice_counts) * height * width,
+            of_slice=height * width,
             beside_files=ENHANCED_BYTES_PER_VOXEL * voxels if in_frames else 0,
         )
         if shortage is not None:

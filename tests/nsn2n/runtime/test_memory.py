@@ -179,6 +179,24 @@ def test_a_limit_below_what_any_volume_needs_is_refused(monkeypatch):
         assert not in_files()
 
 
+def test_large_slices_need_more_memory_even_if_volumes_are_kept_in_files(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 400 << 20)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    with memory_limit(GIB):
+        assert find_room(40 << 20, of_slice=2048 * 2048).found.startswith("need 1.3 GiB even if volumes are kept")
+        assert find_room(40 << 20, of_slice=512 * 512) is None
+        assert in_files()
+
+
+def test_files_that_are_mapped_into_memory_need_address_space(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(memory, "_of_address_space", lambda: 2 * GIB)
+    with memory_limit(GIB):
+        assert find_room(100 << 20).found == "need 3.4 GiB of address space, 2.0 GiB are left"
+        assert not in_files()
+
+
 def test_a_limit_leaves_what_the_process_does_not_hold_yet(system):
     system(**{"proc/self/status": f"Name:\tpython\nRssAnon:\t{GIB // 1024} kB\nRssFile:\t999999 kB\n"})
     with memory_limit(3 * GIB):
