@@ -56,7 +56,9 @@ def noisy_volume(shape, *, shared=0.0, masked=False):
     return volume
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow if form == "paper" else ()) for form in FORMS]
+)
 def test_the_result_has_the_same_bytes(small_volumes, form):
     said = {"modality": "CT", "spacing_mm": (2.0, 1.0, 1.0), **FORMS[form]}
     volume = noisy_volume((12, 64, 64), shared=said.pop("shared", 0.0), masked=said.pop("masked", False))
