@@ -52,8 +52,11 @@ FILE_BYTES_PER_VOXEL = 32
 """Of all files in which volumes are kept at the same time, with one part."""
 
 BLOCK_BYTES_PER_VOXEL = 0.5
-"""In memory even then: figures of blocks, and headers. With these, `nsn2n denoise` (two threads) should take at most 707
-MiB for CT of 140 x 512 x 512 and 815 MiB for 1000 x 512 x 512; it took 607 and 559."""
+"""In memory even then: figures of blocks, and headers.
+
+In all `nsn2n denoise` (two threads) is to take at most 707 MiB for CT of 140 x 512 x 512 and 815 MiB for 1000 x 512 x
+512; it took 607 and 559.
+"""
 
 _USUAL_SLICE = 512 * 512
 """Pixels for which `THREAD_BYTES` suffices; of larger slices each thread holds more."""
