@@ -52,14 +52,13 @@ FILE_BYTES_PER_VOXEL = 32
 """Of all files in which volumes are kept at the same time, with one part."""
 
 BLOCK_BYTES_PER_VOXEL = 0.5
-"""In memory even then: figures of blocks, and headers.
+"""In memory even then: figures of blocks, and headers."""
 
-In all `nsn2n denoise` (two threads) is to take at most 707 MiB for CT of 140 x 512 x 512 and 815 MiB for 1000 x 512 x
-512; it took 607 and 559.
-"""
-
+SLICES_BYTES, SLICES_THREAD_BYTES = 270 << 20, 110 << 20
+"""The same for the fit and the slices in work, and for each thread; more where slices have more pixels than this."""
 _USUAL_SLICE = 512 * 512
-"""Pixels for which `THREAD_BYTES` suffices; of larger slices each thread holds more."""
+"""Peaks of MR of 24 x 512 x 512, which needs most: 463 MiB in addition to libraries with two threads, 686 with four; of
+1024 x 1024 pixels CT needs 1.5 times as much as of 512 x 512."""
 
 PROCESS_BYTES = 110 << 20
 """Memory of a process before it reads the volume."""
@@ -156,7 +155,7 @@ def _shortage(needed: int, least: int, available: int, room: Room | None) -> Sho
     left = f"{available / 2**30:.1f} GiB are available"
     if least > available and room is not None:
         return Shortage(
-            f"need {least / 2**30:.1f} GiB even if volumes are kept in files, {left}",
+            f"need {min(needed, least) / 2**30:.1f} GiB even if volumes are kept in files, {left}",
             f"Raise the memory limit (--memory), now {room.limit / 2**30:.1f} GiB, or end other programs.",
         )
     found, larger = f"need {needed / 2**30:.1f} GiB, {left}", "a machine with more memory, or fewer slices"
@@ -167,8 +166,8 @@ def _shortage(needed: int, least: int, available: int, room: Room | None) -> Sho
 
 def _needed_with_files(voxels: int, threads: int, of_slice: int = 0) -> int:
     """Bytes in memory if volumes are in files, in a process that has PyTorch."""
-    of_thread = int(THREAD_BYTES * max(1.0, of_slice / _USUAL_SLICE))
-    return FIT_BYTES + threads * of_thread + int(voxels * BLOCK_BYTES_PER_VOXEL)
+    in_work = (SLICES_BYTES + threads * SLICES_THREAD_BYTES) * max(1.0, of_slice / _USUAL_SLICE)
+    return int(in_work + voxels * BLOCK_BYTES_PER_VOXEL)
 
 
 def _file_bytes(voxels: int, largest_part: int | None) -> int:

@@ -38,7 +38,7 @@ FORMS = {
 def small_volumes(monkeypatch):
     """Volumes of any size are kept in files, and need little else, if there is a memory limit."""
     monkeypatch.setattr(volumes, "_LEAST_BYTES", 0)
-    for name in ("FIT_BYTES", "THREAD_BYTES", "LIBRARY_BYTES"):
+    for name in ("FIT_BYTES", "THREAD_BYTES", "LIBRARY_BYTES", "SLICES_BYTES", "SLICES_THREAD_BYTES"):
         monkeypatch.setattr(memory, name, 1)
     monkeypatch.setattr(memory, "available_bytes", lambda: 200_000 if current_room() else 8 << 30)
 
@@ -143,31 +143,29 @@ import resource, sys
 import numpy as np
 import nsn2n
 from nsn2n.report import collect_report
-from nsn2n.runtime import memory
+from nsn2n.runtime import memory, volumes
 from nsn2n.stack.slice_stack import SliceStack
 from tests.nsn2n.test_memory_limit import QUICK, noisy_volume
 
 modality, slices, room_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
-def of_process(name):
-    return memory._table(memory.PROC / "self" / "status")[name] * 1024
-
-def denoised(volume, **limit):
+def denoised(volume):
     stack = SliceStack.of(volume, spacing_mm=(1.0, 1.0, 1.0), modality=modality)
-    result = nsn2n.denoise(stack, config=QUICK, device="cpu", **limit)
+    result = nsn2n.denoise(stack, config=QUICK, device="cpu")
     collect_report(stack, result)
     return result
 
 denoised(noisy_volume((6, 64, 64)))  # loads the libraries
 volume = noisy_volume((slices, 96, 96), masked=modality == "MR")
-resource.setrlimit(resource.RLIMIT_DATA, (of_process("VmData") + room_bytes,) * 2)
+in_use = 1024 * memory._table(memory.PROC / "self" / "status")["VmData"]
+resource.setrlimit(resource.RLIMIT_DATA, (in_use + room_bytes, in_use + room_bytes))
 try:
     denoised(volume)
 except (MemoryError, RuntimeError) as error:
     print("without:", type(error).__name__)
-threads = min(memory.usable_cpus(), memory._PARTS_AT_ONCE)
-least = memory._needed_with_files(volume.size, threads) + of_process("RssAnon")
-print("with:", denoised(volume, memory=least).measured.volumes_in_files)
+with volumes.memory_limit(1 << 40):
+    volumes.keep_in_files(volumes.current_room(), 1)
+    print("with:", denoised(volume).measured.volumes_in_files)
 """
 """Denoises within a limit of the system for memory that it cannot take back; mapped files do not count there."""
 

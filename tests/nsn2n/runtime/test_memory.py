@@ -173,17 +173,17 @@ def test_a_limit_below_what_any_volume_needs_is_refused(monkeypatch):
     with memory_limit(GIB):
         shortage = find_room(1 << 30)
         assert shortage == (
-            "need 0.8 GiB even if volumes are kept in files, 0.1 GiB are available",
+            "need 0.9 GiB even if volumes are kept in files, 0.1 GiB are available",
             "Raise the memory limit (--memory), now 1.0 GiB, or end other programs.",
         )
         assert not in_files()
 
 
 def test_large_slices_need_more_memory_even_if_volumes_are_kept_in_files(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 400 << 20)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 500 << 20)
     monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
     with memory_limit(GIB):
-        assert find_room(40 << 20, of_slice=2048 * 2048).found.startswith("need 1.3 GiB even if volumes are kept")
+        assert find_room(40 << 20, of_slice=2048 * 2048).found.startswith("need 1.1 GiB even if volumes are kept")
         assert find_room(40 << 20, of_slice=512 * 512) is None
         assert in_files()
 
@@ -193,7 +193,7 @@ def test_files_that_are_mapped_into_memory_need_address_space(monkeypatch):
     monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
     monkeypatch.setattr(memory, "_of_address_space", lambda: 2 * GIB)
     with memory_limit(GIB):
-        assert find_room(100 << 20).found == "need 3.4 GiB of address space, 2.0 GiB are left"
+        assert find_room(100 << 20).found == "need 3.5 GiB of address space, 2.0 GiB are left"
         assert not in_files()
 
 
