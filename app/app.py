@@ -63,7 +63,9 @@ class NSN2NApp(Application):
             on_error=on_error,
             name="dicom_series_selection",
         )
-        loader = VolumeLoaderOperator(self, refuse_gaps=options.refuse_gaps, on_error=on_error, name="volume_loader")
+        loader = VolumeLoaderOperator(
+            self, refuse_gaps=options.refuse_gaps, memory=options.memory, on_error=on_error, name="volume_loader"
+        )
         denoiser = NSN2NDenoiseOperator(
             self,
             options=options,

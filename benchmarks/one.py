@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+_SECONDS_BETWEEN_LOOKS = 0.02
+
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
@@ -43,13 +45,19 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_command(job: dict[str, Any]) -> dict[str, Any]:
-    """Run a command and measure all of it.
+    """Run a command and measure all of it; with ``anonymous`` also the memory that is no page of a file.
 
     This process must be small: a child's peak memory is at least that of the process that started it.
     """
     started = time.perf_counter()
     process = os.posix_spawn(job["command"][0], job["command"], dict(os.environ))
-    _, status, usage = os.wait4(process, 0)
+    anonymous_mb, ended = 0.0, 0
+    while job.get("anonymous") and not ended:
+        anonymous_mb = max(anonymous_mb, of_status("RssAnon", process) or 0.0)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        ended, status, usage = os.wait4(process, os.WNOHANG)
+    if not ended:
+        _, status, usage = os.wait4(process, 0)
     if status != 0:
         raise SystemExit(f"the command must succeed; got exit status {os.waitstatus_to_exitcode(status)}.")
     return {
@@ -57,6 +65,7 @@ def run_command(job: dict[str, Any]) -> dict[str, Any]:
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
         "package": f"nsn2n {version('nsn2n')}",
+        **({"anonymous_mb": anonymous_mb} if job.get("anonymous") else {}),
     }
 
 
@@ -71,10 +80,16 @@ def peak_mb() -> float:
 
     Read from /proc, since ru_maxrss would include the memory of the process that started this one.
     """
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+    peak = of_status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if peak is None else peak
+
+
+def of_status(name: str, process: int | str = "self") -> float | None:
+    """Return a figure of the status of a process, MB; None if it has ended or has no such figure."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return None
 
 
 if __name__ == "__main__":

@@ -14,19 +14,22 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
-from nsn2n.arrays.either import on_host
+from nsn2n.arrays.either import contiguous, copied, on_host
 from nsn2n.contrast_kept import ContrastKept
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.errors import VolumeError
-from nsn2n.images import volume_of_image
+from nsn2n.images import ImageVolume, volume_of_image
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality
 from nsn2n.pipeline import run_pipeline
 from nsn2n.result import DenoiseResult
 from nsn2n.runtime.compute import Compute, choose_compute
+from nsn2n.runtime.memory import find_room
+from nsn2n.runtime.sizes import size_in_bytes
+from nsn2n.runtime.volumes import current_room, memory_limit, new_volume
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
 from nsn2n.stack.background import box_around, without_background
@@ -58,6 +61,7 @@ def denoise(
     seed: int | None = None,
     strength: float | None = None,
     device: str = "auto",
+    memory: str | int | None = None,
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     exclude: ArrayLike | None = None,
@@ -86,6 +90,10 @@ def denoise(
     strength : float, optional
         Fraction of the noise to remove, 0 (none) to 1; by default the settings', which is 1.
     device : {"auto", "cpu", "cuda"}
+    memory : str or int, optional
+        Memory that the process may take, with what it holds already: bytes, or a text such as ``8G`` or ``900M``
+        (powers of 1024). If the volume needs more, arrays of its size are kept in unnamed files in the folder for
+        temporary files (``TMPDIR``), those of the result too. The result is the same, bit for bit.
     config : mapping, optional
         Settings that differ from the preset's, as for :meth:`Settings.from_mapping`.
     progress : callable, optional
@@ -110,41 +118,51 @@ def denoise(
         If the volume cannot be denoised (see :class:`nsn2n.SliceStack`), or a stack is combined with arguments that it
         already contains.
     SettingsError
-        If a setting, the preset or the device is unknown or out of bounds.
+        If a setting, the preset or the device is unknown or out of bounds, or the memory limit is not a size.
+    NSN2NError
+        If there is no space for temporary files.
 
     Notes
     -----
     Source: Zhou et al., arXiv 2411.10831. The preset ``paper`` is that method; ``default`` differs as
     described field by field in :mod:`nsn2n.settings`.
     """
-    image = volume_of_image(volume)
     said: dict[str, Any] = {
         "spacing_mm": spacing_mm, "modality": modality, "exclude": exclude, "parts": parts, "shear_px": shear_px,
     }  # fmt: skip
+    with memory_limit(None if memory is None else size_in_bytes(memory)):
+        image = volume_of_image(volume)
+        stack = _stack_of(volume, image, said)
+        settings = resolve_settings(preset, seed, strength, config)
+        result = denoise_stack(stack, settings, device=device, progress=progress)
+        return result if image is None else replace(result, image=image.like(result.volume))
+
+
+def _stack_of(volume: ArrayLike | SliceStack, image: ImageVolume | None, said: dict[str, Any]) -> SliceStack:
+    """Return the stack that :func:`denoise` got, or make it of an array or image and what is ``said`` of it."""
     if isinstance(volume, SliceStack):
         twice = [name for name, value in said.items() if value is not None]
         if twice:
             raise VolumeError(
                 f"a SliceStack must be passed without what it contains; got {', '.join(twice)} too. Leave that out."
             )
-        stack = volume
-    else:
-        if image is not None:
-            if spacing_mm is not None:
-                raise VolumeError(
-                    "an image must be passed without spacing_mm, which it contains; got both. Leave spacing_mm out."
-                )
-            said["spacing_mm"] = image.spacing_mm
-        stack = SliceStack.of(volume if image is None else image.values, **said)
-    settings = resolve_settings(preset, seed, strength, config)
-    result = denoise_stack(stack, settings, device=device, progress=progress)
-    return result if image is None else replace(result, image=image.like(result.volume))
+        return volume
+    if image is not None:
+        if said["spacing_mm"] is not None:
+            raise VolumeError(
+                "an image must be passed without spacing_mm, which it contains; got both. Leave spacing_mm out."
+            )
+        said = {**said, "spacing_mm": image.spacing_mm}
+    values = np.asarray(volume if image is None else image.values)
+    _require_room(values)
+    return SliceStack.of(values, **said)
 
 
 def denoise_stack(
     stack: SliceStack, settings: Settings, *, device: str = "auto", progress: Progress | None = None
 ) -> DenoiseResult:
-    """Denoise a stack with settings; otherwise like :func:`denoise`."""
+    """Denoise a stack with settings, within the memory limit that applies here; otherwise like :func:`denoise`."""
+    _require_room(stack.values, max(stack.parts))
     compute = choose_compute(device)
     of_neighbors = (spacing for count, spacing in zip(stack.parts, stack.spacings_mm, strict=True) if count > 1)
     for spacing in dict.fromkeys(of_neighbors):
@@ -158,10 +176,37 @@ def denoise_stack(
     return _denoise_parts(stack, settings, compute, progress)
 
 
+def _require_room(values_dhw: NDArray[Any], largest_part: int | None = None) -> None:
+    """Decide where volumes are kept, if there is a memory limit and that is not decided yet.
+
+    Parameters
+    ----------
+    values_dhw : ndarray
+        The volume, which is in memory already.
+    largest_part : int, optional
+        Slices of its largest part; all by default.
+
+    Raises
+    ------
+    VolumeError
+        If the limit leaves too little memory even with the volumes in files.
+    """
+    if current_room() is None or not values_dhw.size:
+        return
+    held = values_dhw.nbytes if values_dhw.dtype == np.float32 else 0
+    of_slice = values_dhw[0].size
+    part = None if largest_part is None else largest_part * of_slice
+    shortage = find_room(values_dhw.size, part, of_slice=of_slice, beside=-held)
+    if shortage is not None:
+        raise VolumeError(
+            f"the volume must fit into memory; its {values_dhw.shape} voxels {shortage.found}. {shortage.advice}"
+        )
+
+
 def _denoise_parts(stack: SliceStack, settings: Settings, compute: Compute, progress: Progress | None) -> DenoiseResult:
     """Denoise each part of a stack separately, and join the results."""
-    denoised = stack.values.copy()
-    noise_sd = np.zeros_like(denoised)
+    denoised = copied(stack.values)
+    noise_sd = _zeros(denoised.shape)
     shears_px = [(0.0, 0.0)] * len(stack.parts)
     results: list[tuple[int, DenoiseResult]] = []
     structures: list[tuple[int, StructureCheck]] = []
@@ -238,7 +283,8 @@ def _denoise_part(stack: SliceStack, run: _Run) -> DenoiseResult:
     if layout is None:
         return _denoise_box(stack.values, mask, run)
     if mask is None:
-        mask = np.ones(stack.shape_dhw, bool)
+        mask = new_volume(stack.shape_dhw, bool)
+        mask[...] = True
     canvas, usable = layout.spread(stack.values, 0), layout.spread(mask, False)
     return _gathered(_denoise_box(canvas, usable, run), layout)
 
@@ -248,8 +294,8 @@ def _denoise_box(values: Float32Array, mask: BoolArray | None, run: _Run) -> Den
     box = None if mask is None else box_around(mask)
     if mask is None or box is None or box.is_whole:
         return run(values, mask)
-    result = run(np.ascontiguousarray(values[box.place]), np.ascontiguousarray(mask[box.place]))
-    volume, noise_sd = values.copy(), np.zeros_like(values)
+    result = run(contiguous(values[box.place]), contiguous(mask[box.place]))
+    volume, noise_sd = copied(values), _zeros(values.shape)
     volume[box.place], noise_sd[box.place] = result.volume, result.noise_sd
     return replace(
         result,
@@ -271,6 +317,12 @@ def _result(state: PipelineState, settings: Settings) -> DenoiseResult:
         structure=state.structure,
         contrast=state.contrast,
     )
+
+
+def _zeros(shape_dhw: tuple[int, ...]) -> Float32Array:
+    zeros: Float32Array = new_volume(shape_dhw, np.float32)
+    zeros[...] = 0
+    return zeros
 
 
 def _gathered(result: DenoiseResult, layout: Layout) -> DenoiseResult:

@@ -99,6 +99,9 @@ class Measurements:
     """Device and precision."""
     threads: int = _measured(0, _first)
     """Threads that shared slices, and the crops of a step, on the CPU; the values are the same with any number."""
+    volumes_in_files: bool = _measured(False, _largest)
+    """Whether arrays of the size of the volume were kept in temporary files, to stay within a memory limit; the values
+    are the same in memory."""
     seconds: float = _measured(0.0, _total)
     parts: int | None = _measured(None, _first)
     """Number of parts of a volume in parts."""

@@ -20,6 +20,7 @@ from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_corr
 from nsn2n.noise.level import measure_noise
 from nsn2n.runtime.compute import Compute, reproducible
 from nsn2n.runtime.cpus import with_threads
+from nsn2n.runtime.volumes import in_files
 from nsn2n.settings import Settings
 from nsn2n.stack.validation import fill_invalid
 from nsn2n.stages import PipelineState, stages, stages_without_noise
@@ -154,6 +155,7 @@ def measured_state(
         partner_distance=partner.distance,
         start="bundle" if starts_from_bundle(settings.network) else "none",
         compute=str(compute),
+        volumes_in_files=in_files(),
     )
 
 

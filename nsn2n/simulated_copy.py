@@ -39,7 +39,7 @@ _LEAST_EDGE_PX = 96
 _DETAIL_PX = 6.0
 """Detail is the difference of an image from its Gaussian mean of this sd."""
 _FAINT_SD = 5.0
-"""Detail beyond this many noise sd is a vessel or an edge, which no filter loses: no loss of detail is measured there,"""
+"""Detail beyond this many noise sd is a vessel or an edge, which no filter loses: nothing is measured there,"""
 _AWAY_PX = 6
 """nor within this many pixels of it."""
 _EDGE_SD = 8.0

@@ -112,8 +112,11 @@ def denoise_image(
     Image
         A new one, as `NSN2NDenoiseOperator` emits it; the input is not changed.
     """
-    metadata, stack = image.metadata(), stack_of(image)
-    denoise = (options or JobOptions()).denoise
-    made = denoise_series(stack, denoise, series_label(metadata), report=report, viewer=viewer, progress=progress)
-    added = {RECORD: made.record, STACK: stack.with_values(made.values)}
+    options = options or JobOptions()
+    with options.within_memory():
+        metadata, stack = image.metadata(), stack_of(image)
+        made = denoise_series(
+            stack, options.denoise, series_label(metadata), report=report, viewer=viewer, progress=progress
+        )
+        added = {RECORD: made.record, STACK: stack.with_values(made.values)}
     return Image(made.values, {**metadata, **added, **({REPORT: made.report} if report else {})})

@@ -19,6 +19,8 @@ from nsn2n.errors import DicomError
 from nsn2n.jobs.dicom_job import load_series
 from nsn2n.jobs.outcomes import ErrorHandler, series_errors
 from nsn2n.operators.image_metadata import SERIES_NUMBERS, SOURCE_FILES, sdk_metadata, series_label
+from nsn2n.runtime.sizes import size_in_bytes
+from nsn2n.runtime.volumes import memory_limit
 
 __all__ = ["VolumeLoaderOperator", "load_image"]
 
@@ -51,6 +53,7 @@ class VolumeLoaderOperator(Operator):
         fragment: Fragment,
         *args: Any,
         refuse_gaps: bool = False,
+        memory: str | None = None,
         on_error: ErrorHandler | None = None,
         **kwargs: Any,
     ) -> None:
@@ -61,10 +64,13 @@ class VolumeLoaderOperator(Operator):
         fragment : Fragment
         refuse_gaps : bool
             Refuse a series with missing or unevenly spaced slices, instead of processing it in parts.
+        memory : str, optional
+            Memory limit, as that of `nsn2n.jobs.options.JobOptions`.
         on_error : callable, optional
             Called with the label of a series that is not a volume and the error, instead of ending the graph.
         """
         self.refuse_gaps = refuse_gaps
+        self.memory_bytes = None if memory is None else size_in_bytes(memory)
         self.on_error = on_error
         super().__init__(fragment, *args, **kwargs)
 
@@ -76,7 +82,7 @@ class VolumeLoaderOperator(Operator):
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
         """Receive a series, emit its volume."""
         message = op_input.receive(self.INPUT_SERIES)
-        with series_errors(_label(message), self.on_error):
+        with series_errors(_label(message), self.on_error), memory_limit(self.memory_bytes):
             op_output.emit(load_image(message, refuse_gaps=self.refuse_gaps), self.OUTPUT_IMAGE)
 
 

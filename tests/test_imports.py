@@ -42,7 +42,8 @@ LAYERS = (
     ("nsn2n.contrast_kept", "nsn2n.noise"),
     ("nsn2n.stack", "nsn2n.measurements"),
     ("nsn2n.settings", "nsn2n.modality"),
-    ("nsn2n.runtime", "nsn2n.arrays"),
+    ("nsn2n.arrays",),
+    ("nsn2n.runtime",),
     ("nsn2n.errors", "nsn2n._aliases", "nsn2n._version"),
 )
 
@@ -213,7 +214,7 @@ def test_every_test_of_a_module_has_its_module():
         "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
         "nsn2n/files": {"fuzz"},
         "nsn2n/cli": {"fuzz"},
-        "nsn2n": {"constant_background", "on_a_gpu"},
+        "nsn2n": {"constant_background", "memory_limit", "on_a_gpu"},
         "nsn2n/stages": {"stages"},
         "nsn2n/jobs": {"both_ways", "fuzz"},
     }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Array
+from nsn2n.runtime.volumes import copied_volume, new_volume
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ __all__ = [
     "deviation",
     "divided",
     "double",
+    "empty_like",
     "float32",
     "in_memory_of",
     "interpolated",
@@ -78,13 +80,24 @@ def double(values: Array) -> Array:
 
 
 def copied(values: Array) -> Array:
-    """Return a copy in separate memory."""
-    return values.copy() if isinstance(values, np.ndarray) else values.clone()
+    """Return a copy in separate memory; one of an array may be in a file (:mod:`nsn2n.runtime.volumes`)."""
+    return copied_volume(values) if isinstance(values, np.ndarray) else values.clone()
+
+
+def empty_like(values: Array, dtype: Any = None) -> Array:
+    """Return a new array of the same shape, with arbitrary values; it may be in a file like a copy."""
+    if isinstance(values, np.ndarray):
+        return new_volume(values.shape, values.dtype if dtype is None else dtype)
+    import torch
+
+    return torch.empty_like(values, dtype=dtype)
 
 
 def contiguous(values: Array) -> Array:
-    """Return the values in consecutive memory."""
-    return np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values.contiguous()
+    """Return the values in consecutive memory, the same array if they are; a copy may be in a file."""
+    if isinstance(values, np.ndarray):
+        return values if values.flags.c_contiguous else copied_volume(values)
+    return values.contiguous()
 
 
 def divided(values: Array, divisor: Array) -> Array:

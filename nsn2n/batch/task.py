@@ -72,7 +72,8 @@ class SeriesTask:
     @property
     def memory_bytes(self) -> int:
         """Estimated memory of a worker for it."""
-        return process_bytes(self.series.voxels, self.cpus)
+        needed, limit = process_bytes(self.series.voxels, self.cpus), self.options.memory_bytes()
+        return needed if limit is None else min(needed, limit)
 
 
 @dataclass(frozen=True, kw_only=True)

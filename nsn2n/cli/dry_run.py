@@ -58,7 +58,8 @@ def plan_folder(source: Path, target: Path, options: JobOptions) -> int:
 
 
 def _plan(record: SeriesRecord, target: Path, options: JobOptions, taken_series_numbers: set[int]) -> list[str]:
-    geometry = inspect_series(record.files, refuse_gaps=options.refuse_gaps)
+    with options.within_memory():
+        geometry = inspect_series(record.files, refuse_gaps=options.refuse_gaps)
     derivation, header = options.derivation("-"), record.read_header()
     series = new_series(header, derivation, taken_series_numbers)
     taken_series_numbers.add(series.SeriesNumber)
@@ -83,10 +84,11 @@ def plan_file(source: Path, target: Path, options: JobOptions) -> int:
         If the file cannot be read as a volume, or the new one cannot be written.
     """
     new = new_files(source, target, options)
-    volume = read_volume(source)
-    stack = volume.stack
-    if options.mask is not None:
-        read_mask(options.mask, volume)
+    with options.within_memory():
+        volume = read_volume(source)
+        stack = volume.stack
+        if options.mask is not None:
+            read_mask(options.mask, volume)
     require_writable_folder(new.volume.parent)
     _, height, width = stack.shape_dhw
     volumes = f"{len(stack.parts)} volumes of " if len(stack.parts) > 1 else ""

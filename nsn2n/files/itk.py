@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nsn2n.errors import NSN2NError, VolumeError
 from nsn2n.files.file_volume import FileVolume
 from nsn2n.files.stored_numbers import StoredNumbers
-from nsn2n.runtime.memory import memory_errors, memory_shortage
+from nsn2n.runtime.memory import find_room, memory_errors
 from nsn2n.stack.slice_axis import slices_first
 
 __all__ = ["ItkVolume", "read_itk"]
@@ -109,11 +109,12 @@ def _check(reader: Any, path: Path) -> None:
             "channel."
         )
     voxels = math.prod(shape)
-    shortage = memory_shortage(voxels, math.prod(shape[:3]), beside=3 * 8 * voxels)
+    shortage = find_room(
+        voxels, math.prod(shape[:3]), of_slice=math.prod(shape[:3]) // min(shape[:3]), beside=3 * 8 * voxels
+    )
     if shortage is not None:
         raise VolumeError(
-            f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage}. "
-            "Use a machine with more memory, or crop or split the file."
+            f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage.found}. {shortage.advice}"
         )
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nsn2n.errors import VolumeError
 from nsn2n.files.file_volume import FileVolume
 from nsn2n.files.stored_numbers import StoredNumbers
-from nsn2n.runtime.memory import memory_errors, memory_shortage
+from nsn2n.runtime.memory import find_room, memory_errors
 from nsn2n.stack.slice_axis import slices_first
 
 __all__ = ["MghVolume", "read_mgh"]
@@ -92,11 +92,16 @@ def _read(path: Path) -> MghVolume:
         before = file.read(_HEADER_BYTES)
         shape, dtype = _promise(before, path)
         voxel_bytes = math.prod(shape) * dtype.itemsize
-        shortage = memory_shortage(math.prod(shape), math.prod(shape[:3]), beside=2 * voxel_bytes)
+        shortage = find_room(
+            math.prod(shape),
+            math.prod(shape[:3]),
+            of_slice=math.prod(shape[:3]) // min(shape[:3]),
+            beside=2 * voxel_bytes,
+        )
         if shortage is not None:
             raise VolumeError(
-                f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage}. "
-                "Use a machine with more memory, or crop or split the file."
+                f"{path} must fit into memory; its {' x '.join(map(str, shape))} voxels {shortage.found}. "
+                f"{shortage.advice}"
             )
         voxels = file.read(voxel_bytes)
         if len(voxels) < voxel_bytes:

@@ -22,7 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from nsn2n.errors import VolumeError
 from nsn2n.files import NIFTI_SUFFIXES
-from nsn2n.runtime.memory import memory_shortage
+from nsn2n.runtime.memory import find_room
 
 __all__ = ["check_nifti", "checked_nifti_name"]
 
@@ -208,11 +208,16 @@ def _checked_offset(header: nib.Nifti1Header, size: int, path: Path) -> int:
 def _check_memory(promise: _Promise, path: Path) -> None:
     stored = promise.voxels * promise.item_bytes
     # Two copies of the stored numbers: those that were read, and those that are written.
-    shortage = memory_shortage(promise.voxels, math.prod(promise.shape[:3]), beside=2 * stored + promise.offset)
+    shortage = find_room(
+        promise.voxels,
+        math.prod(promise.shape[:3]),
+        of_slice=math.prod(promise.shape[:3]) // min(promise.shape[:3]),
+        beside=2 * stored + promise.offset,
+    )
     if shortage is not None:
         raise VolumeError(
-            f"{path} must fit into memory; its {' x '.join(map(str, promise.shape))} voxels {shortage}. "
-            "Use a machine with more memory, or crop or split the file."
+            f"{path} must fit into memory; its {' x '.join(map(str, promise.shape))} voxels {shortage.found}. "
+            f"{shortage.advice}"
         )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nsn2n._aliases import Float32Array, Spacing
 from nsn2n.errors import VolumeError
+from nsn2n.runtime.volumes import new_volume
 from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["StoredNumbers"]
@@ -62,7 +63,7 @@ class StoredNumbers:
         """
         depth, height, width = (self.array.shape[axis] for axis in self.axes)
         volumes = self.array.size // (depth * height * width)
-        values_dhw = np.empty((volumes * depth, height, width), np.float32)
+        values_dhw = new_volume((volumes * depth, height, width), np.float32)
         for index, plane in enumerate(self._planes(self.array)):
             real = self._real(plane)
             values_dhw[index] = _less(real, self.offset)
@@ -108,7 +109,7 @@ class StoredNumbers:
 
     def placed(self, map_dhw: Float32Array) -> Float32Array:
         """Return values of the stack's shape as float32 in the axes of the file, neither scaled nor offset."""
-        placed = np.empty(self.array.shape, np.float32, order="F")
+        placed: Float32Array = new_volume(self.array.shape[::-1], np.float32).T
         for values, plane in zip(map_dhw, self._planes(placed), strict=True):
             plane[...] = values
         return placed

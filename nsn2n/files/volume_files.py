@@ -13,6 +13,7 @@ from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
 from nsn2n.files import FILE_SUFFIXES, format_of
 from nsn2n.files.file_volume import FileVolume, complete_files
+from nsn2n.runtime.volumes import new_volume
 
 __all__ = ["read_mask", "read_volume", "write_volume"]
 
@@ -73,10 +74,14 @@ def read_mask(path: Path, like: FileVolume) -> BoolArray:
             f"the mask must be on the voxel grid of the input; according to its header {path} is not. Resample it."
         )
     values = mask.numbers.array.reshape(expected).transpose(like.axes)
-    inside: BoolArray = np.isfinite(values) & (values != 0)
+    parts = len(like.stack.parts)
+    inside: BoolArray = new_volume((parts * len(values), *values.shape[1:]), bool)
+    for index in range(len(inside)):
+        values_hw = values[index % len(values)]
+        np.logical_and(np.isfinite(values_hw), values_hw != 0, out=inside[index])
     if not inside.any():
         raise VolumeError(f"the mask must hold values other than 0; {path} has none. Choose another file.")
-    return np.tile(inside, (len(like.stack.parts), 1, 1))
+    return inside
 
 
 def write_volume(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import in_memory_of, namespace
+from nsn2n.arrays.either import empty_like, in_memory_of, namespace
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
@@ -100,14 +100,14 @@ def filter_cubes(
         if progress is not None:
             progress(done)
 
-    found: list[Group] = []
+    found = grouped.store()
 
     def groups() -> Iterator[Group]:
         for group in grouped.groups(denoised, wanted):
-            found.append(group)
+            found.keep(group)
             yield group
 
-    pilot = namespace(denoised_dhw).empty_like(denoised_dhw)
+    pilot = empty_like(denoised_dhw)
     for index, first_hw in grouped.filtered(groups(), noisy, denoised, threshold):
         pilot[index] = 0.5 * (in_memory_of(first_hw, pilot) + denoised(index))
         tell(0.7 * (index + 1) / depth)

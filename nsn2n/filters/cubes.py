@@ -22,8 +22,9 @@ from torch import Tensor
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_device
 from nsn2n.filters.aggregation import Aggregate
+from nsn2n.runtime.volumes import new_volume
 
-__all__ = ["CUBE_PX", "Cubes", "Group", "Shrinkage"]
+__all__ = ["CUBE_PX", "Cubes", "Group", "GroupStore", "Shrinkage"]
 
 CUBE_PX = 4
 """Edge of the cubes, or as many slices as there are."""
@@ -149,6 +150,11 @@ class Cubes:
                     yield Group(first, rows * self._width + columns, torch.cat(members))
             del features, own  # before those of the next slab are made
 
+    def store(self) -> GroupStore:
+        """Return a store for the groups of the volume."""
+        firsts, rows, columns = (len(axis) for axis in self._grid)
+        return GroupStore(firsts, rows * columns, self._size, self._device)
+
     def filtered(
         self, groups: Iterator[Group], noisy: Slices, guide: Slices, shrinkage: Shrinkage
     ) -> Iterator[tuple[int, Tensor]]:
@@ -232,6 +238,40 @@ class Cubes:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
+
+
+class GroupStore:
+    """Keeps groups of a volume, which together are as large as the volume; on the CPU they may be in a file.
+
+    Parameters
+    ----------
+    firsts : int
+        Slices in which reference cubes start.
+    most : int
+        Reference cubes in one of them, at most.
+    size : int
+        Cubes in a group.
+    device : torch.device, optional
+    """
+
+    def __init__(self, firsts: int, most: int, size: int, device: torch.device | None) -> None:
+        self._kept: list[Group] = []
+        self._space: tuple[Tensor, Tensor] | None = None
+        if device is None or device.type == "cpu":
+            self._space = (
+                torch.from_numpy(new_volume((firsts, most), np.int64)),
+                torch.from_numpy(new_volume((firsts, most, size), np.int16)),
+            )
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._kept)
+
+    def keep(self, group: Group) -> None:
+        """Keep groups of the next slice in which reference cubes start."""
+        if self._space is not None:
+            places, members = (of_all[len(self._kept), : len(group.places)] for of_all in self._space)
+            group = Group(group.first_slice, places.copy_(group.places), members.copy_(group.members))
+        self._kept.append(group)
 
 
 class _Window:

@@ -15,7 +15,7 @@ from functools import reduce
 import torch
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import float32, namespace
+from nsn2n.arrays.either import empty_like, float32, namespace
 from nsn2n.arrays.planes import gaussian, maximum, minimum
 from nsn2n.arrays.ranks import median
 from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
@@ -81,7 +81,7 @@ def filter_edges(
 
     xp = namespace(guide_dhw)
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
-    taken = xp.empty_like(guide_dhw, dtype=xp.float16)
+    taken = empty_like(guide_dhw, xp.float16)
     groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device, size=_GROUP)
     for index, filtered in filtered_slices(groups, noisy_dhw, guide_dhw, noise_sd, lambda index: shares[index] > 0):
         change = guide_dhw[index] / noise_sd(index) - filtered
@@ -115,7 +115,7 @@ def edge_share(denoised_hw: Array, noise_sd_hw: Array, contrast_sd: float) -> Ar
 def _shares(guide_dhw: Array, noise_sd: NoiseOf, contrast_sd: float, valid: Array | None) -> Array:
     """Each slice's :func:`edge_share`, 0 where there is no measurement, shape (D, H, W)."""
     xp = namespace(guide_dhw)
-    shares = xp.empty_like(guide_dhw, dtype=xp.float16)
+    shares = empty_like(guide_dhw, xp.float16)
 
     def find(index: int) -> None:
         shares[index] = edge_share(guide_dhw[index], noise_sd(index), contrast_sd)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import float32, namespace, on_device
+from nsn2n.arrays.either import empty_like, float32, namespace, on_device
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
 from nsn2n.filters.removed_structure import (
@@ -88,7 +88,7 @@ class StructureRecovery:
         threshold = self._settings.excess_across_sd
         if threshold is None:
             return
-        mean = namespace(denoised).empty_like(denoised)
+        mean = empty_like(denoised)
 
         def take_mean(index: int) -> None:
             mean[index] = normalized_mean(self._removed(index, denoised), self._noise.floored(index), _ACROSS_PX)

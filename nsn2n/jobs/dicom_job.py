@@ -323,12 +323,13 @@ def denoise_record(
     NSN2NError
         As for the steps.
     """
-    series = load_series(record.files, refuse_gaps=options.refuse_gaps)
     tell = partial(progress, record) if progress is not None else None
-    made = denoise_series(
-        series.stack, denoise, record.label, report=options.report, viewer=options.viewer, progress=tell
-    )
-    written = write_denoised(made.values, made.record, series.files, output, options, series_numbers, record.label)
-    if made.report is not None:
-        write_quality_report(output, made.report, written, record.SeriesInstanceUID)
+    with options.within_memory():
+        series = load_series(record.files, refuse_gaps=options.refuse_gaps)
+        made = denoise_series(
+            series.stack, denoise, record.label, report=options.report, viewer=options.viewer, progress=tell
+        )
+        written = write_denoised(made.values, made.record, series.files, output, options, series_numbers, record.label)
+        if made.report is not None:
+            write_quality_report(output, made.report, written, record.SeriesInstanceUID)
     return written

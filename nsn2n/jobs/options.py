@@ -9,6 +9,7 @@ come from the fields of :class:`JobOptions`. A new option is one field here, and
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from nsn2n.dicom.write.derivation import LARGEST_SERIES_NUMBER, Derivation
 from nsn2n.errors import SettingsError
 from nsn2n.modality import Modality
 from nsn2n.runtime.config_loading import check_bounds, option, shown, updated_from
+from nsn2n.runtime.sizes import size_in_bytes
+from nsn2n.runtime.volumes import memory_limit
 from nsn2n.settings import PRESETS, Settings
 from nsn2n.settings import preset as preset_settings
 
@@ -127,6 +130,14 @@ class JobOptions:
     device: str = option(
         "auto", "Device to compute on.", choices=("auto", "cpu", "cuda"), group=METHOD, flag="--device"
     )
+    memory: str | None = option(
+        None,
+        "Memory that a run may take, such as 8G or 900M (powers of 1024): a volume that needs more is kept in "
+        "temporary files, with the same result. By default a volume that the available memory cannot hold is refused.",
+        group=METHOD,
+        flag="--memory",
+        metavar="SIZE",
+    )
 
     series_description_suffix: str = option(
         Derivation.series_description_suffix,
@@ -228,6 +239,7 @@ class JobOptions:
                 "viewer must be combined with the report, next to which it is written; report is false. Leave one out."
             )
         self.settings()
+        self.memory_bytes()
         self.derivation("-")
         if self.selection_rules is not None:
             from nsn2n.dicom.selection.rules import load_rules
@@ -260,11 +272,26 @@ class JobOptions:
         given = {"seed": self.seed, "strength": self.strength, "budget_s": self.budget_s}
         return Settings.from_mapping({name: value for name, value in given.items() if value is not None}, settings)
 
+    def memory_bytes(self) -> int | None:
+        """Return the memory limit in bytes; None if there is none.
+
+        Raises
+        ------
+        SettingsError
+            If it is not a size.
+        """
+        return None if self.memory is None else size_in_bytes(self.memory)
+
+    def within_memory(self) -> AbstractContextManager[None]:
+        """Return the context in which a series is read, denoised and written, with the memory limit."""
+        return memory_limit(self.memory_bytes())
+
     def denoise(self, stack: SliceStack, **keywords: Any) -> DenoiseResult:
         """Denoise a stack with these options; PyTorch is imported here. ``progress`` as for `nsn2n.denoise`."""
         from nsn2n.denoising import denoise_stack
 
-        return denoise_stack(stack, self.settings(), device=self.device, **keywords)
+        with self.within_memory():
+            return denoise_stack(stack, self.settings(), device=self.device, **keywords)
 
     def derivation(self, description: str) -> Derivation:
         """Return the description of what was done to a series.

@@ -21,6 +21,7 @@ from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import memory_errors
 from nsn2n.runtime.modes import mode_of_all
 from nsn2n.runtime.paths import require_possible_path, require_writable_folder
+from nsn2n.runtime.volumes import new_volume
 from nsn2n.structure_check import raise_on_failed_check
 
 if TYPE_CHECKING:
@@ -135,7 +136,18 @@ def denoise_volume_file(
         If the output is not writable.
     """
     options = options or JobOptions()
-    source, new = Path(input_file), new_files(input_file, output, options)
+    with options.within_memory():
+        return _denoise_file(Path(input_file), Path(output), options, denoise or options.denoise, progress)
+
+
+def _denoise_file(
+    source: Path,
+    output: Path,
+    options: JobOptions,
+    denoise: Callable[..., DenoiseResult],
+    progress: Progress | None,
+) -> Path:
+    new = new_files(source, output, options)
     target = new.volume
     fields = {} if new.bids is None else new.bids.source.metadata()
     volume = read_volume(source)
@@ -143,13 +155,15 @@ def denoise_volume_file(
     stack = replace(volume.stack, modality=options.modality)
     if options.mask is not None:
         inside = read_mask(options.mask, volume)
-        stack = replace(stack, mask=inside if stack.mask is None else stack.mask & inside)
+        if stack.mask is not None:
+            inside &= stack.mask
+        stack = replace(stack, mask=inside)
     if len(stack.parts) > 1:
         logger.info(
             "%s: %d volumes of %d slices; each is denoised separately", source.name, len(stack.parts), stack.parts[0]
         )
     with memory_errors(source.name):
-        result = (denoise or options.denoise)(stack, progress=progress)
+        result = denoise(stack, progress=progress)
     logger.info("%s: %s", source.name, result.summary())
     raise_on_failed_check(result.structure.record, force=options.force)
     try:
@@ -158,9 +172,7 @@ def denoise_volume_file(
             maps = {file.name: _map(kind, stack, result) for kind, file in new.maps.items()}
             beside: dict[str, bytes] = {}
             if new.bids is not None:
-                bids = BidsOutput.of(
-                    source, Path(output)
-                )  # another process may have started the dataset in the meantime
+                bids = BidsOutput.of(source, output)  # another process may have started the dataset in the meantime
                 bids.write_description(mode_of_all([source]))
                 for kind in new.images:
                     beside |= bids.described(kind, fields, result, options.mask)
@@ -177,5 +189,8 @@ def _map(kind: str, stack: SliceStack, result: DenoiseResult) -> Float32Array:
     """Return the noise, or what was removed: source minus denoised, before rounding to the type of the file."""
     if kind == "noise-sd":
         return result.noise_sd
-    finite = np.isfinite(stack.values)
-    return np.subtract(stack.values, result.volume, out=np.zeros_like(stack.values), where=finite)
+    removed: Float32Array = new_volume(stack.values.shape, np.float32)
+    removed[...] = 0
+    for removed_hw, values_hw, denoised_hw in zip(removed, stack.values, result.volume, strict=True):
+        np.subtract(values_hw, denoised_hw, out=removed_hw, where=np.isfinite(values_hw))
+    return removed

@@ -10,13 +10,14 @@ depends on the noise's spectrum, which is the same all over a volume; it is take
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import contiguous, in_memory_of, namespace, on_host, stacked
+from nsn2n.arrays.either import contiguous, empty_like, in_memory_of, namespace, on_host, stacked
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.arrays.ranks import median_filtered
@@ -73,7 +74,9 @@ class NoiseMap:
             Of the noise of neighboring slices, below 1.
         """
         factor = np.float32(1 / np.sqrt(1 - correlation))
-        return NoiseMap(self.blocks * factor, self.sd * float(factor), float(self.median * factor))
+        sd = empty_like(self.sd)
+        namespace(sd).multiply(self.sd, float(factor), out=sd)
+        return NoiseMap(self.blocks * factor, sd, float(self.median * factor))
 
     def floored(self, index: int) -> Array:
         """Noise sd of a slice, shape (H, W), not below ``floor``."""
@@ -94,11 +97,11 @@ def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
         blocks = estimate_noise(volume_dhw, valid)
         present = blocks[blocks > 0]
     else:
-        blocks = estimate_noise(volume_dhw, valid, among=~quiet)
-        of_quiet = estimate_noise(volume_dhw, valid, among=quiet)
+        blocks = estimate_noise(volume_dhw, valid, among=lambda index: ~quiet[index])
+        of_quiet = estimate_noise(volume_dhw, valid, among=lambda index: quiet[index])
         with_noise = np.stack([on_host(blocks_of(~slice_hw, BLOCK_PX).any(-1)) for slice_hw in quiet])
         present = blocks[(blocks > 0) & with_noise]
-    sd = namespace(volume_dhw).empty_like(volume_dhw)
+    sd = empty_like(volume_dhw)
     shape_hw = volume_dhw.shape[1:]
     for index, blocks_hw in enumerate(in_memory_of(blocks, volume_dhw)):
         sd[index] = noise_sd_slice(blocks_hw, shape_hw)
@@ -110,7 +113,9 @@ def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
     return NoiseMap(blocks, sd, float(np.median(present)) if present.size else 0.0)
 
 
-def estimate_noise(volume_dhw: Array, valid: Array | None = None, *, among: Array | None = None) -> Float32Array:
+def estimate_noise(
+    volume_dhw: Array, valid: Array | None = None, *, among: Callable[[int], Array] | None = None
+) -> Float32Array:
     """Estimate the local standard deviation of the noise from differences of neighboring slices.
 
     Parameters
@@ -119,8 +124,8 @@ def estimate_noise(volume_dhw: Array, valid: Array | None = None, *, among: Arra
         D >= 2; noise independent between slices, of any in-plane spectrum finer than some 10 pixels.
     valid : array, shape (D, H, W), bool, optional
         Voxels that count; all by default.
-    among : array, same shape, bool, optional
-        Those whose noise is asked for; all that count by default.
+    among : callable, optional
+        Which voxels of the slice with that index are asked for, shape (H, W), bool; all that count by default.
 
     Returns
     -------
@@ -137,7 +142,7 @@ def estimate_noise(volume_dhw: Array, valid: Array | None = None, *, among: Arra
         usable = None if valid is None else valid[index]
         if among is None:
             return usable
-        inner = ~maximum(~among[index], 2 * _REACH_PX + 1)
+        inner = ~maximum(~among(index), 2 * _REACH_PX + 1)
         return inner if usable is None else inner & usable
 
     def of_pair(index: int) -> tuple[Array, Array, Array]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import namespace, stacked
+from nsn2n.arrays.either import empty_like, namespace, stacked
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
 from nsn2n.noise.blocks import BLOCK_PX, block_sd, second_difference
@@ -87,10 +87,13 @@ def quiet_voxels(volume_dhw: Array, valid: Array | None = None) -> Array | None:
     if air >= body or low > _MOST_OF_BODY * bright:
         return None
 
-    def quiet_slice(index: int) -> Array:
-        return _low_in_noise(volume_dhw, index, limit) & (gaussian(volume_dhw[index], _MEAN_PX) < darkest)
+    quiet = empty_like(volume_dhw, dtype=namespace(volume_dhw).bool)
 
-    return namespace(volume_dhw).stack(for_each_slice(quiet_slice, range(len(volume_dhw))))
+    def fill_slice(index: int) -> None:
+        quiet[index] = _low_in_noise(volume_dhw, index, limit) & (gaussian(volume_dhw[index], _MEAN_PX) < darkest)
+
+    for_each_slice(fill_slice, range(len(volume_dhw)))
+    return quiet
 
 
 def _fine_difference(volume_dhw: Array, pair: int) -> Array:

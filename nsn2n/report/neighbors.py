@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import BoolArray, Float32Array, Shear
+from nsn2n.arrays.either import empty_like
 from nsn2n.noise.blocks import BLOCK_PX, noise_sd_slice
 from nsn2n.noise.level import estimate_noise
 from nsn2n.stack.shear import Layout
@@ -92,28 +93,38 @@ def _noise(volume_dhw: Float32Array, valid: BoolArray | None, layout: Layout) ->
     """Noise by blocks of one part."""
     if valid is None and not layout.moves:
         return estimate_noise(volume_dhw)
-    valid = layout.spread(np.ones(volume_dhw.shape, bool) if valid is None else valid, False)
+    # A mask of no size in memory, if all voxels are valid.
+    valid = layout.spread(np.broadcast_to(True, volume_dhw.shape) if valid is None else valid, False)
     compared = _compared(valid)
     noise = estimate_noise(fill_invalid(layout.spread(volume_dhw, 0), valid), valid)
     if not layout.moves:
         return np.where(_block_sums(compared) > 0, noise, np.float32(0))
     # The blocks of the canvas are not aligned with those of the slices.
-    sd = layout.gather(np.stack([noise_sd_slice(noise_hw, layout.shape_dhw[1:]) for noise_hw in noise]))
-    compared = layout.gather(compared)
-    return np.asarray(_block_sums(sd * compared) / np.maximum(_block_sums(compared), 1), dtype=np.float32)
+    sd = empty_like(compared, np.float32)
+    for sd_hw, noise_hw, compared_hw in zip(sd, noise, compared, strict=True):
+        np.multiply(noise_sd_slice(noise_hw, layout.shape_dhw[1:]), compared_hw, out=sd_hw)
+    sums, counts = _block_sums(layout.gather(sd)), _block_sums(layout.gather(compared))
+    return np.asarray(sums / np.maximum(counts, 1), dtype=np.float32)
 
 
 def _compared(valid: BoolArray) -> BoolArray:
     """Voxels that have a difference to a neighbor, shape (D, H, W)."""
-    both = valid[1:] & valid[:-1]
-    compared = np.zeros_like(valid)
-    compared[1:] |= both
-    compared[:-1] |= both
+    compared: BoolArray = empty_like(valid)
+    compared[...] = False
+    for index in range(len(valid) - 1):
+        both = valid[index] & valid[index + 1]
+        compared[index] |= both
+        compared[index + 1] |= both
     return compared
 
 
 def _block_sums(values_dhw: NDArray[Any]) -> Float32Array:
     """Sum over each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
     rows, columns = (np.arange(0, size, BLOCK_PX) for size in values_dhw.shape[1:])
-    sums = np.add.reduceat(values_dhw, rows, axis=1, dtype=np.float32)
-    return np.asarray(np.add.reduceat(sums, columns, axis=2), dtype=np.float32)
+    # Slice by slice, to save memory.
+    return np.stack(
+        [
+            np.add.reduceat(np.add.reduceat(values_hw, rows, axis=0, dtype=np.float32), columns, axis=1)
+            for values_hw in values_dhw
+        ]
+    )

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime.cpus import usable_cpus
+from nsn2n.runtime.volumes import Room, current_room, keep_in_files
 
 try:
     import resource
@@ -19,7 +21,7 @@ except ImportError:  # Windows
 else:
     _HAS_LIMITS = True
 
-__all__ = ["available_bytes", "memory_errors", "memory_shortage", "parts_at_once", "process_bytes"]
+__all__ = ["Shortage", "available_bytes", "find_room", "memory_errors", "parts_at_once", "process_bytes"]
 
 SIGNS = (
     *("can't allocate memory", "out of memory", "not enough memory", "can't start new thread"),
@@ -45,6 +47,18 @@ Peaks of `nsn2n denoise` for 60 and 120 slices of 512 x 512 (one thread, 110 MiB
 MiB, 27 bytes per voxel, 4 of which are the stored numbers; of int16 in four volumes over time 794 and 1087 MiB, 20
 bytes per voxel of all, 2 of which are those.
 """
+
+FILE_BYTES_PER_VOXEL = 32
+"""Of all files in which volumes are kept at the same time, with one part."""
+
+BLOCK_BYTES_PER_VOXEL = 0.5
+"""In memory even then: figures of blocks, and headers."""
+
+SLICES_BYTES, SLICES_THREAD_BYTES = 270 << 20, 110 << 20
+"""The same for the fit and the slices in work, and for each thread; more where slices have more pixels than this."""
+_USUAL_SLICE = 512 * 512
+"""Peaks of MR of 24 x 512 x 512, which needs most: 463 MiB in addition to libraries with two threads, 686 with four; of
+1024 x 1024 pixels CT needs 1.5 times as much as of 512 x 512."""
 
 PROCESS_BYTES = 110 << 20
 """Memory of a process before it reads the volume."""
@@ -77,8 +91,22 @@ def memory_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int = 0) -> str | None:
-    """Return why a volume does not fit into the available memory; None if it does, or that is not known.
+class Shortage(NamedTuple):
+    """Why a volume cannot be processed."""
+
+    found: str
+    """``need 3.1 GiB, 2.0 GiB are available``."""
+    advice: str
+    """What to do, as a sentence."""
+
+
+def find_room(
+    voxels: int, largest_part: int | None = None, *, of_slice: int = 0, beside: int = 0, beside_files: int = 0
+) -> Shortage | None:
+    """Return why there is no memory for a volume; None if there is, or that is not known.
+
+    With a memory limit (:func:`nsn2n.runtime.volumes.memory_limit`) it is decided here, once, whether volumes are kept
+    in files: if the volume would not fit otherwise.
 
     Parameters
     ----------
@@ -86,20 +114,65 @@ def memory_shortage(voxels: int, largest_part: int | None = None, *, beside: int
         Of the whole volume.
     largest_part : int, optional
         Voxels of the largest part that is denoised separately; all by default.
+    of_slice : int
+        Voxels of a slice; up to 512 x 512 by default.
     beside : int
-        Bytes needed in addition to the volume, such as the stored numbers of a file.
+        Bytes needed in memory in addition to the volume, such as the stored numbers of a file.
+    beside_files : int
+        Bytes needed in memory if volumes are kept in files; if they are not, this takes the place of what the
+        denoising needed before.
 
-    Returns
-    -------
-    str or None
-        ``need 3.1 GiB, 2.0 GiB are available``.
+    Raises
+    ------
+    NSN2NError
+        If volumes are to be kept in files, for which there is no space.
     """
+    room = current_room()
+    if room is not None and room.in_files is not None:
+        return None
+    threads = min(usable_cpus(), _PARTS_AT_ONCE)
     library = 0 if "torch" in sys.modules else LIBRARY_BYTES
-    needed = _needed(voxels, largest_part, min(usable_cpus(), _PARTS_AT_ONCE)) + library + beside
+    needed = _needed(voxels, largest_part, threads) + library + beside
     available = available_bytes()
     if available is None or needed <= available:
+        if room is not None:
+            room.in_files = False
         return None
-    return f"need {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available"
+    least = _needed_with_files(voxels, threads, of_slice) + library + beside + beside_files
+    if room is None or least > available:
+        return _shortage(needed, least, available, room)
+    files, of_addresses = _file_bytes(voxels, largest_part), _of_address_space()
+    if of_addresses is not None and least + files > of_addresses:
+        return Shortage(
+            f"need {(least + files) / 2**30:.1f} GiB of address space, {of_addresses / 2**30:.1f} GiB are left",
+            "Raise the limit of it (ulimit -v); --memory limits the memory.",
+        )
+    keep_in_files(room, files)
+    return None
+
+
+def _shortage(needed: int, least: int, available: int, room: Room | None) -> Shortage:
+    left = f"{available / 2**30:.1f} GiB are available"
+    if least > available and room is not None:
+        return Shortage(
+            f"need {min(needed, least) / 2**30:.1f} GiB even if volumes are kept in files, {left}",
+            f"Raise the memory limit (--memory), now {room.limit / 2**30:.1f} GiB, or end other programs.",
+        )
+    found, larger = f"need {needed / 2**30:.1f} GiB, {left}", "a machine with more memory, or fewer slices"
+    if least + PROCESS_BYTES > available:  # the limit would include what this process holds
+        return Shortage(found, f"Use {larger}.")
+    return Shortage(found, f"Keep the volume in temporary files (--memory {available >> 20}M), or use {larger}.")
+
+
+def _needed_with_files(voxels: int, threads: int, of_slice: int = 0) -> int:
+    """Bytes in memory if volumes are in files, in a process that has PyTorch."""
+    in_work = (SLICES_BYTES + threads * SLICES_THREAD_BYTES) * max(1.0, of_slice / _USUAL_SLICE)
+    return int(in_work + voxels * BLOCK_BYTES_PER_VOXEL)
+
+
+def _file_bytes(voxels: int, largest_part: int | None) -> int:
+    several = largest_part is not None and largest_part < voxels
+    return voxels * (FILE_BYTES_PER_VOXEL + (RESULT_BYTES_PER_VOXEL if several else 0))
 
 
 def process_bytes(voxels: int, threads: int = 1) -> int:
@@ -133,10 +206,12 @@ def available_bytes() -> int | None:
     Returns
     -------
     int or None
-        The minimum of what the machine, the control groups (v1 and v2) and the address space limit leave; cached
-        files count as free. None if none of these is known.
+        The minimum of what the machine, the control groups (v1 and v2), the address space limit and the memory limit
+        that applies here (:func:`nsn2n.runtime.volumes.memory_limit`) leave; cached files count as free. None if none
+        of these is known.
     """
-    left = [left for left in (_of_machine(), *_of_control_groups(), _of_address_space()) if left is not None]
+    limits = (_of_machine(), *_of_control_groups(), _of_address_space(), _of_memory_limit())
+    left = [left for left in limits if left is not None]
     return max(0, min(left)) if left else None
 
 
@@ -182,6 +257,15 @@ def _of_address_space() -> int | None:
     if limit == resource.RLIM_INFINITY or not pages:
         return None
     return limit - int(pages[0]) * resource.getpagesize()
+
+
+def _of_memory_limit() -> int | None:
+    room = current_room()
+    if room is None:
+        return None
+    # Files that are mapped into memory, as libraries and volumes are, do not count.
+    kibibytes = _table(PROC / "self" / "status").get("RssAnon")
+    return room.limit - (PROCESS_BYTES if kibibytes is None else kibibytes * 1024)
 
 
 def _table(file: Path) -> dict[str, int]:

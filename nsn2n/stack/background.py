@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.runtime.volumes import new_volume
 
 __all__ = ["Box", "box_around", "without_background"]
 
@@ -69,10 +70,14 @@ def without_background(values_dhw: Float32Array, mask: BoolArray | None) -> Bool
     ndarray, shape (D, H, W), bool, or None
         None: all voxels. As given where nothing would be left.
     """
-    background = np.stack(for_each_slice(lambda index: _background(values_dhw[index]), range(len(values_dhw))))
-    if not background.any():
+    measured: BoolArray = new_volume(values_dhw.shape, bool)
+
+    def find(index: int) -> None:
+        np.logical_not(_background(values_dhw[index]), out=measured[index])
+
+    for_each_slice(find, range(len(values_dhw)))
+    if measured.all():
         return mask
-    measured: BoolArray = ~background
     if mask is not None:
         measured &= mask
     return measured if measured.any() else mask

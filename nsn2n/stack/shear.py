@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsn2n._aliases import Shear
+from nsn2n.runtime.volumes import new_volume
 
 __all__ = ["Layout", "layout_of"]
 
@@ -56,14 +57,19 @@ class Layout:
 
     def spread(self, volume_dhw: NDArray[Any], fill: Any) -> NDArray[Any]:
         """Put slices, shape (D, H, W), onto their canvases, whose other voxels get a value."""
-        canvas = np.full(self.shape_dhw, fill, volume_dhw.dtype)
+        canvas: NDArray[Any] = new_volume(self.shape_dhw, volume_dhw.dtype)
+        canvas[...] = fill
         for place, slice_hw in zip(self._places(), volume_dhw, strict=True):
             canvas[place] = slice_hw
         return canvas
 
     def gather(self, canvas_dhw: NDArray[Any]) -> NDArray[Any]:
         """Take the slices, shape (D, H, W), from their canvases."""
-        return np.stack([canvas_dhw[place] for place in self._places()])
+        places = self._places()
+        slices: NDArray[Any] = new_volume((len(places), *self._size), canvas_dhw.dtype)
+        for slice_hw, place in zip(slices, places, strict=True):
+            slice_hw[...] = canvas_dhw[place]
+        return slices
 
     def overlap(self, first: int, second: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Return the overlap of two slices: the (rows, columns) of the one, and those of the other."""

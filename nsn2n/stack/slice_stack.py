@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from nsn2n._aliases import BoolArray, Float32Array, Shear, Spacing
 from nsn2n.errors import VolumeError
 from nsn2n.modality import Modality, modality_of
+from nsn2n.runtime.volumes import new_volume
 from nsn2n.stack.parts import checked_parts, for_each_part, places_of
 from nsn2n.stack.validation import checked_mask, checked_values
 
@@ -86,7 +87,7 @@ class SliceStack:
             excluded = np.asarray(exclude, dtype=bool)
             if excluded.shape != array.shape:
                 raise VolumeError(f"exclude must have the volume's shape {array.shape}; got {excluded.shape}.")
-            mask = ~excluded
+            mask = np.logical_not(excluded, out=new_volume(excluded.shape, bool))
         return cls(
             values=array,
             mask=mask,

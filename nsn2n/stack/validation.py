@@ -13,6 +13,7 @@ from scipy import ndimage
 from nsn2n._aliases import BoolArray, Float32Array
 from nsn2n.errors import VolumeError
 from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.runtime.volumes import copied_volume, new_volume
 
 __all__ = ["checked_mask", "checked_values", "fill_invalid"]
 
@@ -55,20 +56,36 @@ def checked_values(values: ArrayLike) -> Float32Array:
             f"{array.shape}. NS-N2N cannot denoise a single slice."
         )
     with np.errstate(over="ignore"):
-        result = np.require(array, np.float32, ["C", "W"])
-    if not np.issubdtype(array.dtype, np.float32) and int(np.isfinite(result).sum()) != int(np.isfinite(array).sum()):
+        result: Float32Array = _as_float32(array)
+    if not np.issubdtype(array.dtype, np.float32) and _finite_count(result) != _finite_count(array):
         raise VolumeError(f"volume must fit float32; got magnitudes beyond {np.finfo(np.float32).max:.3g}. Rescale it.")
     if not np.issubdtype(array.dtype, np.float32):
         _check_rounding(array, result)
     return result
 
 
+def _as_float32(array: NDArray[Any]) -> Float32Array:
+    """Return the array itself if it is C-contiguous, writable and native float32, else a copy that is."""
+    if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable:
+        return array
+    converted: Float32Array = new_volume(array.shape, np.float32)
+    converted[...] = array
+    return converted
+
+
+def _finite_count(array: NDArray[Any]) -> int:
+    return sum(int(np.count_nonzero(np.isfinite(slice_hw))) for slice_hw in array)  # by slices, to save memory
+
+
 def _check_rounding(array: NDArray[Any], rounded: Float32Array) -> None:
     """Refuse values that are so far from zero that float32 rounds their noise away."""
-    finite = rounded[np.isfinite(rounded)]
-    if not finite.size:
+    low, high = np.inf, -np.inf
+    for slice_hw in rounded:  # by slices, to save memory
+        finite = slice_hw[np.isfinite(slice_hw)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    if low > high:
         return
-    low, high = float(finite.min()), float(finite.max())
     largest = max(abs(low), abs(high))
     if largest <= _FAR * (high - low):
         return
@@ -107,7 +124,7 @@ def checked_mask(values_dhw: Float32Array, mask: ArrayLike | None) -> BoolArray 
     VolumeError
         If the mask has another shape.
     """
-    valid = np.isfinite(values_dhw)
+    valid = np.isfinite(values_dhw, out=new_volume(values_dhw.shape, bool))
     if mask is not None:
         given = np.asarray(mask, dtype=bool)
         if given.shape != values_dhw.shape:
@@ -130,7 +147,7 @@ def fill_invalid(volume_dhw: Float32Array, valid: BoolArray) -> Float32Array:
     -------
     ndarray, shape (D, H, W), float32, finite
     """
-    filled: Float32Array = volume_dhw.copy()
+    filled: Float32Array = copied_volume(volume_dhw)
 
     def fill(index: int) -> None:
         slice_hw, valid_hw = filled[index], valid[index]

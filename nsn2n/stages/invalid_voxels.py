@@ -17,5 +17,7 @@ def invalid_voxels() -> Stage:
 
 def _restore(state: PipelineState, clock: StageClock) -> PipelineState:
     if state.valid is not None:
-        state.denoised[~state.valid] = state.noisy[~state.valid]
+        # Slice by slice, to save memory.
+        for denoised_hw, noisy_hw, valid_hw in zip(state.denoised, state.noisy, state.valid, strict=True):
+            denoised_hw[~valid_hw] = noisy_hw[~valid_hw]
     return state

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
+from nsn2n.arrays.either import empty_like, in_memory_of, namespace, on_device, on_host
 from nsn2n.stages.clock import Cost, StageClock, share_of
 from nsn2n.stages.state import PipelineState, Stage
 from nsn2n.training.fitting import MatchFunction, Problem, fit
@@ -82,7 +82,7 @@ def _denoised(
 ) -> Array:
     """Return the output of the network for a volume, shape (D, H, W); ``tell`` is called with the fraction done."""
     xp = namespace(state.filled)
-    denoised = xp.empty_like(state.filled)
+    denoised = empty_like(state.filled)
     slices = on_device(state.filled, state.compute.device)
     batches = denoised_batches(network, slices, offset, unit, state.compute, _error_scale(state, unit))
     for part, removed in batches:
@@ -97,7 +97,8 @@ def _error_scale(state: PipelineState, unit: float) -> torch.Tensor | None:
     if state.settings.loss.units != "noise":
         return None
     noise_sd = on_device(state.noise.sd, state.compute.device)
-    return noise_sd.clamp(min=state.noise.floor).div_(unit)
+    scale = on_device(empty_like(state.noise.sd), state.compute.device)
+    return torch.clamp(noise_sd, min=state.noise.floor, out=scale).div_(unit)
 
 
 def _problem(state: PipelineState) -> Problem:
@@ -111,7 +112,8 @@ def _problem(state: PipelineState) -> Problem:
     else:
         matched = in_memory_of(pairs_by_low_pass(on_host(state.filled), low, high, settings.tau), state.filled)
     if state.valid is not None:
-        matched &= state.valid[partner.distance :] & state.valid[: -partner.distance]
+        matched &= state.valid[partner.distance :]
+        matched &= state.valid[: -partner.distance]
     return Problem(
         slices=on_device(state.filled, device),
         offset=0.0 if by_noise else low,

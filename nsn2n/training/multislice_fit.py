@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from nsn2n._aliases import Array
-from nsn2n.arrays.either import namespace
+from nsn2n.arrays.either import empty_like
 from nsn2n.noise.level import NoiseMap
 from nsn2n.runtime.compute import Compute
 from nsn2n.runtime.cpus import KeptThreads
@@ -140,7 +140,7 @@ class MultisliceFit:
         ``with_rotation`` takes twice the time: it averages with the result for the volume rotated by 180 degrees.
         ``progress`` is called with the fraction done.
         """
-        result = namespace(noisy_dhw).empty_like(noisy_dhw)
+        result = empty_like(noisy_dhw)
         slices = denoised_windows(
             self._network,
             noisy_dhw,

@@ -48,7 +48,7 @@ def test_keys_are_the_options_but_for_what_dicom_files_say_themselves():
 def test_values_are_taken(tmp_path):
     settings = _load(
         tmp_path,
-        "nsn2n: {preset: fast, seed: 3, strength: 0.5, budget_s: 30, device: cpu,"
+        "nsn2n: {preset: fast, seed: 3, strength: 0.5, budget_s: 30, device: cpu, memory: 8G,"
         " config: {fit: {steps: 9}}, series_uids: ['2.25.1'], refuse_gaps: true, strict: true,"
         " series_description_suffix: clean, series_number_offset: 7, research_mark: true, compression: rle,"
         " force: true, report: true, viewer: true, parametric_map: true, structured_report: true}",
@@ -60,6 +60,7 @@ def test_values_are_taken(tmp_path):
         strength=0.5,
         budget_s=30.0,
         device="cpu",
+        memory="8G",
         config={"fit": {"steps": 9}},
         series_uids=("2.25.1",),
         refuse_gaps=True,

@@ -43,6 +43,11 @@ def test_is_what_the_method_gives(volumes, small_fit):
     assert image.asnumpy().dtype == np.float32
 
 
+def test_a_memory_limit_applies(volumes, small_fit):
+    with pytest.raises(VolumeError, match="even if volumes are kept in files"):
+        denoise_image(Image(volumes[2], METADATA), JobOptions(preset="fast", memory="50M", config=small_fit))
+
+
 def test_metadata_stays_and_the_record_is_added(volumes, small_fit):
     source = Image(volumes[2], dict(METADATA))
 

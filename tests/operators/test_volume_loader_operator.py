@@ -196,6 +196,23 @@ def test_refused_series_is_handed_on_and_the_next_one_comes(study, run_graph, co
     assert "missing slices" in message
 
 
+def test_a_memory_limit_applies_while_a_series_is_read(study, run_graph, collect):
+    failures = []
+
+    def build(app):
+        selection = DICOMSeriesSelectionOperator(app, input_folder=study, name="selection")
+        loader = VolumeLoaderOperator(
+            app, memory="50M", on_error=lambda label, error: failures.append(str(error)), name="loader"
+        )
+        app.add_flow(selection, loader, {(DICOMSeriesSelectionOperator.OUTPUT_SERIES,) * 2})
+        app.add_flow(loader, collect(app, name="sink"), {(VolumeLoaderOperator.OUTPUT_IMAGE, "message")})
+
+    run_graph(build)
+
+    assert len(failures) == 3
+    assert sum("even if volumes are kept in files" in failure for failure in failures) == 2  # one has missing slices
+
+
 def test_without_a_handler_the_refusal_ends_the_graph(study, run_graph, collect):
     uid = pydicom.dcmread(next((study / "e").iterdir()), stop_before_pixels=True).SeriesInstanceUID
 

@@ -24,6 +24,7 @@ from nsn2n.dicom.read.magnitudes import Negatives, check_magnitudes, negatives_o
 from nsn2n.dicom.read.slice_sorting import plan_series
 from nsn2n.dicom.slice_facts import SliceFacts
 from nsn2n.modality import Modality
+from nsn2n.runtime.volumes import new_volume
 from nsn2n.stack.slice_stack import SliceStack
 
 __all__ = ["SeriesVolume", "read_series"]
@@ -83,8 +84,8 @@ def read_series(
     plan.check_memory()
     slices, geometry = plan.slices, plan.geometry
     plan.log()
-    values_dhw = np.empty(geometry.shape_dhw, dtype=np.float32)
-    mask_dhw = np.ones(geometry.shape_dhw, dtype=bool)
+    values_dhw = new_volume(geometry.shape_dhw, np.float32)
+    mask_dhw = new_volume(geometry.shape_dhw, bool)
     negatives: dict[int, Negatives] = {}
     for index, stored_hw in read_stored(slices):
         pixels = slices[index].pixels

@@ -23,7 +23,7 @@ from nsn2n.dicom.read.multivolume import split_volumes
 from nsn2n.dicom.slice_facts import SliceFacts, check_file, check_same_series
 from nsn2n.errors import DicomError
 from nsn2n.modality import policy_of
-from nsn2n.runtime.memory import available_bytes, memory_shortage
+from nsn2n.runtime.memory import available_bytes, find_room
 
 __all__ = ["SeriesPlan", "inspect_series", "plan_series"]
 
@@ -51,6 +51,9 @@ SAMPLE = 8
 
 UNASKED_BYTES = 2**24
 """There is always memory for this; a check would take as long as reading a header."""
+
+ENHANCED_BYTES_PER_VOXEL = 8
+"""An enhanced image is read and written whole: the source, its new frames, the new image, and that read back."""
 
 DIGEST_CHUNK = 2**20
 
@@ -81,11 +84,17 @@ class SeriesPlan:
     def check_memory(self) -> None:
         """Refuse a series that would not fit into memory; to be called before its pixels are read."""
         depth, height, width = self.geometry.shape_dhw
-        shortage = memory_shortage(depth * height * width, max(self.geometry.slice_counts) * height * width)
+        voxels, in_frames = depth * height * width, any(facts.frame is not None for facts in self.slices)
+        shortage = find_room(
+            voxels,
+            max(self.geometry.slice_counts) * height * width,
+            of_slice=height * width,
+            beside_files=ENHANCED_BYTES_PER_VOXEL * voxels if in_frames else 0,
+        )
         if shortage is not None:
             raise refusal(
-                f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage}",
-                "Use a machine with more memory, or fewer slices.",
+                f"a volume must fit into memory; {self.geometry.shape_dhw} voxels {shortage.found}",
+                shortage.advice,
                 header=self.slices[0].header,
             )
 

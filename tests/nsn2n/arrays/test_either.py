@@ -1,10 +1,13 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
+import mmap
+
 import numpy as np
 import pytest
 import torch
 
 from nsn2n.arrays import either
+from nsn2n.runtime import volumes
 
 
 def random(*shape, seed=0):
@@ -47,6 +50,26 @@ def test_a_copy_has_its_own_memory(device):
         copy = either.copied(values)
         copy[:] = 7
         assert not (values == 7).any()
+
+
+def test_a_new_array_has_shape_and_kind_of_another_one(device):
+    for values in (random(3, 4)[::2], torch.ones(2, 4, device=device)):
+        assert tuple(either.empty_like(values).shape) == (2, 4)
+        assert either.empty_like(values).dtype == values.dtype
+        xp = either.namespace(values)
+        assert either.empty_like(values, xp.float16).dtype == xp.float16
+
+
+def test_large_arrays_go_where_volumes_are_kept(monkeypatch):
+    monkeypatch.setattr(volumes, "_LEAST_BYTES", 0)
+    values = random(4, 6)
+    with volumes.memory_limit(1 << 30):
+        volumes.keep_in_files(volumes.current_room(), 1)
+        made = [either.copied(values), either.empty_like(values), either.contiguous(values[:, ::2])]
+        assert either.contiguous(values) is values
+    assert all(isinstance(each.base, mmap.mmap) for each in made)
+    assert np.array_equal(made[0], values)
+    assert np.array_equal(made[2], values[:, ::2])
 
 
 def test_stacked_values_are_an_array(device):

@@ -12,10 +12,10 @@ from nsn2n.jobs.options import JobOptions
 from nsn2n.runtime.memory import process_bytes
 
 
-def _task(uid="1.2.3", study="1.2", **more):
+def _task(uid="1.2.3", study="1.2", memory=None, **more):
     source = RemoteSeries("http://127.0.0.1/dicom-web", study, uid)
     series = FoundSeries(study, uid, "CT", 3, 120 * 512 * 512, source)
-    return SeriesTask(series=series, output=Path("/out"), options=JobOptions(), **more)
+    return SeriesTask(series=series, output=Path("/out"), options=JobOptions(memory=memory), **more)
 
 
 def test_folder_has_the_uids_of_the_source():
@@ -38,6 +38,11 @@ def test_memory_grows_with_voxels_and_threads():
     assert one == process_bytes(120 * 512 * 512, 1)
     assert 1081 << 20 <= one <= 2 * (1081 << 20)  # the peak that nsn2n/runtime/memory.py tells of such a series
     assert two > one
+
+
+def test_a_memory_limit_bounds_the_estimate():
+    assert _task(memory="900M").memory_bytes == 900 << 20
+    assert _task(memory="64G").memory_bytes == _task().memory_bytes
 
 
 def test_task_holds_no_pixels_when_it_is_sent(make_tasks):

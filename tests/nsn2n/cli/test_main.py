@@ -335,8 +335,8 @@ def test_bids_with_a_file_that_is_not_of_a_dataset(nsn2n, nifti, tmp_path, more)
 def test_each_option_goes_with_a_nifti_file_or_is_refused():
     """A new option must be one of either."""
     taken = {
-        "--preset", "--seed", "--strength", "--budget", "--device", "--config", "--modality", "--force", "--dry-run",
-        "--quiet", "--traceback", "--input", "--output", "--mask", "--residual", "--noise-map", "--bids",
+        "--preset", "--seed", "--strength", "--budget", "--device", "--memory", "--config", "--modality", "--force",
+        "--dry-run", "--quiet", "--traceback", "--input", "--output", "--mask", "--residual", "--noise-map", "--bids",
     }  # fmt: skip
     options = get_command(app).commands["denoise"].params
     names = {name for option in options for name in (*option.opts, *option.secondary_opts) if name.startswith("--")}

@@ -119,6 +119,7 @@ SAID = {
     "strength": (["--strength", "0"], 0.0),
     "budget_s": (["--budget", 30], 30.0),
     "device": (["--device", "cpu"], "cpu"),
+    "memory": (["--memory", "8G"], "8G"),
     "series_description_suffix": (["--series-description-suffix", "clean"], "clean"),
     "series_number_offset": (["--series-number-offset", 7], 7),
     "research_mark": (["--research-mark"], True),

@@ -31,6 +31,20 @@ def all_of_it(noisy, _guide):
     return torch.ones_like(noisy)
 
 
+@pytest.mark.parametrize("wanted", [True, np.arange(40) < 15])
+def test_groups_are_kept_as_they_were_found(wanted):
+    cubes, guide = Cubes((9, 40, 40), WHITE, 4, 3), noise().astype(np.float32)
+    found = list(cubes.groups(guide.__getitem__, lambda _: np.broadcast_to(wanted, (40, 40))))
+    store = cubes.store()
+    for group in found:
+        store.keep(group)
+    assert len(found) > 1
+    for group, kept in zip(found, store, strict=True):
+        assert kept.first_slice == group.first_slice
+        assert torch.equal(kept.places, group.places)
+        assert torch.equal(kept.members, group.members)
+
+
 @pytest.mark.parametrize("shape", [(2, 8, 8), (3, 9, 30), (4, 8, 11), (5, 40, 17), (11, 24, 24)])
 def test_what_is_wholly_kept_comes_back(shape):
     """The transforms and their inverses are exact, and a cube is everywhere, whatever the number of slices."""

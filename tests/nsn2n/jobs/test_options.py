@@ -22,6 +22,7 @@ from nsn2n.errors import SettingsError
 from nsn2n.jobs.options import GROUPS, JobOptions
 from nsn2n.modality import Modality
 from nsn2n.runtime.config_loading import option_of
+from nsn2n.runtime.volumes import current_room
 from nsn2n.settings import PRESETS, Settings
 
 BRIEF = {"fit": {"steps": 3, "crop_px": 16}, "network": {"channels": 4, "levels": 2}}
@@ -101,6 +102,7 @@ def test_choices_of_output_reach_the_writer():
         ({"strength": 1.5}, r"strength must be in 0\.\.1; got 1\.5"),
         ({"strength": float("nan")}, r"strength must be in 0\.\.1; got nan"),
         ({"budget_s": 0.0}, r"budget_s must be > 0; got 0\.0"),
+        ({"memory": "much"}, "memory must be a size above 0, such as 8G or 900M; got 'much'"),
         ({"config": {"fit": {"stepps": 3}}}, r"'fit\.stepps' is unknown\. Did you mean 'fit\.steps'"),
         ({"config": {"preset": "quick"}}, "preset must be one of default, smooth, fast, paper; got 'quick'"),
     ],
@@ -108,6 +110,14 @@ def test_choices_of_output_reach_the_writer():
 def test_values_are_checked_at_once(options, message):
     with pytest.raises(SettingsError, match=message):
         JobOptions(**options)
+
+
+def test_the_memory_limit_holds_in_its_context():
+    assert (JobOptions().memory_bytes(), JobOptions(memory="1.5G").memory_bytes()) == (None, 3 << 29)
+    with JobOptions().within_memory():
+        assert current_room() is None
+    with JobOptions(memory="1.5G").within_memory():
+        assert current_room().limit == 3 << 29
 
 
 def test_rules_are_read_at_once(tmp_path):

@@ -12,7 +12,8 @@ import torch
 
 from nsn2n.errors import NSN2NError
 from nsn2n.runtime import memory
-from nsn2n.runtime.memory import available_bytes, memory_errors, memory_shortage
+from nsn2n.runtime.memory import available_bytes, find_room, memory_errors
+from nsn2n.runtime.volumes import in_files, memory_limit
 
 GIB = 1 << 30
 
@@ -107,7 +108,7 @@ def test_more_in_use_than_is_allowed_leaves_nothing(system):
 
 def test_where_nothing_is_known_nothing_is_refused(system):
     assert available_bytes() is None
-    assert memory_shortage(1 << 60) is None
+    assert find_room(1 << 60) is None
 
 
 def test_the_address_space_bounds_it():
@@ -123,15 +124,92 @@ def test_what_a_volume_needs(monkeypatch):
     whole = 40 << 20
     monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
     monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
-    assert memory_shortage(whole) == "need 1.1 GiB, 1.0 GiB are available"
-    assert memory_shortage(whole // 4) is None
-    assert memory_shortage(whole // 4, beside=GIB) is not None
-    assert memory_shortage(whole, whole // 10) is None  # in ten parts, one of which is denoised at a time
+    assert find_room(whole).found == "need 1.1 GiB, 1.0 GiB are available"
+    assert find_room(whole // 4) is None
+    assert find_room(whole // 4, beside=GIB) is not None
+    assert find_room(whole, whole // 10) is None  # in ten parts, one of which is denoised at a time
     monkeypatch.delitem(sys.modules, "torch")
-    assert memory_shortage(whole) == "need 1.3 GiB, 1.0 GiB are available"
+    assert find_room(whole).found == "need 1.3 GiB, 1.0 GiB are available"
     for cpus in (4, 64):  # no more threads than four hold parts of their own
         monkeypatch.setattr(memory, "usable_cpus", lambda cpus=cpus: cpus)
-        assert memory_shortage(whole) == "need 1.5 GiB, 1.0 GiB are available"
+        assert find_room(whole).found == "need 1.5 GiB, 1.0 GiB are available"
+
+
+@pytest.mark.parametrize(
+    ("available", "advice"),
+    [
+        (
+            GIB,
+            "Keep the volume in temporary files (--memory 1024M), or use a machine with more memory, or fewer slices.",
+        ),
+        (100 << 20, "Use a machine with more memory, or fewer slices."),
+    ],
+)
+def test_who_set_no_limit_is_told_of_it_if_it_helps(monkeypatch, available, advice):
+    monkeypatch.setattr(memory, "available_bytes", lambda: available)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    assert find_room(100 << 20).advice == advice
+    assert not in_files()
+
+
+def test_with_a_limit_the_volume_is_kept_in_files_if_it_needs_more(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    with memory_limit(GIB):
+        assert find_room(100 << 20) is None
+        assert in_files()
+        assert find_room(1 << 20) is None  # of the same series: decided once
+        assert in_files()
+    with memory_limit(GIB):
+        assert find_room(1 << 20) is None
+        assert not in_files()
+        assert find_room(100 << 20) is None
+        assert not in_files()
+
+
+def test_a_limit_below_what_any_volume_needs_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 << 20)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    with memory_limit(GIB):
+        shortage = find_room(1 << 30)
+        assert shortage == (
+            "need 0.9 GiB even if volumes are kept in files, 0.1 GiB are available",
+            "Raise the memory limit (--memory), now 1.0 GiB, or end other programs.",
+        )
+        assert not in_files()
+
+
+def test_large_slices_need_more_memory_even_if_volumes_are_kept_in_files(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 500 << 20)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    with memory_limit(GIB):
+        assert find_room(40 << 20, of_slice=2048 * 2048).found.startswith("need 1.1 GiB even if volumes are kept")
+        assert find_room(40 << 20, of_slice=512 * 512) is None
+        assert in_files()
+
+
+def test_files_that_are_mapped_into_memory_need_address_space(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: GIB)
+    monkeypatch.setattr(memory, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(memory, "_of_address_space", lambda: 2 * GIB)
+    with memory_limit(GIB):
+        assert find_room(100 << 20).found == "need 3.5 GiB of address space, 2.0 GiB are left"
+        assert not in_files()
+
+
+def test_a_limit_leaves_what_the_process_does_not_hold_yet(system):
+    system(**{"proc/self/status": f"Name:\tpython\nRssAnon:\t{GIB // 1024} kB\nRssFile:\t999999 kB\n"})
+    with memory_limit(3 * GIB):
+        assert available_bytes() == 2 * GIB
+    with memory_limit(99 * GIB):
+        assert available_bytes() == 8 * GIB
+    with memory_limit(GIB // 2):
+        assert available_bytes() == 0
+
+
+def test_a_limit_applies_also_where_the_process_is_not_known(system, tmp_path):
+    with memory_limit(GIB):
+        assert available_bytes() == GIB - memory.PROCESS_BYTES
 
 
 @pytest.mark.parametrize(("available", "parts"), [(None, 4), (100 << 20, 4), (4 << 30, 4 + 14)])

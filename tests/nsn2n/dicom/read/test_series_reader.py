@@ -418,6 +418,17 @@ def test_volume_that_does_not_fit_into_memory_is_refused_before_it_is_read(make_
     assert inspect_series(files).shape_dhw == (5, 6, 8)
 
 
+def test_an_enhanced_image_needs_memory_even_if_its_volume_is_kept_in_files(make_series, make_enhanced, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "nsn2n.dicom.read.slice_sorting.find_room",
+        lambda *_, of_slice, beside_files: asked.append((of_slice, beside_files)),
+    )
+    inspect_series(make_series())
+    inspect_series([make_enhanced()])
+    assert asked == [(6 * 8, 0), (6 * 8, 8 * 5 * 6 * 8)]
+
+
 def test_inspection_finds_the_geometry_that_reading_finds(make_series):
     files = make_series()
     assert inspect_series(files) == read_series(files).geometry
