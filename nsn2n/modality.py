@@ -50,6 +50,9 @@ class ModalityPolicy:
     rician_mean: bool = False
     """Values are magnitudes, and the mean of their noise is subtracted (`Settings.rician`)."""
 
+    quiet_air: bool = False
+    """Air has far less noise than the body, and is measured separately (:mod:`nsn2n.noise.quiet`). Elsewhere it tells
+    the noise of the body too, where neighboring slices of a body differ by anatomy."""
     air: float | None = None
     """Value of air, where there are no lesions; None: not known."""
 
@@ -105,6 +108,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
     Modality.PT: ModalityPolicy(
         guided_mean=False,
         group_filter=True,
+        quiet_air=True,
         rescale_of_each_slice=True,
         counts_from_series_time=True,
         air=0.0,

@@ -15,7 +15,7 @@ import numpy as np
 from nsn2n._aliases import Array, BoolArray, Float32Array, Progress, Spacing
 from nsn2n.arrays.either import copied, double, on_device, total
 from nsn2n.earlier_fits import EarlierFits
-from nsn2n.modality import Modality
+from nsn2n.modality import Modality, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import measure_noise
 from nsn2n.runtime.compute import Compute, reproducible
@@ -124,7 +124,7 @@ def measured_state(
     """
     noisy, filled, valid = _placed(noisy, valid, compute)
     with _threads_for(filled):
-        noise = measure_noise(filled, valid)
+        noise = measure_noise(filled, valid, quiet_air=policy_of(modality).quiet_air)
         shared = SliceCorrelation()
         has_noise = noise.median > _NO_NOISE * _range(filled)
         if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":

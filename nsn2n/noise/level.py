@@ -87,12 +87,16 @@ class NoiseMap:
         return NoiseMap(self.blocks, contiguous(self.sd[place]), self.median)
 
 
-def measure_noise(volume_dhw: Array, valid: Array | None = None) -> NoiseMap:
-    """Estimate the noise of each voxel; parameters as of :func:`estimate_noise`.
+def measure_noise(volume_dhw: Array, valid: Array | None = None, *, quiet_air: bool = False) -> NoiseMap:
+    """Estimate the noise of each voxel; other parameters as of :func:`estimate_noise`.
 
-    Voxels with far less noise (:mod:`nsn2n.noise.quiet`) are measured separately, and do not count in the median.
+    Parameters
+    ----------
+    quiet_air : bool
+        Air with far less noise than the body (:mod:`nsn2n.noise.quiet`) is measured separately, and does not count in
+        the median.
     """
-    quiet = quiet_voxels(volume_dhw, valid)
+    quiet = quiet_voxels(volume_dhw, valid) if quiet_air else None
     if quiet is None:
         blocks = estimate_noise(volume_dhw, valid)
         present = blocks[blocks > 0]

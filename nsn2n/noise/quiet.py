@@ -1,6 +1,6 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Air with far less noise than the body: in PET, or at the lower end of the range of stored values.
+"""Air with far less noise than the body, as in PET.
 
 Noise is measured in square blocks. In one that a body fills only in part it would be that of neither, and in a small
 matrix many blocks of a body are such: so the two are measured separately. Only air is: differences of neighboring

@@ -200,7 +200,7 @@ def test_a_body_in_air_without_noise_has_its_level_up_to_its_rim():
     """As in PET, where a body is a few blocks wide."""
     noisy, body = _body_in_quiet_air()
 
-    noise = measure_noise(noisy)
+    noise = measure_noise(noisy, quiet_air=True)
 
     inner = ndimage.binary_erosion(body, np.ones((1, 5, 5)))
     assert noise.median == pytest.approx(SD, rel=0.1)
@@ -216,7 +216,7 @@ def test_excluded_voxels_count_in_neither_part():
     valid[:, :, :20] = False
     noisy[::2][~valid[::2]] = 5000
 
-    noise = measure_noise(noisy, valid)
+    noise = measure_noise(noisy, valid, quiet_air=True)
 
     inner = ndimage.binary_erosion(body & valid, np.ones((1, 11, 11)))
     assert np.median(noise.sd[inner]) == pytest.approx(SD, rel=0.15)
@@ -225,7 +225,7 @@ def test_excluded_voxels_count_in_neither_part():
 def test_the_air_of_one_level_with_the_body_is_measured_with_it():
     noisy = _tissue() + _white()
 
-    np.testing.assert_array_equal(measure_noise(noisy).blocks, estimate_noise(noisy))
+    np.testing.assert_array_equal(measure_noise(noisy, quiet_air=True).blocks, estimate_noise(noisy))
 
 
 def _body_in_quiet_air():
