@@ -6,6 +6,9 @@ The truth of the copy is what filters that keep most detail make of that part; s
 spectrum is added to it. Processed by the same stages, with the fitted networks, it shows what they remove from such
 anatomy: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
+Where strong edges and vessels, which no filter loses, are most of the detail and faint detail fills the tissue between
+them, as in a head, the loss is that of the faint detail alone.
+
 That truth is the mean of the results of two filters. A filter recovers all the detail that it kept itself in the first
 place: on a truth that it produced it seems to lose less than it does, and in CT one of the two filters the volume.
 """
@@ -38,12 +41,15 @@ _LEAST_EDGE_PX = 96
 """unless its edge would be shorter than this."""
 _DETAIL_PX = 6.0
 """Detail is the difference of an image from its Gaussian mean of this sd."""
-_FAINT_SD = 5.0
-"""Detail beyond this many noise sd is a vessel or an edge, which no filter loses: nothing is measured there,"""
+_FAINT_SD = 8.0
+"""Detail beyond this many noise sd is a strong edge, which no filter loses: nothing is measured there,"""
 _AWAY_PX = 6
 """nor within this many pixels of it."""
-_EDGE_SD = 8.0
-"""The same where the place of the copy is chosen and residual noise is measured."""
+_FAINTER_SD = 5.0
+"""The same for faint detail alone."""
+_UNEVEN, _EVEN = 0.25, 0.4
+"""Squared mean of the local power of detail over the mean of its square: up to the first it is isolated structures,
+above the second it fills the tissue."""
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
@@ -65,9 +71,13 @@ class SimulatedCopy:
     noise: NoiseMap
     valid: Array | None
     faint: Array
-    """Where faint detail is measured: away from strong edges."""
+    """Where detail is measured: away from strong edges."""
+    fainter: Array
+    """The same for faint detail alone."""
     certainty: float = 0.0
     """0 if the detail of the truth may be noise that its filter left, 1 if it is anatomy."""
+    share_of_fainter: float = 0.0
+    """Weight of the loss of faint detail alone."""
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty: its detail is compared with the error of the filter of its truth.
@@ -78,33 +88,25 @@ class SimulatedCopy:
             The result of the fit for the noisy copy.
         device : torch.device, optional
         """
-        if self.faint.sum() < _FEWEST_PIXELS:
-            return self
         estimate = copied(pilot)
         _filter_as_truth(self.noisy, estimate, self.noise, self.valid, device)
-        detail, error = (
-            float((self._in_noise(values) ** 2).mean())
-            for values in (self._faint_detail(), _detail(estimate - self.truth))
-        )
-        if not detail:
-            return self
-        ratio = math.sqrt(detail / error) if error else math.inf
-        return replace(self, certainty=min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0))
+        error = _detail(estimate - self.truth)
+        of_all, of_fainter = (self._certainty(error, where) for where in (self.faint, self.fainter))
+        share = (1 - self._evenness(self.faint)) * self._evenness(self.fainter) * of_fainter
+        return replace(self, certainty=of_all + share * (of_fainter - of_all), share_of_fainter=share)
 
     def detail_lost(self, denoised: Array) -> float:
-        """Return the fraction of the faint detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
+        """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
 
         It is the regression of what was removed on the detail of the truth, which is independent of the noise.
         """
-        detail, removed = self._in_noise(self._faint_detail()), self._in_noise(self.noisy - denoised)
-        square = float((detail**2).sum())
-        return float((removed * detail).sum()) / square if square else 0.0
+        share, removed = self.share_of_fainter, self.noisy - denoised
+        lost = (1 - share) * self._lost(removed, self.faint)
+        return lost + share * self._lost(removed, self.fainter) if share else lost
 
     def noise_left(self, denoised: Array) -> float:
         """Return the residual noise as a ratio of standard deviations, away from strong edges."""
-        where = _without_edges(self.truth, self.noise, self.valid, _EDGE_SD)
-        if not bool(where.any()):
-            where = namespace(where).ones_like(where)
+        where = self.faint if bool(self.faint.any()) else namespace(self.faint).ones_like(self.faint)
         error, noise = (denoised - self.truth)[where], (self.noisy - self.truth)[where]
         detail = _detail(self.truth)[where]
         square = float((detail**2).sum())
@@ -113,16 +115,45 @@ class SimulatedCopy:
         of_noise = deviation(noise)
         return deviation(error) / of_noise if of_noise else 0.0
 
-    def _faint_detail(self) -> Array:
-        """Detail of the truth where it is faint, without the tails of strong edges: these are filled in."""
-        share = gaussian(float32(self.faint), _DETAIL_PX)
-        mean = divided(gaussian(namespace(self.truth).where(self.faint, self.truth, 0.0), _DETAIL_PX), share)
-        return _detail(namespace(self.truth).where(self.faint, self.truth, mean))
+    def _lost(self, removed: Array, where: Array) -> float:
+        detail = self._in_noise(self._detail_of(where), where)
+        square = float((detail**2).sum())
+        return float((self._in_noise(removed, where) * detail).sum()) / square if square else 0.0
 
-    def _in_noise(self, values: Array) -> Array:
-        """Values where faint detail is measured, shape (n,), in noise sd."""
+    def _certainty(self, error: Array, where: Array) -> float:
+        """Compare the detail of the truth with an error, to which it would be equal if it were noise."""
+        if where.sum() < _FEWEST_PIXELS:
+            return 0.0
+        squares = (float((self._in_noise(values, where) ** 2).mean()) for values in (self._detail_of(where), error))
+        of_detail, of_error = squares
+        if not of_detail:
+            return 0.0
+        ratio = math.sqrt(of_detail / of_error) if of_error else math.inf
+        return min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0)
+
+    def _evenness(self, where: Array) -> float:
+        """Return 0 if the detail of the truth is isolated structures, 1 if it fills the tissue."""
+        if where.sum() < _FEWEST_PIXELS:
+            return 0.0
+        sd = self.noise.sd.clip(min=self.noise.floor)
+        power = namespace(sd).where(where, (self._detail_of(where) / sd) ** 2, 0.0)
+        local = divided(gaussian(power, _DETAIL_PX), gaussian(float32(where), _DETAIL_PX))[where]
+        square = float((local**2).mean())
+        ratio = float(local.mean()) ** 2 / square if square else 0.0
+        return min(max((ratio - _UNEVEN) / (_EVEN - _UNEVEN), 0.0), 1.0)
+
+    def _detail_of(self, where: Array) -> Array:
+        """Detail of the truth; of faint detail alone without the tails of edges, in whose place a mean is filled in."""
+        if where is self.faint:
+            return _detail(self.truth)
+        xp = namespace(self.truth)
+        mean = gaussian(xp.where(where, self.truth, 0.0), _DETAIL_PX)
+        return _detail(xp.where(where, self.truth, divided(mean, gaussian(float32(where), _DETAIL_PX))))
+
+    def _in_noise(self, values: Array, where: Array) -> Array:
+        """Values at some voxels, shape (n,), in noise sd."""
         return namespace(values).concatenate(
-            [values[index][faint] / self.noise.floored(index)[faint] for index, faint in enumerate(self.faint)]
+            [values[index][some] / self.noise.floored(index)[some] for index, some in enumerate(where)]
         )
 
 
@@ -160,8 +191,8 @@ def simulated_copy(
     if usable is not None:
         noisy[~usable] = part[~usable]
         truth[~usable] = part[~usable]
-    faint = _without_edges(truth, local, usable, _FAINT_SD)
-    return SimulatedCopy(place, truth, noisy, local, usable, faint)
+    faint, fainter = (_faint(truth, local, usable, edge_sd) for edge_sd in (_FAINT_SD, _FAINTER_SD))
+    return SimulatedCopy(place, truth, noisy, local, usable, faint, fainter)
 
 
 def _filter_as_truth(
@@ -202,7 +233,7 @@ def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, s
     detail = namespace(pilot).zeros_like(pilot[0])
     for index in range(*middle.indices(depth))[::3]:
         part = slice(index, index + 1)
-        faint = _without_edges(pilot[part], noise.part(part), None, _EDGE_SD)[0]
+        faint = _faint(pilot[part], noise.part(part), None)[0]
         if valid is not None:
             faint &= valid[index]
         detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=1.0)
@@ -218,8 +249,8 @@ def _detail(volume: Array) -> Array:
     return volume - gaussian(volume, _DETAIL_PX)
 
 
-def _without_edges(volume: Array, noise: NoiseMap, valid: Array | None, edge_sd: float) -> Array:
-    """Voxels that, with those around them, have no detail beyond so many noise sd."""
+def _faint(volume: Array, noise: NoiseMap, valid: Array | None, edge_sd: float = _FAINT_SD) -> Array:
+    """Voxels that, with those around them, are not at a strong edge."""
     strong = abs(_detail(volume)) > edge_sd * noise.sd.clip(min=noise.floor)
     if valid is not None:
         strong |= ~valid

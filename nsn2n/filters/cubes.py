@@ -96,6 +96,8 @@ class Cubes:
             most *= min(edge - CUBE_PX, _REACH_PX) + 1
         self._size, self._device = min(size, most), device
         along, in_plane = _cosines(self._slices), _cosines(CUBE_PX)
+        self._cosines_along = self._tensor(along)
+        self._most_of_similar = self._size * (self._slices - 1) * float(noise_power.sum())
         self._in_cube = self._tensor(np.kron(along, np.kron(in_plane, in_plane)))
         self._over_group = self._tensor(_cosines(self._size))
         self.noise_power = self._tensor(np.tile(noise_power.ravel(), self._slices))
@@ -184,11 +186,32 @@ class Cubes:
     def _filter(self, window: _Window, voxels: Tensor, shrinkage: Shrinkage) -> None:
         noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (window.noisy, window.guide))
         share = shrinkage(noisy, guide)
+        noise_left = (share.square() @ self.noise_power).sum(1)
+        # What one slice of a cube has alone is in all coefficients along the slices, and with it the noise of all. So
+        # slices that differ are not transformed along them, if that leaves less noise.
+        power_of_differences = self._of_slices(guide)[:, :, 1:].square().sum((1, 2, 3))
+        differing = (power_of_differences > self._most_of_similar).nonzero()[:, 0]
+        separate_noisy, separate_guide = (
+            self._along_slices(values[differing], self._cosines_along.T) for values in (noisy, guide)
+        )
+        separate = shrinkage(separate_noisy, separate_guide)
+        left = (separate.square() @ self.noise_power).sum(1)
+        less = left < noise_left[differing]
+        chosen = differing[less]
+        noisy[chosen] = self._along_slices(separate_noisy[less] * separate[less], self._cosines_along)
+        share[chosen], noise_left[chosen] = 1, left[less]
         cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
         # An estimate from fewer coefficients has less noise.
-        noise_left = (share.square_() @ self.noise_power).sum(1)[:, None, None]
-        weight = self._window / (noise_left + _LEAST_POWER)
+        weight = self._window / (noise_left[:, None, None] + _LEAST_POWER)
         window.estimates.add(voxels, cubes, weight, window.guide)
+
+    def _of_slices(self, coefficients: Tensor) -> Tensor:
+        """Coefficients of groups with the slices along a separate axis, shape (groups, cubes, slices, 16)."""
+        return coefficients.reshape(-1, self._size, self._slices, CUBE_PX**2)
+
+    def _along_slices(self, coefficients: Tensor, transform: Tensor) -> Tensor:
+        """Transform coefficients of groups along the slices, shape (groups, cubes, 16 times the slices)."""
+        return (transform @ self._of_slices(coefficients)).flatten(2)
 
     def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
         """Numbers of the displacements of the most similar cubes, shape (groups, size)."""

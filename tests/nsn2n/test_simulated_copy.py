@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -90,16 +92,29 @@ def test_strong_edges_are_not_looked_at():
     assert copy.faint[:, 70 - top :, 40 - left :].all()
 
 
-def test_vessels_that_are_kept_do_not_hide_what_is_lost_of_faint_detail_around_them():
-    truth = folds(contrast_sd=1.5)
-    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
-    for row in range(12, SHAPE[1], 24):
-        for column in range(36, SHAPE[2], 24):
-            truth[:, np.hypot(rows - row, columns - column) < 4] += 9 * SD
-    _, copy = copied(truth)
-    waves = (folds(contrast_sd=1.5) - folds(contrast_sd=0))[copy.place]
+def test_vessels_that_are_kept_do_not_hide_what_is_lost_of_faint_detail_that_fills_the_tissue():
+    waves = folds(contrast_sd=1.0) - folds(contrast_sd=0)
+    _, copy = copied(with_vessels(folds(contrast_sd=1.0)))
 
-    assert copy.detail_lost(copy.noisy - 0.5 * waves) == pytest.approx(0.5, abs=0.1)
+    assert copy.share_of_fainter > 0.9
+    assert copy.detail_lost(copy.noisy - 0.5 * waves[copy.place]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_where_there_is_hardly_other_detail_vessels_are_all_of_it():
+    """As in a phantom, in which nothing else can be lost."""
+    _, copy = copied(with_vessels(folds(contrast_sd=0)))
+
+    assert copy.share_of_fainter == 0
+    assert copy.certainty == 1
+    assert copy.detail_lost(copy.noisy - 0.2 * (copy.truth - blurred(copy.truth, 6.0))) == pytest.approx(0.2, abs=0.02)
+
+
+def with_vessels(truth):
+    """With vessels in one corner."""
+    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    for row, column in itertools.product((78, 90), (82, 94, 106)):
+        truth[:, np.hypot(rows - row, columns - column) < 4] += 8 * SD
+    return truth
 
 
 def test_it_lies_where_detail_is():
