@@ -86,6 +86,20 @@ def test_the_mean_of_a_group_has_less_noise_than_a_cube():
     assert result.std() < 1 / 14
 
 
+def test_noise_next_to_a_slice_of_other_structure_is_removed_all_the_same():
+    """As where slices are thick: what is in one of them is not in the next."""
+    guide = np.zeros((4, 40, 40))
+    guide[3] = 100 * noise(1, seed=1)[0]
+
+    def weights(_noisy, of_guide):
+        return of_guide.square() / (of_guide.square() + 1)
+
+    result = filtered(guide + noise(4), guide + 0.1 * noise(4, seed=2), weights)
+
+    assert np.std(result[:3]) < 0.3
+    assert np.std(result[3] - guide[3]) > 0.9  # here all of it may be structure
+
+
 def test_where_no_cube_is_wanted_the_guide_stays():
     noisy, guide = noise(), noise(seed=1)
     wanted = np.arange(40) < 20
