@@ -10,7 +10,8 @@ Where strong edges and vessels, which no filter loses, are most of the detail an
 them, as in a head, the loss is that of the faint detail alone.
 
 That truth is the mean of the results of two filters. A filter recovers all the detail that it kept itself in the first
-place: on a truth that it produced it seems to lose less than it does, and in CT one of the two filters the volume.
+place: on a truth that it produced it seems to lose less than it does, and in CT and PET one of the two filters the
+volume.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class SimulatedCopy:
     """Weight of the loss of faint detail alone."""
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
-        """Return the copy with its certainty: its detail is compared with the error of the filter of its truth.
+        """Return the copy with its certainty, and with the weight of faint detail alone.
+
+        Detail of the truth is compared with the error of the filter that made it.
 
         Parameters
         ----------

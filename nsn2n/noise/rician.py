@@ -91,7 +91,7 @@ def channel_noise(
     volume_dhw : array, shape (D, H, W), float32
         Denoised magnitude, same unit.
     removed_sd_blocks : ndarray, shape of ``noise_sd_blocks``, float32
-        Robust sd of what was removed, as returned by :func:`nsn2n.noise.level.block_sd`. Neighbors that are far apart
+        Robust sd of what was removed, as returned by :func:`nsn2n.noise.blocks.block_sd`. Neighbors that are far apart
         differ by tissue too, so that their noise is estimated too high: in tissue what was removed is a bound.
     per_removed : float
         Largest noise in tissue relative to the removed noise.
