@@ -14,8 +14,9 @@ from measures import noise_power_spectrum
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n.filters.block_matching import noise_spectrum
+from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.noise.level import measure_noise
+from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["Texture", "kernel_noise", "measured_power", "noise_of_spectrum", "texture"]
 
@@ -52,7 +53,7 @@ def noise_of_spectrum(shape: tuple[int, int, int], power: NDArray[np.floating], 
 
 def measured_power(volume_dhw: Volume) -> NDArray[np.float64]:
     """Return the noise power as measured by nsn2n, shape (H, W), normalized to mean 1, in the order of `numpy.fft`."""
-    power = noise_spectrum(volume_dhw, measure_noise(volume_dhw).floored)
+    power = noise_spectrum(volume_dhw, measure_noise(volume_dhw).floored, BLOCK_PX)
     # Coefficient k of a cosine transform of length n corresponds to k / 2n cycles per pixel.
     rows, columns = (2 * len(power) * np.abs(np.fft.fftfreq(size)) for size in volume_dhw.shape[1:])
     grid = np.meshgrid(rows, columns, indexing="ij")

@@ -50,6 +50,9 @@ class ModalityPolicy:
     rician_mean: bool = False
     """Values are magnitudes, and the mean of their noise is subtracted (`Settings.rician`)."""
 
+    ramp_filtered: bool = False
+    """Noise has little power at the lowest frequencies, as after filtered back-projection; what is there in the
+    differences of thick slices is anatomy (:func:`nsn2n.noise.spectrum.without_anatomy`)."""
     quiet_air: bool = False
     """Air has far less noise than the body, and is measured separately (:mod:`nsn2n.noise.quiet`). Elsewhere it tells
     the noise of the body too, where neighboring slices of a body differ by anatomy."""
@@ -85,6 +88,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         edge_filter=True,
         guided_mean=False,
         group_filter=True,
+        ramp_filtered=True,
         air=-1000.0,
         name="CT",
         unit="HU",

@@ -15,9 +15,12 @@ import numpy as np
 from nsn2n._aliases import Array, BoolArray, Float32Array, Progress, Spacing
 from nsn2n.arrays.either import copied, double, on_device, total
 from nsn2n.earlier_fits import EarlierFits
+from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.modality import Modality, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
-from nsn2n.noise.level import measure_noise
+from nsn2n.noise.level import NoiseMap, measure_noise
+from nsn2n.noise.spectrum import noise_power, of_mean_1, without_anatomy
 from nsn2n.runtime.compute import Compute, reproducible
 from nsn2n.runtime.cpus import with_threads
 from nsn2n.runtime.volumes import in_files
@@ -129,6 +132,8 @@ def measured_state(
         has_noise = noise.median > _NO_NOISE * _range(filled)
         if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(filled, valid)
+        if has_noise and policy_of(modality).ramp_filtered:
+            noise = _without_anatomy(filled, noise)
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
         noise = noise.shared(shared.nearest)
@@ -157,6 +162,13 @@ def measured_state(
         compute=str(compute),
         volumes_in_files=in_files(),
     )
+
+
+def _without_anatomy(filled: Array, noise: NoiseMap) -> NoiseMap:
+    """Return the noise with its spectra, and without what thick slices differ by."""
+    powers = {px: without_anatomy(noise_power(filled, noise.floored, px)) for px in (BLOCK_PX, CUBE_PX)}
+    level = min(math.sqrt(float(powers[BLOCK_PX].mean())), 1.0)
+    return replace(noise.scaled(level), spectra={px: of_mean_1(power) for px, power in powers.items()})
 
 
 def _placed(noisy: Float32Array, valid: BoolArray | None, compute: Compute) -> tuple[Array, Array, Array | None]:

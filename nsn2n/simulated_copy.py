@@ -25,12 +25,15 @@ import torch
 from nsn2n._aliases import Array
 from nsn2n.arrays.either import contiguous, copied, deviation, divided, float32, in_memory_of, namespace, on_host
 from nsn2n.arrays.planes import gaussian, maximum
-from nsn2n.filters.block_matching import noise_spectrum
+from nsn2n.arrays.ranks import median
+from nsn2n.filters.block_matching import BLOCK_PX as STACK_PX
 from nsn2n.filters.cube_filter import filter_cubes
+from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.filters.group_filter import filter_groups
 from nsn2n.noise.blocks import BLOCK_PX
 from nsn2n.noise.level import NoiseMap
 from nsn2n.noise.simulated import simulated_noise
+from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["SimulatedCopy", "simulated_copy"]
 
@@ -54,6 +57,9 @@ above the second it fills the tissue."""
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
+_HOMOGENEOUS, _DETAILED = 1.2, 1.6
+"""Square of the ratio of median detail in the result of the fit to that of noise alone: up to the first it is noise,
+with isolated structures at most, above the second anatomy fills the tissue, be it ever so faint."""
 _FEWEST_PIXELS = 2000
 _STACKS, _CUBES, _NOISE_FACTOR, _SHARE_OF_FIT = 8, 12, 1.0, 0.2
 """Settings of the filters that make the truth: those with the smallest error."""
@@ -79,6 +85,19 @@ class SimulatedCopy:
     """0 if the detail of the truth may be noise that its filter left, 1 if it is anatomy."""
     share_of_fainter: float = 0.0
     """Weight of the loss of faint detail alone."""
+    excess: float = math.nan
+    """Median detail in the result of the fit over that of noise alone, as powers; NaN where it was not measured."""
+
+    @property
+    def homogeneity(self) -> float:
+        """0 if the tissue is full of detail, 1 if nothing but noise and isolated structures is in it."""
+        within = (_DETAILED - self.excess) / (_DETAILED - _HOMOGENEOUS)
+        return 0.0 if math.isnan(within) else min(max(within, 0.0), 1.0)
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether there is detail that is not noise, so that its loss means something."""
+        return self.certainty > 0 or self.excess > _DETAILED
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty, and with the weight of faint detail alone.
@@ -97,6 +116,40 @@ class SimulatedCopy:
         of_all, of_fainter = (self._certainty(error, where) for where in (self.faint, self.fainter))
         share = (1 - self._evenness(self.faint)) * self._evenness(self.fainter) * of_fainter
         return replace(self, certainty=of_all + share * (of_fainter - of_all), share_of_fainter=share)
+
+    def without_detail(self, pilot: Array, seed: int) -> Array:
+        """Return what the part would be without its detail, with simulated noise, shape (d, h, w), float32.
+
+        Parameters
+        ----------
+        pilot : array, shape (d, h, w)
+            The result of the fit for the part itself.
+        seed : int
+            Of the noise.
+        """
+        blank = gaussian(pilot, _DETAIL_PX)
+        noisy = _with_noise(blank, self.noisy, self.noise, seed)
+        if self.valid is not None:
+            noisy[~self.valid] = self.noisy[~self.valid]
+        return noisy
+
+    def compared(self, pilot: Array, of_blank: Array) -> SimulatedCopy:
+        """Return the copy with what the detail of the part exceeds that of noise alone by.
+
+        Parameters
+        ----------
+        pilot : array, shape (d, h, w)
+            The result of the fit for the part itself,
+        of_blank : array, same shape
+            and for the part without its detail.
+        """
+        if self.faint.sum() < _FEWEST_PIXELS:
+            return self
+        base = gaussian(pilot, _DETAIL_PX)
+        found, by_noise = (
+            float(median(abs(self._in_noise(_detail(values), self.faint)))) for values in (pilot, of_blank - base)
+        )
+        return replace(self, excess=(found / by_noise) ** 2 if by_noise else math.inf)
 
     def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
@@ -189,13 +242,21 @@ def simulated_copy(
     usable = None if valid is None else valid[place]
     truth = copied(pilot[place])
     _filter_as_truth(part, truth, local, usable, device)
-    fresh = simulated_noise(part.shape, noise_spectrum(part, local.floored), seed)
-    noisy = float32(truth + in_memory_of(fresh, truth) * local.sd)
+    noisy = _with_noise(truth, part, local, seed)
     if usable is not None:
         noisy[~usable] = part[~usable]
         truth[~usable] = part[~usable]
     faint, fainter = (_faint(truth, local, usable, edge_sd) for edge_sd in (_FAINT_SD, _FAINTER_SD))
     return SimulatedCopy(place, truth, noisy, local, usable, faint, fainter)
+
+
+def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:
+    """Add simulated noise of the level and spectrum of that in another volume."""
+    power = noise.spectra.get(STACK_PX)
+    if power is None:
+        power = noise_spectrum(like, noise.floored, STACK_PX)
+    fresh = simulated_noise(like.shape, power, seed)
+    return float32(clean + in_memory_of(fresh, clean) * noise.sd)
 
 
 def _filter_as_truth(
@@ -208,8 +269,15 @@ def _filter_as_truth(
     """Replace a pilot by the mean of the two estimates that keep most detail for their residual noise."""
     of_groups = copied(pilot)
     filter_groups(
-        noisy, of_groups, noise.floored, stacks=_STACKS, noise_factor=_NOISE_FACTOR, valid=valid, device=device
-    )  # fmt: skip
+        noisy,
+        of_groups,
+        noise.floored,
+        stacks=_STACKS,
+        noise_factor=_NOISE_FACTOR,
+        spectrum=noise.spectra.get(STACK_PX),
+        valid=valid,
+        device=device,
+    )
     filter_cubes(
         noisy,
         pilot,
@@ -217,6 +285,7 @@ def _filter_as_truth(
         cubes=_CUBES,
         noise_factor=_NOISE_FACTOR,
         share=_SHARE_OF_FIT,
+        spectrum=noise.spectra.get(CUBE_PX),
         step_px=_STEP_PX,
         valid=valid,
         device=device,

@@ -20,12 +20,10 @@ from scipy import fft
 from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
-from nsn2n.arrays.ranks import median
+from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.filters.aggregation import Aggregate
-from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["BLOCK_PX", "Groups", "filtered_slices", "noise_spectrum"]
+__all__ = ["BLOCK_PX", "Groups", "filtered_slices"]
 
 
 BLOCK_PX = 8
@@ -43,13 +41,8 @@ _WINDOW_BETA = 2.0
 _GROUPS_AT_ONCE = 512
 """Groups at a time on a CPU, limited by its caches."""
 _GROUPS_AT_ONCE_CUDA = 2**13
-
-_SAMPLE_SLICES = 16
-"""Slices on which the noise's spectrum is measured."""
-_NOISE_ALONE = (0.25, 4.0)
-"""Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
 _LEAST_POWER = 1e-3
-"""Lower bound of the noise power at a frequency, whose mean is 1, where it is a divisor."""
+"""Lower bound of the residual noise of a group where it is a divisor."""
 
 
 class Groups:
@@ -60,7 +53,8 @@ class Groups:
     shape_hw : sequence of 2 ints
         Rows and columns of a slice, 8 at least.
     noise_power : ndarray, shape (8, 8), float32, > 0
-        Power of the noise at each frequency of a block, as :func:`noise_spectrum` returns it.
+        Power of the noise at each frequency of a block, as :func:`~nsn2n.noise.spectrum.noise_spectrum` returns
+        it.
     threshold_sd : float
         What the guide contains at a frequency counts as its own noise up to this many sd of the noise there.
     device : torch.device, optional
@@ -210,42 +204,3 @@ def filtered_slices(
         finished = index - _REACH_SLICES
         if finished >= 0:
             yield finished, in_memory_of(groups.result(finished), noisy_dhw)
-
-
-def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int = BLOCK_PX) -> Float32Array:
-    """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, shape (8, 8), float32.
-
-    From differences of neighboring slices, the median over blocks, as edges are in few; white if none is usable.
-
-    Parameters
-    ----------
-    noisy_dhw : array, shape (D, H, W), float32, finite
-        D >= 2.
-    noise_sd : callable
-        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
-    block_px : int
-        Edge of the blocks, and of the result.
-    """
-    xp = namespace(noisy_dhw)
-    powers = []
-    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
-        sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
-        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
-    power = xp.concatenate(powers)
-    mean = power.mean((1, 2))
-    power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
-    if not len(power):
-        return np.ones((block_px, block_px), np.float32)
-    spectrum = on_host(median(power.reshape(len(power), -1).T)).reshape(block_px, block_px)
-    return np.asarray(np.maximum(spectrum / spectrum.mean(), _LEAST_POWER), dtype=np.float32)
-
-
-def _block_powers(image_hw: Array, block_px: int) -> Array:
-    """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
-    rows, columns = (size // block_px for size in image_hw.shape)
-    cut = image_hw[: rows * block_px, : columns * block_px]
-    blocks = cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
-    if isinstance(blocks, np.ndarray):
-        return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
-    transform = on_device(fft.dct(np.eye(block_px), axis=0, norm="ortho").astype(np.float32), blocks.device)
-    return (transform @ blocks @ transform.T).square()

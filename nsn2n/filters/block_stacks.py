@@ -54,7 +54,7 @@ class StackFilter:
         Of the volume; 8 rows and columns at least.
     noise_power : ndarray, shape (8, 8), float32, > 0
         Power of the noise at each frequency of a block, as
-        :func:`~nsn2n.filters.block_matching.noise_spectrum` returns it.
+        :func:`~nsn2n.noise.spectrum.noise_spectrum` returns it.
     noise_factor : float
         Factor on the noise power in the weights.
     size : int

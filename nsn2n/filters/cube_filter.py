@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from nsn2n._aliases import Array
+from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import empty_like, in_memory_of, namespace
 from nsn2n.arrays.planes import gaussian, maximum
-from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
+from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["filter_cubes", "share_kept"]
 
@@ -44,6 +44,7 @@ def filter_cubes(
     cubes: int,
     noise_factor: float,
     share: float,
+    spectrum: Float32Array | None = None,
     step_px: int = 2,
     valid: Array | None = None,
     device: torch.device | None = None,
@@ -65,6 +66,8 @@ def filter_cubes(
         Factor on the noise power in the weights.
     share : float
         Weight of the denoised volume in its mean with what was filtered.
+    spectrum : ndarray, shape (4, 4), float32, optional
+        Of the noise (:mod:`nsn2n.noise.spectrum`); by default it is measured.
     step_px : int
         Step between the reference cubes: a larger one is faster, but the result is less even.
     valid : array, same shape, bool, optional
@@ -77,7 +80,9 @@ def filter_cubes(
     depth, *shape_hw = noisy_dhw.shape
     if min(shape_hw) < _LEAST_PX:
         return
-    grouped = Cubes(noisy_dhw.shape, noise_spectrum(noisy_dhw, noise_sd, CUBE_PX), cubes, step_px, device)
+    if spectrum is None:
+        spectrum = noise_spectrum(noisy_dhw, noise_sd, CUBE_PX)
+    grouped = Cubes(noisy_dhw.shape, spectrum, cubes, step_px, device)
     power = grouped.noise_power
 
     def noisy(index: int) -> Array:

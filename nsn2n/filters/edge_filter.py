@@ -18,9 +18,10 @@ from nsn2n._aliases import Array
 from nsn2n.arrays.either import empty_like, float32, namespace
 from nsn2n.arrays.planes import gaussian, maximum, minimum
 from nsn2n.arrays.ranks import median
-from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices, noise_spectrum
+from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.blocks import MAD_TO_SD
+from nsn2n.noise.spectrum import noise_spectrum
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import EdgeSettings
 from nsn2n.stack.sampling import evenly_spread
@@ -82,7 +83,7 @@ def filter_edges(
     xp = namespace(guide_dhw)
     shares = _shares(guide_dhw, noise_sd, settings.contrast_sd, valid)
     taken = empty_like(guide_dhw, xp.float16)
-    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd), settings.threshold_sd, device, size=_GROUP)
+    groups = Groups(shape_hw, noise_spectrum(noisy_dhw, noise_sd, BLOCK_PX), settings.threshold_sd, device, size=_GROUP)
     for index, filtered in filtered_slices(groups, noisy_dhw, guide_dhw, noise_sd, lambda index: shares[index] > 0):
         change = guide_dhw[index] / noise_sd(index) - filtered
         taken[index] = change.clip(-_LARGEST_SD, _LARGEST_SD)

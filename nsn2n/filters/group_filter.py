@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 import torch
 
-from nsn2n._aliases import Array
+from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import namespace
 from nsn2n.arrays.planes import gaussian
-from nsn2n.filters.block_matching import BLOCK_PX, noise_spectrum
+from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
+from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["filter_groups", "lost_contrast"]
 
@@ -37,6 +38,7 @@ def filter_groups(
     *,
     stacks: int,
     noise_factor: float,
+    spectrum: Float32Array | None = None,
     valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -55,6 +57,8 @@ def filter_groups(
         In a group.
     noise_factor : float
         Factor on the noise power in the weights.
+    spectrum : ndarray, shape (8, 8), float32, optional
+        Of the noise (:mod:`nsn2n.noise.spectrum`); by default it is measured.
     valid : array, same shape, bool, optional
         Voxels that hold a measurement; blocks without any are not filtered.
     device : torch.device, optional
@@ -66,7 +70,8 @@ def filter_groups(
     if min(shape_hw) < BLOCK_PX:
         return
 
-    spectrum = noise_spectrum(noisy_dhw, noise_sd)
+    if spectrum is None:
+        spectrum = noise_spectrum(noisy_dhw, noise_sd, BLOCK_PX)
     groups = StackFilter(noisy_dhw.shape, spectrum, noise_factor, stacks, device)
 
     def wanted(slices: slice) -> Array | None:

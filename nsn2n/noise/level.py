@@ -10,8 +10,8 @@ depends on the noise's spectrum, which is the same all over a volume; it is take
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class NoiseMap:
     """Noise sd of each voxel, shape (D, H, W), float32; 0 where neighbors do not differ."""
     median: float
     """Median over the blocks that have noise; 0 if none has."""
+    spectra: Mapping[int, Float32Array] = field(default_factory=dict)
+    """Power at each frequency of blocks of so many pixels (:mod:`nsn2n.noise.spectrum`), where it is known."""
 
     @property
     def floor(self) -> float:
@@ -73,10 +75,13 @@ class NoiseMap:
         correlation : float
             Of the noise of neighboring slices, below 1.
         """
-        factor = np.float32(1 / np.sqrt(1 - correlation))
+        return self.scaled(float(np.float32(1 / np.sqrt(1 - correlation))))
+
+    def scaled(self, factor: float) -> NoiseMap:
+        """Return the noise with all standard deviations multiplied by a factor."""
         sd = empty_like(self.sd)
-        namespace(sd).multiply(self.sd, float(factor), out=sd)
-        return NoiseMap(self.blocks * factor, sd, float(self.median * factor))
+        namespace(sd).multiply(self.sd, factor, out=sd)
+        return replace(self, blocks=self.blocks * np.float32(factor), sd=sd, median=float(self.median * factor))
 
     def floored(self, index: int) -> Array:
         """Noise sd of a slice, shape (H, W), not below ``floor``."""
@@ -84,7 +89,7 @@ class NoiseMap:
 
     def part(self, place: tuple[slice, ...] | slice) -> NoiseMap:
         """Return the noise of a part of the volume, with the blocks of the whole."""
-        return NoiseMap(self.blocks, contiguous(self.sd[place]), self.median)
+        return replace(self, sd=contiguous(self.sd[place]))
 
 
 def measure_noise(volume_dhw: Array, valid: Array | None = None, *, quiet_air: bool = False) -> NoiseMap:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from nsn2n.arrays.either import copied
+from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.filters.group_filter import filter_groups
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
@@ -48,6 +49,7 @@ def _filter_by(state: PipelineState, factor: float, progress: Callable[[float], 
         state.noise.floored,
         stacks=state.settings.groups.stacks,
         noise_factor=factor,
+        spectrum=state.noise.spectra.get(BLOCK_PX),
         valid=state.valid,
         device=state.compute.device,
         progress=progress,
@@ -57,11 +59,16 @@ def _filter_by(state: PipelineState, factor: float, progress: Callable[[float], 
 def _noise_factor(state: PipelineState) -> float:
     """Return the largest noise factor, up to that of the smallest error, whose losses are within the limits."""
     assert state.copy is not None  # the stage of the copy precedes this one
-    groups = state.settings.groups
+    groups, certainty = state.settings.groups, state.copy.certainty
+    homogeneity = (1 - certainty) * state.copy.homogeneity
     unsure = max(groups.unsure_lost, groups.detail_lost)
-    most = unsure + state.copy.certainty * (groups.detail_lost - unsure)
-    by_detail = _largest_factor(partial(_detail_lost, state), most, _LARGEST_FACTOR)
-    return _largest_factor(partial(_contrast_lost, state), groups.contrast_lost, by_detail)
+    unsure += state.copy.homogeneity * (1 - unsure)
+    by_detail = _largest_factor(
+        partial(_detail_lost, state), unsure + certainty * (groups.detail_lost - unsure), _LARGEST_FACTOR
+    )
+    of_discs = min(groups.contrast_lost, groups.unsure_contrast_lost)
+    of_discs = groups.contrast_lost + homogeneity * (of_discs - groups.contrast_lost)
+    return _largest_factor(partial(_contrast_lost, state), of_discs, by_detail)
 
 
 def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nsn2n._aliases import Array
 from nsn2n.arrays.either import copied
 from nsn2n.simulated_copy import simulated_copy as copy_of
 from nsn2n.stages.clock import Cost, StageClock
@@ -28,14 +29,15 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
         seed=state.settings.seed,
         device=state.compute.device,
     )
-    assert state.again is not None  # there is a fit in every run
-    of_copy = replace(
-        state,
-        noisy=copy.noisy,
-        filled=copy.noisy,
-        valid=copy.valid,
-        noise=copy.noise,
-        denoised=copied(copy.noisy),
-    )
-    of_copy = state.again(of_copy)
-    return replace(state, copy=copy.sized_up(of_copy.denoised, state.compute.device), of_copy=of_copy)
+
+    def fitted(noisy: Array) -> PipelineState:
+        assert state.again is not None  # there is a fit in every run
+        of_part = replace(state, noisy=noisy, filled=noisy, valid=copy.valid, noise=copy.noise, denoised=copied(noisy))
+        return state.again(of_part)
+
+    of_copy = fitted(copy.noisy)
+    copy = copy.sized_up(of_copy.denoised, state.compute.device)
+    if copy.certainty < 1:
+        pilot = state.denoised[copy.place]
+        copy = copy.compared(pilot, fitted(copy.without_detail(pilot, state.settings.seed + 1)).denoised)
+    return replace(state, copy=copy, of_copy=of_copy)

@@ -54,7 +54,7 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     if state.copy is None or state.of_copy is None:
         return state
     copied = replayed(replace(state.of_copy, settings=state.settings, step_px=state.step_px), filters)
-    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.certainty > 0 else None
+    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.has_detail else None
     air = policy_of(state.modality).air
     of_copy, of_volume = (removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (copied, state))
     return replace(state, copy=None, of_copy=None, probed=None).measuring(

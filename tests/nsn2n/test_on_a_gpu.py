@@ -23,7 +23,6 @@ from nsn2n.arrays.either import copied, on_device, on_host
 from nsn2n.earlier_fits import levels_of
 from nsn2n.filters import block_matching, block_stacks, cubes
 from nsn2n.filters.aggregation import Aggregate
-from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.edge_filter import filter_edges
 from nsn2n.filters.group_filter import filter_groups
@@ -33,6 +32,7 @@ from nsn2n.noise.correlation import slice_correlation
 from nsn2n.noise.level import NoiseMap, measure_noise
 from nsn2n.noise.no_signal import signal_shares
 from nsn2n.noise.rician import channel_noise, without_bias
+from nsn2n.noise.spectrum import noise_spectrum
 from nsn2n.noise_left import removed_noise
 from nsn2n.pipeline import measured_state
 from nsn2n.probes import place_probes
@@ -120,8 +120,8 @@ def test_the_correlation_of_slices_is_measured_the_same_way(case):
 
 
 def test_the_spectrum_of_the_noise_is_measured_the_same_way(case):
-    expected = noise_spectrum(case.noisy, case.noise.floored)
-    np.testing.assert_allclose(noise_spectrum(case.there.noisy, case.there.noise.floored), expected, rtol=2e-3)
+    expected = noise_spectrum(case.noisy, case.noise.floored, 8)
+    np.testing.assert_allclose(noise_spectrum(case.there.noisy, case.there.noise.floored, 8), expected, rtol=2e-3)
 
 
 def test_neighbors_are_matched_the_same_way(case):

@@ -82,6 +82,30 @@ def test_where_there_is_no_detail_nothing_is_certain():
     assert copy.certainty == 0
 
 
+@pytest.mark.parametrize(("contrast_sd", "expected"), [(0.0, 1.0), (0.5, 0.0), (2.0, 0.0)])
+def test_detail_that_noise_alone_does_not_make_is_no_homogeneous_tissue(contrast_sd, expected):
+    """Far below the noise, too, if it is all over the tissue."""
+    truth = folds(contrast_sd)
+    noisy, copy = copied(truth)
+    pilot = blurred(noisy, 1.0)[copy.place]
+
+    compared = copy.compared(pilot, blurred(copy.without_detail(pilot, seed=5), 1.0))
+
+    assert compared.homogeneity == pytest.approx(expected, abs=0.1)
+    assert compared.has_detail == (expected == 0 or copy.certainty > 0)
+
+
+def test_without_detail_noise_and_edges_are_left():
+    noisy, copy = copied(folds())
+    pilot = blurred(noisy, 1.0)[copy.place]
+
+    blank = copy.without_detail(pilot, seed=5)
+
+    change = blank - blurred(pilot, 6.0)
+    assert change.std() == pytest.approx(SD, rel=0.1)
+    assert abs(np.corrcoef(change[copy.faint], (noisy[copy.place] - copy.truth)[copy.faint])[0, 1]) < 0.05
+
+
 def test_strong_edges_are_not_looked_at():
     truth = folds()
     truth[:, 44:52, 60:68] += 60 * SD

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import fft, ndimage
 
-from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.filters.edge_filter import edge_share, filter_edges
+from nsn2n.noise.spectrum import noise_spectrum
 from nsn2n.settings import EdgeSettings
 
 SD = 4.0
@@ -87,7 +87,7 @@ def test_is_the_definition_with_all_of_the_change_where_the_edge_is_strong():
     # A small difference makes the order of groups one and the same however it is computed.
     guide += 0.05 * SD * np.random.default_rng(1).standard_normal(guide.shape).astype(np.float32)
     share = np.stack([edge_share(slice_hw, np.full(slice_hw.shape, SD, np.float32), 6.0) for slice_hw in guide])
-    power = noise_spectrum(noisy, even_noise(noisy.shape[1:]))
+    power = noise_spectrum(noisy, even_noise(noisy.shape[1:]), 8)
 
     expected = SD * by_definition(noisy / SD, guide / SD, power, share)
     change = np.clip(guide - expected, -2 * SD, 2 * SD)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.filters.block_matching import noise_spectrum
 from nsn2n.noise.simulated import simulated_noise
+from nsn2n.noise.spectrum import noise_spectrum
 
 
 def spectrum(noise):
-    return noise_spectrum(noise.astype(np.float32), lambda _: np.full(noise.shape[1:], noise.std(), np.float32))
+    return noise_spectrum(noise.astype(np.float32), lambda _: np.full(noise.shape[1:], noise.std(), np.float32), 8)
 
 
 @pytest.mark.parametrize("kernel_px", [0.0, 0.8, 1.5])

@@ -65,15 +65,39 @@ def test_no_more_is_lost_than_asked(make_state, run_stage, most):
 
 
 def test_where_what_is_faint_may_be_noise_only_a_part_of_it_may_go(make_state, run_stage):
-    flat = np.full(SHAPE, 100, np.float32)
+    truth = folds(1.2)
 
-    _, before, careful = filtered(make_state, run_stage, flat)
-    _, _, free = filtered(make_state, run_stage, flat, unsure_lost=1.0)
+    _, before, careful = filtered(make_state, run_stage, truth)
+    _, _, free = filtered(make_state, run_stage, truth, unsure_lost=1.0)
 
-    assert before.copy.certainty == 0
+    assert before.copy.certainty < 0.9
+    assert before.copy.homogeneity < 0.2
     assert careful.measured.noise_factor < 0.5
     assert free.measured.noise_factor == 1
-    assert np.std(free.denoised - flat) < np.std(careful.denoised - flat) < 0.7 * 5
+    assert np.std(free.denoised - truth) < np.std(careful.denoised - truth) < 0.8 * 5
+
+
+def test_homogeneous_tissue_has_no_detail_to_lose(make_state, run_stage):
+    flat = np.full(SHAPE, 100, np.float32)
+
+    _, before, after = filtered(make_state, run_stage, flat)
+
+    assert before.copy.certainty == 0
+    assert before.copy.homogeneity > 0.9
+    assert after.measured.noise_factor > 0.9
+    assert np.std(after.denoised - flat) < 0.3 * 5
+
+
+def test_faint_discs_in_homogeneous_tissue_bound_the_filter(make_state, run_stage):
+    volume = (100 + 5 * np.random.default_rng(0).standard_normal((8, 160, 160))).astype(np.float32)
+    settings = Settings(groups=GroupSettings(contrast_lost=0.3, unsure_contrast_lost=0.1))
+    state = replace(blurred(make_state(volume, settings=settings)), again=blurred, spacing_mm=(2.0, 1.0, 1.0))
+    before = run_stage(faint_discs(bound_a_filter=True), run_stage(simulated_copy(), state))
+
+    after = run_stage(group_filter(), before)
+
+    assert before.copy.homogeneity > 0.9
+    assert _contrast_lost(before, after.measured.noise_factor) == pytest.approx(0.1, abs=0.03)
 
 
 @pytest.mark.parametrize("most", [0.08, 0.12])

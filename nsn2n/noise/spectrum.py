@@ -1,0 +1,148 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Spectrum of the noise, from differences of neighboring slices, and the part of anatomy in it.
+
+Where slices are thick, neighbors differ by anatomy too, most at the lowest frequencies. Noise of reconstruction by
+filtered back-projection has little power there: it rises with frequency, as the ramp filter does, and falls again with
+the kernel (Riederer et al., Phys Med Biol 23 (1978) 446-454). The two are told apart by their forms.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, optimize
+
+from nsn2n._aliases import Array, Float32Array
+from nsn2n.arrays.either import namespace, on_device, on_host
+from nsn2n.arrays.ranks import median
+from nsn2n.stack.sampling import evenly_spread
+
+__all__ = ["noise_power", "noise_spectrum", "of_mean_1", "without_anatomy"]
+
+_SAMPLE_SLICES = 16
+"""Slices on which the spectrum is measured."""
+_NOISE_ALONE = (0.25, 4.0)
+"""Power of a difference of blocks, over that of their noise, where neither an edge nor a clipped value is in them."""
+_MEDIAN = 0.4549
+"""Of the squares of normally distributed values with the variance 1: of chi-squared with one degree of freedom."""
+_LEAST_POWER = 1e-3
+"""Lower bound of the power at a frequency, whose mean is 1, where it is a divisor."""
+
+_RISE = (0.5, 0.75, 1.0)
+"""Power of noise rises with frequency to one of these,"""
+_KERNEL = tuple(np.geomspace(0.06, 1.2, 16))
+"""times exp(-(frequency / one of these)^2), cycles per pixel;"""
+_FALL = (2.0, 3.0, 4.0)
+"""that of anatomy falls with frequency to the minus one of these,"""
+_LOWEST = 1 / 48
+"""from this frequency on."""
+_COMPARED = 0.02
+"""Lower powers, of mean 1, are not compared with the models: the ratio would be that of two small numbers."""
+_SAMPLES = 64
+"""Frequencies at which the models are computed, along each axis."""
+
+
+def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int) -> Float32Array:
+    """Return the power of the noise at each frequency of a block's cosine transform, of mean 1, float32.
+
+    Parameters are those of :func:`noise_power`; shape (n, n).
+    """
+    return of_mean_1(noise_power(noisy_dhw, noise_sd, block_px))
+
+
+def noise_power(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int) -> Float32Array:
+    """Return the power of the noise at each frequency of a block's cosine transform, float32.
+
+    From differences of neighboring slices, the median over blocks, as edges are in few; white if none is usable.
+
+    Parameters
+    ----------
+    noisy_dhw : array, shape (D, H, W), float32, finite
+        D >= 2.
+    noise_sd : callable
+        Noise sd > 0 of the slice with that index, shape (H, W), same unit.
+    block_px : int
+        Edge n of the blocks.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        Of mean 1 if the noise has that sd.
+    """
+    xp = namespace(noisy_dhw)
+    powers = []
+    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
+        sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
+        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
+    power = xp.concatenate(powers)
+    mean = power.mean((1, 2))
+    power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
+    if not len(power):
+        return np.ones((block_px, block_px), np.float32)
+    spectrum = on_host(median(power.reshape(len(power), -1).T)).reshape(block_px, block_px)
+    return np.asarray(spectrum / _MEDIAN, dtype=np.float32)
+
+
+def of_mean_1(power: Float32Array) -> Float32Array:
+    """Return a spectrum without its level, shape (n, n), float32, > 0, of mean 1."""
+    return np.asarray(np.maximum(power / power.mean(), _LEAST_POWER), dtype=np.float32)
+
+
+def without_anatomy(power: Float32Array) -> Float32Array:
+    """Return the spectrum without the part that falls from the lowest frequencies, as anatomy does.
+
+    Parameters
+    ----------
+    power : ndarray, shape (n, n), float32, > 0
+        Of noise that rises from there, as of CT, and anatomy; as :func:`noise_power` returns it.
+
+    Returns
+    -------
+    ndarray, same shape, float32
+    """
+    noise, anatomy = _models(len(power))
+    compared = power > _COMPARED * power.mean()
+    fits = []
+    for of_noise, of_anatomy in itertools.product(noise, anatomy):
+        both = np.stack([of_noise[compared], of_anatomy[compared]], axis=1) / power[compared][:, None]
+        amounts, residual = optimize.nnls(both, np.ones(len(both)))
+        fits.append((residual, amounts[0] * of_noise, amounts[1] * of_anatomy))
+    _, of_noise, of_anatomy = min(fits, key=lambda fit: fit[0])
+    total = of_noise + of_anatomy
+    share = np.divide(of_noise, total, out=np.ones_like(total), where=total > 0)
+    # At high frequencies there is too little of either for their ratio to mean anything.
+    half = len(power) // 2
+    share[half:] = share[:, half:] = 1
+    return np.asarray(power * share, dtype=np.float32)
+
+
+@cache
+def _models(block_px: int) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Powers of noise and of anatomy at the frequencies of a block, each of mean 1."""
+    frequency = np.fft.fftfreq(_SAMPLES)
+    radius = np.hypot(frequency[:, None], frequency)
+    cosines = fft.dct(np.eye(block_px), axis=0, norm="ortho")
+    passed = np.square(np.abs(np.fft.fft(cosines, _SAMPLES, axis=1)))
+
+    def of_block(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
+        power = passed @ spectrum @ passed.T
+        return np.asarray(power / power.mean())
+
+    noise = [of_block(radius**rise * np.exp(-np.square(radius / kernel))) for kernel in _KERNEL for rise in _RISE]
+    return noise, [of_block(np.maximum(radius, _LOWEST) ** -fall) for fall in _FALL]
+
+
+def _block_powers(image_hw: Array, block_px: int) -> Array:
+    """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
+    rows, columns = (size // block_px for size in image_hw.shape)
+    cut = image_hw[: rows * block_px, : columns * block_px]
+    blocks = cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
+    if isinstance(blocks, np.ndarray):
+        return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
+    transform = on_device(fft.dct(np.eye(block_px), axis=0, norm="ortho").astype(np.float32), blocks.device)
+    return (transform @ blocks @ transform.T).square()
