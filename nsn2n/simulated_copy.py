@@ -53,7 +53,9 @@ _FAINTER_SD = 5.0
 """The same for faint detail alone."""
 _UNEVEN, _EVEN = 0.25, 0.4
 """Squared mean of the local power of detail over the mean of its square: up to the first it is isolated structures,
-above the second it fills the tissue."""
+above the second it fills the tissue,"""
+_PARTLY, _FULL = 0.35, 0.5
+"""and up to the first of these some parts of it, above the second all."""
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
@@ -85,14 +87,20 @@ class SimulatedCopy:
     """0 if the detail of the truth may be noise that its filter left, 1 if it is anatomy."""
     share_of_fainter: float = 0.0
     """Weight of the loss of faint detail alone."""
+    evenness: float = 0.0
+    """Squared mean of the local power of its detail over the mean of the square: 1 if that is the same everywhere."""
     excess: float = math.nan
     """Median detail in the result of the fit over that of noise alone, as powers; NaN where it was not measured."""
 
     @property
     def homogeneity(self) -> float:
         """0 if the tissue is full of detail, 1 if nothing but noise and isolated structures is in it."""
-        within = (_DETAILED - self.excess) / (_DETAILED - _HOMOGENEOUS)
-        return 0.0 if math.isnan(within) else min(max(within, 0.0), 1.0)
+        return 0.0 if math.isnan(self.excess) else 1 - _ramp(self.excess, _HOMOGENEOUS, _DETAILED)
+
+    @property
+    def fullness(self) -> float:
+        """1 if the tissue is full of detail, 0 if it is homogeneous or its detail is isolated structures."""
+        return _ramp(self.evenness, _PARTLY, _FULL) * (1 - self.homogeneity)
 
     @property
     def has_detail(self) -> bool:
@@ -114,8 +122,11 @@ class SimulatedCopy:
         _filter_as_truth(self.noisy, estimate, self.noise, self.valid, device)
         error = _detail(estimate - self.truth)
         of_all, of_fainter = (self._certainty(error, where) for where in (self.faint, self.fainter))
-        share = (1 - self._evenness(self.faint)) * self._evenness(self.fainter) * of_fainter
-        return replace(self, certainty=of_all + share * (of_fainter - of_all), share_of_fainter=share)
+        evenness = self._evenness(self.faint)
+        isolated, filling = 1 - _ramp(evenness, _UNEVEN, _EVEN), _ramp(self._evenness(self.fainter), _UNEVEN, _EVEN)
+        share = isolated * filling * of_fainter
+        certainty = of_all + share * (of_fainter - of_all)
+        return replace(self, certainty=certainty, share_of_fainter=share, evenness=evenness)
 
     def without_detail(self, pilot: Array, seed: int) -> Array:
         """Return what the part would be without its detail, with simulated noise, shape (d, h, w), float32.
@@ -145,11 +156,9 @@ class SimulatedCopy:
         """
         if self.faint.sum() < _FEWEST_PIXELS:
             return self
-        base = gaussian(pilot, _DETAIL_PX)
-        found, by_noise = (
-            float(median(abs(self._in_noise(_detail(values), self.faint)))) for values in (pilot, of_blank - base)
-        )
-        return replace(self, excess=(found / by_noise) ** 2 if by_noise else math.inf)
+        by_noise = of_blank - gaussian(pilot, _DETAIL_PX)
+        found, alone = (float(median(abs(self._in_noise(_detail(of), self.faint)))) for of in (pilot, by_noise))
+        return replace(self, excess=(found / alone) ** 2 if alone else math.inf)
 
     def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
@@ -184,19 +193,17 @@ class SimulatedCopy:
         of_detail, of_error = squares
         if not of_detail:
             return 0.0
-        ratio = math.sqrt(of_detail / of_error) if of_error else math.inf
-        return min(max((ratio - _UNSURE) / (_SURE - _UNSURE), 0.0), 1.0)
+        return _ramp(math.sqrt(of_detail / of_error), _UNSURE, _SURE) if of_error else 1.0
 
     def _evenness(self, where: Array) -> float:
-        """Return 0 if the detail of the truth is isolated structures, 1 if it fills the tissue."""
+        """Return how evenly the detail of the truth is distributed; 0 of too few voxels."""
         if where.sum() < _FEWEST_PIXELS:
             return 0.0
         sd = self.noise.sd.clip(min=self.noise.floor)
         power = namespace(sd).where(where, (self._detail_of(where) / sd) ** 2, 0.0)
         local = divided(gaussian(power, _DETAIL_PX), gaussian(float32(where), _DETAIL_PX))[where]
         square = float((local**2).mean())
-        ratio = float(local.mean()) ** 2 / square if square else 0.0
-        return min(max((ratio - _UNEVEN) / (_EVEN - _UNEVEN), 0.0), 1.0)
+        return float(local.mean()) ** 2 / square if square else 0.0
 
     def _detail_of(self, where: Array) -> Array:
         """Detail of the truth; of faint detail alone without the tails of edges, in whose place a mean is filled in."""
@@ -248,6 +255,11 @@ def simulated_copy(
         truth[~usable] = part[~usable]
     faint, fainter = (_faint(truth, local, usable, edge_sd) for edge_sd in (_FAINT_SD, _FAINTER_SD))
     return SimulatedCopy(place, truth, noisy, local, usable, faint, fainter)
+
+
+def _ramp(value: float, none: float, whole: float) -> float:
+    """Return 0 up to the one, 1 from the other, and in between a linear transition."""
+    return min(max((value - none) / (whole - none), 0.0), 1.0)
 
 
 def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nsn2n.modality import Modality
 from nsn2n.settings import GroupSettings, Settings
 from nsn2n.stages.faint_discs import faint_discs
-from nsn2n.stages.group_filter import _contrast_lost, group_filter
+from nsn2n.stages.group_filter import _contrast_lost, _with_better_pilots, group_filter
 from nsn2n.stages.simulated_copy import simulated_copy
 
 SHAPE = (8, 64, 64)
@@ -27,9 +28,9 @@ def blurred(other):
     return replace(other, denoised=ndimage.gaussian_filter(other.filled, (0, 1.5, 1.5)))
 
 
-def filtered(make_state, run_stage, truth, **groups):
+def filtered(make_state, run_stage, truth, modality=None, **groups):
     volume = truth + np.random.default_rng(0).normal(0, 5, SHAPE).astype(np.float32)
-    state = make_state(volume, settings=Settings(groups=GroupSettings(**groups)))
+    state = replace(make_state(volume, settings=Settings(groups=GroupSettings(**groups))), modality=modality)
     before = run_stage(simulated_copy(), replace(blurred(state), again=blurred))
     return volume, before, run_stage(group_filter(), before)
 
@@ -115,3 +116,27 @@ def test_faint_discs_lose_no_more_than_asked(make_state, run_stage, most):
     assert _contrast_lost(before, 1.0) > most
     assert _contrast_lost(before, factor) == pytest.approx(most, abs=0.02)
     assert np.std(free.denoised) < np.std(after.denoised) < 4
+
+
+def test_a_pilot_of_tissue_full_of_detail_is_filtered_first(make_state, run_stage):
+    truth = folds(5.0)
+    volume = truth + np.random.default_rng(0).normal(0, 5, SHAPE).astype(np.float32)
+    state = replace(make_state(volume, settings=Settings()), again=blurred)
+    before = run_stage(simulated_copy(), blurred(state))
+    pilot, of_copy = before.denoised.copy(), before.of_copy.denoised.copy()
+
+    same = _with_better_pilots(before, 0.0)
+    better = _with_better_pilots(before, 1.0)
+
+    assert same is before
+    assert before.copy.fullness > 0.9
+    assert np.std(better.denoised - truth) < 0.8 * np.std(pilot - truth)
+    assert np.std(better.of_copy.denoised - before.copy.truth) < 0.8 * np.std(of_copy - before.copy.truth)
+    np.testing.assert_array_equal(before.of_copy.denoised, of_copy)
+
+
+@pytest.mark.parametrize(("modality", "better"), [(Modality.CT, True), (Modality.PT, False), (None, False)])
+def test_only_in_ct_is_the_pilot_filtered_first(make_state, run_stage, modality, better):
+    _, before, after = filtered(make_state, run_stage, folds(5.0), modality=modality)
+
+    assert np.any(after.of_copy.denoised != before.of_copy.denoised) == better
