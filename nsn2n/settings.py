@@ -152,7 +152,8 @@ class FitSettings:
     steps: int | None = option(
         None,
         "Maximum number of optimizer steps. null: as given by epochs; if that is null too, 400, or 80 if a second "
-        "fit (refit) follows and both start from the bundled weights, since it needs no better first result.",
+        "fit (refit) or the group filter follows and the fits start from the bundled weights: neither needs a better "
+        "first result.",
         at_least=1,
     )
     epochs: int | None = option(

@@ -51,7 +51,9 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
     cubed = _wanted(settings.cubes.when, policy.cube_filter)
     drafts = fits_again and settings.refit.draft_steps > 0
     coarse = _wanted(settings.average.coarse, policy.coarse_mean)
-    first_of_two = fits_again and starts_from_bundle(settings.network, settings.refit.slices)
+    draft = starts_from_bundle(settings.network) and (
+        grouped or (fits_again and starts_from_bundle(settings.network, settings.refit.slices))
+    )
     mean = (averages, guided_mean(coarse=coarse))
     first_result = ((not grouped, small_structures()), mean)
     second_fit = (
@@ -63,7 +65,7 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
         (True, final_fit()),
     )
     fits = _those_wanted(
-        (True, neighbor_fit(first_of_two=first_of_two)),
+        (True, neighbor_fit(draft=draft)),
         *(second_fit if fits_again else ()),
         (grouped and starts_from_bundle(settings.network), tissue_network()),
     )

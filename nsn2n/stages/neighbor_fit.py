@@ -30,13 +30,13 @@ _FIT_SHARE = 0.5
 """Fraction of the progress of this stage for the optimizer; the rest is for applying the network."""
 
 
-def neighbor_fit(*, first_of_two: bool) -> Stage:
-    """Return the stage; ``first_of_two``: a second fit follows, which does not need a precise first one."""
+def neighbor_fit(*, draft: bool) -> Stage:
+    """Return the stage; ``draft``: what follows does not need a precise result."""
     cost = Cost(progress=4.0, passes=1.0, fits=True)
-    return Stage("neighbor fit", partial(_fit_and_apply, first_of_two=first_of_two), cost)
+    return Stage("neighbor fit", partial(_fit_and_apply, draft=draft), cost)
 
 
-def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: bool) -> PipelineState:
+def _fit_and_apply(state: PipelineState, clock: StageClock, *, draft: bool) -> PipelineState:
     settings, compute = state.settings, state.compute
     problem = _problem(state)
     network = build_network(settings.network).to(compute.device)
@@ -54,7 +54,7 @@ def _fit_and_apply(state: PipelineState, clock: StageClock, *, first_of_two: boo
         settings,
         compute,
         refine_matches=_match_refinement(state),
-        first_of_two=first_of_two,
+        draft=draft,
         deadline=clock.deadline(pass_s),
         progress=share_of(clock.progress, 0.0, _FIT_SHARE),
     )

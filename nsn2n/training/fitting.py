@@ -41,8 +41,8 @@ _STEPS_BETWEEN_LOOKS = 50
 _FEWEST_STEPS = 20
 _STEPS = 400
 """Default maximum of steps: after these, 100 more improve the result by less than 0.1 dB."""
-_STEPS_BEFORE_REFIT = 80
-"""The same if a second fit follows."""
+_STEPS_OF_DRAFT = 80
+"""The same if what follows needs no more precise result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ MatchFunction = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 """Takes crops of two neighbors and their noise sd (None: 1), shape (B, 1, h, w); returns where they are matched."""
 
 
-def step_count(settings: FitSettings, pairs: int, *, first_of_two: bool = False) -> int:
+def step_count(settings: FitSettings, pairs: int, *, draft: bool = False) -> int:
     """Return the maximum number of optimizer steps; an epoch uses each pair once.
 
     Parameters
@@ -89,14 +89,14 @@ def step_count(settings: FitSettings, pairs: int, *, first_of_two: bool = False)
     settings : FitSettings
     pairs : int
         Pairs of neighbors in the volume.
-    first_of_two : bool
-        Whether a second fit follows, which does not need a precise first one.
+    draft : bool
+        Whether a second fit or the filter of groups follows, which do not need a precise first result.
     """
     if settings.steps is not None:
         return settings.steps
     if settings.epochs is not None:
         return settings.epochs * math.ceil(pairs / settings.pairs_per_step)
-    return _STEPS_BEFORE_REFIT if first_of_two else _STEPS
+    return _STEPS_OF_DRAFT if draft else _STEPS
 
 
 def fit(
@@ -105,7 +105,7 @@ def fit(
     settings: Settings,
     compute: Compute,
     refine_matches: Callable[[nn.Module], MatchFunction] | None = None,
-    first_of_two: bool = False,
+    draft: bool = False,
     deadline: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> Fitted:
@@ -122,7 +122,7 @@ def fit(
     refine_matches : callable, optional
         Called once, after ``settings.match.refine_at`` of the steps, with the network as it would be returned then;
         returns the function that compares the crops of neighbors from then on.
-    first_of_two : bool
+    draft : bool
         As in :func:`step_count`.
     deadline : float, optional
         Stop then, in seconds of `time.perf_counter`, but not before the 20th step.
@@ -138,7 +138,7 @@ def fit(
     VolumeError
         If the loss stops being finite.
     """
-    steps = step_count(settings.fit, problem.matched.shape[0], first_of_two=first_of_two)
+    steps = step_count(settings.fit, problem.matched.shape[0], draft=draft)
     refine_step = math.ceil(settings.match.refine_at * steps) if refine_matches is not None else steps
     sampler = _PairSampler(problem, settings.fit, settings.seed)
     threads = KeptThreads()

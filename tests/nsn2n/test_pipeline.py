@@ -60,17 +60,28 @@ def test_noise_and_steps_are_reported():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("start", "shorter"), [("auto", True), ("none", False)])
-def test_the_first_fit_is_short_where_the_second_starts_from_the_bundle_too(start, shorter, monkeypatch):
+@pytest.mark.parametrize(
+    ("modality", "start", "grouped", "shorter"),
+    [
+        ("MR", "auto", "auto", True),
+        ("MR", "none", "auto", False),
+        ("CT", "auto", "auto", True),
+        ("CT", "none", "auto", False),
+        ("CT", "auto", "never", False),
+    ],
+)
+def test_a_fit_from_the_bundle_is_short_where_a_second_one_or_the_group_filter_follows(
+    modality, start, grouped, shorter, monkeypatch
+):
     # As they are, they would take seconds.
-    monkeypatch.setattr("nsn2n.training.fitting._STEPS_BEFORE_REFIT", 20)
+    monkeypatch.setattr("nsn2n.training.fitting._STEPS_OF_DRAFT", 20)
     monkeypatch.setattr("nsn2n.training.fitting._STEPS", 30)
     fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
-    settings = replace(BRIEF, fit=fit, network=NetworkSettings(start=start))
+    settings = replace(BRIEF, fit=fit, network=NetworkSettings(start=start), groups=GroupSettings(when=grouped))
 
-    state = _run(_noisy((4, 16, 16)), settings, modality="MR")
+    state = _run(_noisy((4, 16, 16)), settings, modality=modality)
 
-    assert len(state.loss) == step_count(fit, 3, first_of_two=shorter) == (20 if shorter else 30)
+    assert len(state.loss) == step_count(fit, 3, draft=shorter) == (20 if shorter else 30)
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():

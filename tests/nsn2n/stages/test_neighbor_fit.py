@@ -19,7 +19,7 @@ def test_noise_falls_and_steps_and_matches_are_reported(make_state, run_stage):
     before = make_state(settings=settings)
     fractions = []
 
-    after = run_stage(neighbor_fit(first_of_two=False), before, progress=lambda fraction, _: fractions.append(fraction))
+    after = run_stage(neighbor_fit(draft=False), before, progress=lambda fraction, _: fractions.append(fraction))
 
     assert np.std(after.denoised) < 0.7 * np.std(before.noisy)
     assert len(after.loss) == after.measured.steps == 20
@@ -30,35 +30,35 @@ def test_noise_falls_and_steps_and_matches_are_reported(make_state, run_stage):
     assert fractions[-1] == 1
 
 
-@pytest.mark.parametrize("first_of_two", [True, False])
-def test_the_first_of_two_fits_is_short(make_state, run_stage, first_of_two):
+@pytest.mark.parametrize("draft", [True, False])
+def test_a_draft_takes_fewer_steps(make_state, run_stage, draft):
     fit = FitSettings(crop_px=8, pairs_per_step=1, stop_gain=None)
     settings = Settings(fit=fit, network=NetworkSettings(channels=2, levels=1))
 
     state = make_state(np.random.default_rng(0).normal(9, 1, (4, 16, 16)).astype(np.float32), settings=settings)
-    after = run_stage(neighbor_fit(first_of_two=first_of_two), state)
+    after = run_stage(neighbor_fit(draft=draft), state)
 
-    assert len(after.loss) == step_count(fit, 3, first_of_two=first_of_two)
+    assert len(after.loss) == step_count(fit, 3, draft=draft)
 
 
 def test_where_there_is_no_measurement_nothing_is_matched(make_state, run_stage):
     valid = np.ones((6, 40, 40), bool)
     valid[:, :20] = False
 
-    after = run_stage(neighbor_fit(first_of_two=False), make_state(valid=valid))
+    after = run_stage(neighbor_fit(draft=False), make_state(valid=valid))
 
     assert after.measured.matched_fraction <= 0.75  # crops are drawn anywhere
 
 
 def test_a_pass_is_timed_where_there_is_a_budget(make_state, run_stage):
-    assert run_stage(neighbor_fit(first_of_two=False), make_state(), budget_s=100.0).pass_s > 0
-    assert run_stage(neighbor_fit(first_of_two=False), make_state()).pass_s == 0
+    assert run_stage(neighbor_fit(draft=False), make_state(), budget_s=100.0).pass_s > 0
+    assert run_stage(neighbor_fit(draft=False), make_state()).pass_s == 0
 
 
 def test_the_rule_of_the_paper_matches_filtered_slices(make_state, run_stage):
     state = make_state()
     by_paper = replace(state.settings, match=MatchSettings(rule="lowpass", tau=1e-9))
 
-    after = run_stage(neighbor_fit(first_of_two=False), make_state(settings=by_paper))
+    after = run_stage(neighbor_fit(draft=False), make_state(settings=by_paper))
 
     assert after.measured.matched_fraction < 0.1

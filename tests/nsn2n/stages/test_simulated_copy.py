@@ -29,7 +29,7 @@ def test_the_copy_goes_through_the_fit(make_state, run_stage, noisy_dhw):
 
 
 def test_a_network_does_to_the_same_volume_what_its_fit_did(make_state, run_stage):
-    fitted = run_stage(neighbor_fit(first_of_two=False), make_state())
+    fitted = run_stage(neighbor_fit(draft=False), make_state())
 
     again = fitted.again(replace(fitted, denoised=None))
 

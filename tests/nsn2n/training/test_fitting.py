@@ -72,9 +72,9 @@ def test_steps_do_not_depend_on_the_volume():
 
 
 def test_before_another_fit_there_are_fewer_steps_unless_they_are_set():
-    assert step_count(FitSettings(), 9, first_of_two=True) < step_count(FitSettings(), 9)
-    assert step_count(FitSettings(steps=7), 9, first_of_two=True) == 7
-    assert step_count(FitSettings(epochs=4), 9, first_of_two=True) == 20
+    assert step_count(FitSettings(), 9, draft=True) < step_count(FitSettings(), 9)
+    assert step_count(FitSettings(steps=7), 9, draft=True) == 7
+    assert step_count(FitSettings(epochs=4), 9, draft=True) == 20
 
 
 # The schedule of the learning rate has phases; there was trouble with phases of a single step.
