@@ -17,6 +17,7 @@ volume.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,9 +60,13 @@ _PARTLY, _FULL = 0.35, 0.5
 _UNSURE, _SURE = 1.0, 1.4
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
-_HOMOGENEOUS, _DETAILED = 1.2, 1.6
+_HOMOGENEOUS, _DETAILED = 1.02, 1.12
 """Square of the ratio of median detail in the result of the fit to that of noise alone: up to the first it is noise,
-with isolated structures at most, above the second anatomy fills the tissue, be it ever so faint."""
+with isolated structures at most, above the second anatomy may fill the tissue, be it ever so faint,"""
+_HAS_DETAIL = 1.5
+"""and above this it does; below, noise that differs from place to place has as much."""
+_FINEST_PX = 1.5
+"""Detail is compared with that of noise alone without what a Gaussian mean of this sd removes: it is noise mostly."""
 _FEWEST_PIXELS = 2000
 _STACKS, _CUBES, _NOISE_FACTOR, _SHARE_OF_FIT = 8, 12, 1.0, 0.2
 """Settings of the filters that make the truth: those with the smallest error."""
@@ -105,7 +110,7 @@ class SimulatedCopy:
     @property
     def has_detail(self) -> bool:
         """Whether there is detail that is not noise, so that its loss means something."""
-        return self.certainty > 0 or self.excess > _DETAILED
+        return self.certainty > 0 or self.excess > _HAS_DETAIL
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty, and with the weight of faint detail alone.
@@ -144,20 +149,25 @@ class SimulatedCopy:
             noisy[~self.valid] = self.noisy[~self.valid]
         return noisy
 
-    def compared(self, pilot: Array, of_blank: Array) -> SimulatedCopy:
+    def compared(self, pilot: Array, of_blanks: Sequence[Array]) -> SimulatedCopy:
         """Return the copy with what the detail of the part exceeds that of noise alone by.
 
         Parameters
         ----------
         pilot : array, shape (d, h, w)
             The result of the fit for the part itself,
-        of_blank : array, same shape
-            and for the part without its detail.
+        of_blanks : sequence of arrays, same shape
+            and for the part without its detail, with different noise each.
         """
         if self.faint.sum() < _FEWEST_PIXELS:
             return self
-        by_noise = of_blank - gaussian(pilot, _DETAIL_PX)
-        found, alone = (float(median(abs(self._in_noise(_detail(of), self.faint)))) for of in (pilot, by_noise))
+        blank = gaussian(pilot, _DETAIL_PX)
+
+        def detail(of: Array) -> float:
+            coarse = gaussian(of, _FINEST_PX) - gaussian(of, _DETAIL_PX)
+            return float(median(abs(self._in_noise(coarse, self.faint))))
+
+        found, alone = detail(pilot), sum(detail(of_blank - blank) for of_blank in of_blanks) / len(of_blanks)
         return replace(self, excess=(found / alone) ** 2 if alone else math.inf)
 
     def detail_lost(self, denoised: Array) -> float:

@@ -22,7 +22,7 @@ from nsn2n.stages.state import PipelineState, Stage
 
 __all__ = ["group_filter"]
 
-_LARGEST_FACTOR, _LEAST_FACTOR = 1.0, 0.02
+_LARGEST_FACTOR, _LEAST_FACTOR = 1.0, 0.005
 _FACTOR_OF_PILOT = 3.0
 """Beyond that of the smallest error: noise of the pilot costs the filter that follows more than lost detail does."""
 _STEP = 5.0

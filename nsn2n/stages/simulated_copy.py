@@ -14,6 +14,9 @@ from nsn2n.stages.state import PipelineState, Stage
 
 __all__ = ["simulated_copy"]
 
+_BLANKS = 2
+"""Parts without detail, whose noise the detail is compared with."""
+
 
 def simulated_copy() -> Stage:
     """Return the stage. It follows the last fit, which denoises the copy too."""
@@ -39,5 +42,6 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
     copy = copy.sized_up(of_copy.denoised, state.compute.device)
     if copy.certainty < 1:
         pilot = state.denoised[copy.place]
-        copy = copy.compared(pilot, fitted(copy.without_detail(pilot, state.settings.seed + 1)).denoised)
+        seeds = range(state.settings.seed + 1, state.settings.seed + 1 + _BLANKS)
+        copy = copy.compared(pilot, [fitted(copy.without_detail(pilot, seed)).denoised for seed in seeds])
     return replace(state, copy=copy, of_copy=of_copy)

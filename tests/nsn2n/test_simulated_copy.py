@@ -89,9 +89,9 @@ def test_detail_that_noise_alone_does_not_make_is_no_homogeneous_tissue(contrast
     noisy, copy = copied(truth)
     pilot = blurred(noisy, 1.0)[copy.place]
 
-    compared = copy.compared(pilot, blurred(copy.without_detail(pilot, seed=5), 1.0))
+    compared = copy.compared(pilot, [blurred(copy.without_detail(pilot, seed), 1.0) for seed in (5, 6)])
 
-    assert compared.homogeneity == pytest.approx(expected, abs=0.1)
+    assert abs(compared.homogeneity - expected) < 0.5
     assert compared.has_detail == (expected == 0 or copy.certainty > 0)
 
 
