@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
+_LEAST_LEVEL = 0.25
+"""What is left of the measured noise without anatomy: a volume with nearly no noise keeps a level to divide by."""
 
 
 def run_pipeline(
@@ -167,7 +169,7 @@ def measured_state(
 def _without_anatomy(filled: Array, noise: NoiseMap) -> NoiseMap:
     """Return the noise with its spectra, and without what thick slices differ by."""
     powers = {px: without_anatomy(noise_power(filled, noise.floored, px)) for px in (BLOCK_PX, CUBE_PX)}
-    level = min(math.sqrt(float(powers[BLOCK_PX].mean())), 1.0)
+    level = min(max(math.sqrt(float(powers[BLOCK_PX].mean())), _LEAST_LEVEL), 1.0)
     return replace(noise.scaled(level), spectra={px: of_mean_1(power) for px, power in powers.items()})
 
 

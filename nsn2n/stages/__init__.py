@@ -51,7 +51,7 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
     cubed = _wanted(settings.cubes.when, policy.cube_filter)
     drafts = fits_again and settings.refit.draft_steps > 0
     coarse = _wanted(settings.average.coarse, policy.coarse_mean)
-    draft = starts_from_bundle(settings.network) and (
+    brief_fit = starts_from_bundle(settings.network) and (
         grouped or (fits_again and starts_from_bundle(settings.network, settings.refit.slices))
     )
     mean = (averages, guided_mean(coarse=coarse))
@@ -65,7 +65,7 @@ def stages(settings: Settings, modality: Modality | None, *, fitted: bool = Fals
         (True, final_fit()),
     )
     fits = _those_wanted(
-        (True, neighbor_fit(draft=draft)),
+        (True, neighbor_fit(draft=brief_fit)),
         *(second_fit if fits_again else ()),
         (grouped and starts_from_bundle(settings.network), tissue_network()),
     )

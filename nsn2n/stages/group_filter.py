@@ -33,7 +33,7 @@ _MEASUREMENTS, _NEAR = 4, 0.01
 
 def group_filter() -> Stage:
     """Return the stage."""
-    return Stage("group filter", _filter, Cost(progress=4.0, passes=2.0))
+    return Stage("group filter", _filter, Cost(progress=5.0, passes=3.0))
 
 
 def _filter(state: PipelineState, clock: StageClock) -> PipelineState:
@@ -60,9 +60,9 @@ def _with_better_pilots(state: PipelineState, share: float) -> PipelineState:
     def better(of: PipelineState) -> PipelineState:
         filtered = replace(of, denoised=copied(of.denoised))
         _filter_by(filtered, _FACTOR_OF_PILOT)
-        mean = filtered.denoised
-        mean *= share
-        mean += (1 - share) * of.denoised
+        for mean_hw, networks_hw in zip(filtered.denoised, of.denoised, strict=True):  # to save memory
+            mean_hw *= share
+            mean_hw += (1 - share) * networks_hw
         return filtered
 
     probed = state.probed and replace(

@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from nsn2n.modality import Modality
-from nsn2n.pipeline import run_pipeline
+from nsn2n.pipeline import measured_state, run_pipeline
 from nsn2n.runtime.compute import choose_compute
 from nsn2n.settings import (
     AverageSettings,
@@ -82,6 +82,26 @@ def test_a_fit_from_the_bundle_is_short_where_a_second_one_or_the_group_filter_f
     state = _run(_noisy((4, 16, 16)), settings, modality=modality)
 
     assert len(state.loss) == step_count(fit, 3, draft=shorter) == (20 if shorter else 30)
+
+
+def test_in_ct_what_thick_slices_differ_by_is_no_noise():
+    frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(128))
+    random = np.random.default_rng(0)
+
+    def slices(gain):
+        field = np.fft.irfft2(np.fft.rfft2(random.standard_normal((8, 128, 128))) * gain, s=(128, 128))
+        return (field / field.std()).astype(np.float32)
+
+    noise = SD * slices(np.sqrt(frequency) * np.exp(-0.5 * np.square(frequency / 0.25)))
+    anatomy = 1.2 * SD * slices(np.maximum(frequency, 1 / 40) ** -1.5)
+
+    in_ct, in_mr = (
+        measured_state(noise + anatomy, None, modality, BRIEF, choose_compute("cpu")).noise.median
+        for modality in (Modality.CT, Modality.MR)
+    )
+
+    assert in_ct == pytest.approx(SD, rel=0.1)
+    assert in_mr > 1.1 * in_ct
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():
