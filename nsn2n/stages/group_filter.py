@@ -89,9 +89,10 @@ def _noise_factor(state: PipelineState) -> float:
     """Return the largest noise factor, up to that of the smallest error, whose losses are within the limits."""
     assert state.copy is not None  # the stage of the copy precedes this one
     groups, certainty = state.settings.groups, state.copy.certainty
-    homogeneity = (1 - certainty) * state.copy.homogeneity
+    # Where some detail is certain, its loss is reported, and bounded.
+    homogeneity = 0.0 if certainty else state.copy.homogeneity
     unsure = max(groups.unsure_lost, groups.detail_lost)
-    unsure += state.copy.homogeneity * (1 - unsure)
+    unsure += homogeneity * (1 - unsure)
     by_detail = _largest_factor(
         partial(_detail_lost, state), unsure + certainty * (groups.detail_lost - unsure), _LARGEST_FACTOR
     )
