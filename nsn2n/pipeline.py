@@ -20,7 +20,7 @@ from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.modality import Modality, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import NoiseMap, measure_noise
-from nsn2n.noise.spectrum import noise_power, of_mean_1, without_anatomy
+from nsn2n.noise.spectrum import noise_level, noise_power, of_mean_1, without_anatomy
 from nsn2n.runtime.compute import Compute, reproducible
 from nsn2n.runtime.cpus import with_threads
 from nsn2n.runtime.volumes import in_files
@@ -36,8 +36,10 @@ logger = logging.getLogger(__name__)
 
 _NO_NOISE = 1e-6
 """Noise below this fraction of the data range is rounding, not noise."""
-_LEAST_LEVEL = 0.25
-"""What is left of the measured noise without anatomy: a volume with nearly no noise keeps a level to divide by."""
+_LEAST_LEVEL, _LARGEST_LEVEL = 0.25, 1.5
+"""Noise in tissue without anatomy over that measured: a volume with nearly no noise keeps a level to divide by."""
+_ABOVE_AIR = 100.0
+"""HU; lungs count as tissue."""
 
 
 def run_pipeline(
@@ -135,7 +137,7 @@ def measured_state(
         if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(filled, valid)
         if has_noise and policy_of(modality).ramp_filtered:
-            noise = _without_anatomy(filled, noise)
+            noise = _without_anatomy(filled, noise, policy_of(modality).air)
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
         noise = noise.shared(shared.nearest)
@@ -166,11 +168,15 @@ def measured_state(
     )
 
 
-def _without_anatomy(filled: Array, noise: NoiseMap) -> NoiseMap:
-    """Return the noise with its spectra, and without what thick slices differ by."""
-    powers = {px: without_anatomy(noise_power(filled, noise.floored, px)) for px in (BLOCK_PX, CUBE_PX)}
-    level = min(max(math.sqrt(float(powers[BLOCK_PX].mean())), _LEAST_LEVEL), 1.0)
-    return replace(noise.scaled(level), spectra={px: of_mean_1(power) for px, power in powers.items()})
+def _without_anatomy(filled: Array, noise: NoiseMap, air: float | None) -> NoiseMap:
+    """Return the noise with its spectra in tissue, and without what thick slices differ by."""
+    above = None if air is None else air + _ABOVE_AIR
+    spectra = {
+        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, above=above)))
+        for px in (BLOCK_PX, CUBE_PX)
+    }
+    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], above=above)
+    return replace(noise.scaled(min(max(level, _LEAST_LEVEL), _LARGEST_LEVEL)), spectra=spectra)
 
 
 def _placed(noisy: Float32Array, valid: BoolArray | None, compute: Compute) -> tuple[Array, Array, Array | None]:

@@ -276,13 +276,6 @@ class GroupSettings:
         at_least=0,
         at_most=1,
     )
-    unsure_contrast_lost: float = option(
-        0.25,
-        "The same fraction, where the tissue is homogeneous: no more detail is in it than noise makes, and detail_lost "
-        "does not apply; if contrast_lost is smaller, that is used.",
-        at_least=0,
-        at_most=1,
-    )
     noise_factor: float | None = option(
         None,
         "Factor on the noise power in the Wiener weights: a smaller factor keeps more of what is faint, "
@@ -420,7 +413,7 @@ class StructureSettings:
     )
     detail_fail: float = option(0.2, "The same fraction, beyond which the verdict is fail.", above=0)
     contrast_review: float = option(
-        0.3,
+        0.4,
         "Fraction of contrast lost by faint discs that are visible in the source, beyond which the verdict is "
         "review where no detail of the copy is clearly distinguishable from noise.",
         above=0,

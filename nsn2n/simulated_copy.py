@@ -57,14 +57,13 @@ _UNEVEN, _EVEN = 0.25, 0.4
 above the second it fills the tissue,"""
 _PARTLY, _FULL = 0.35, 0.5
 """and up to the first of these some parts of it, above the second all."""
-_UNSURE, _SURE = 1.0, 1.4
+_UNSURE, _SURE = 1.2, 1.5
 """Detail over the error of that estimate, root mean squares: up to the first the detail may be noise left by the
 estimate, above the second it is anatomy."""
-_HOMOGENEOUS, _DETAILED = 1.02, 1.12
+_HOMOGENEOUS, _DETAILED, _FILLED = 1.3, 1.45, 3.0
 """Square of the ratio of median detail in the result of the fit to that of noise alone: up to the first it is noise,
-with isolated structures at most, above the second anatomy may fill the tissue, be it ever so faint,"""
-_HAS_DETAIL = 1.5
-"""and above this it does; below, noise that differs from place to place has as much."""
+with isolated structures at most, above the second anatomy fills the tissue, be it ever so faint, and at the third it
+is most of the detail."""
 _FINEST_PX = 1.5
 """Detail is compared with that of noise alone without what a Gaussian mean of this sd removes: it is noise mostly."""
 _FEWEST_PIXELS = 2000
@@ -110,7 +109,7 @@ class SimulatedCopy:
     @property
     def has_detail(self) -> bool:
         """Whether there is detail that is not noise, so that its loss means something."""
-        return self.certainty > 0 or self.excess > _HAS_DETAIL
+        return self.certainty > 0
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty, and with the weight of faint detail alone.
@@ -149,26 +148,32 @@ class SimulatedCopy:
             noisy[~self.valid] = self.noisy[~self.valid]
         return noisy
 
-    def compared(self, pilot: Array, of_blanks: Sequence[Array]) -> SimulatedCopy:
-        """Return the copy with what the detail of the part exceeds that of noise alone by.
+    def compared(self, part: Array, pilot: Array, blanks: Sequence[tuple[Array, Array]]) -> SimulatedCopy:
+        """Return the copy with what the detail of the part exceeds that of noise alone by, and its certainty by that.
 
         Parameters
         ----------
-        pilot : array, shape (d, h, w)
-            The result of the fit for the part itself,
-        of_blanks : sequence of arrays, same shape
-            and for the part without its detail, with different noise each.
+        part, pilot : array, shape (d, h, w)
+            The part of the volume itself, and the result of the fit for it.
+        blanks : sequence of (array, array), same shape
+            The part without its detail, with different noise each, and the result of the fit for that.
         """
         if self.faint.sum() < _FEWEST_PIXELS:
             return self
         blank = gaussian(pilot, _DETAIL_PX)
 
-        def detail(of: Array) -> float:
-            coarse = gaussian(of, _FINEST_PX) - gaussian(of, _DETAIL_PX)
-            return float(median(abs(self._in_noise(coarse, self.faint))))
+        def typical(values: Array) -> float:
+            return float(median(abs(self._in_noise(values, self.faint))))
 
-        found, alone = detail(pilot), sum(detail(of_blank - blank) for of_blank in of_blanks) / len(of_blanks)
-        return replace(self, excess=(found / alone) ** 2 if alone else math.inf)
+        def detail_in_noise(detailed: Array, removed: Array) -> float:
+            # What was removed tells the level of the noise, which simulation may miss.
+            detail = typical(gaussian(detailed, _FINEST_PX) - gaussian(detailed, _DETAIL_PX))
+            of_removed = typical(removed)
+            return detail / of_removed if of_removed else math.inf
+
+        alone = sum(detail_in_noise(result - blank, noisy - result) for noisy, result in blanks) / len(blanks)
+        excess = (detail_in_noise(pilot, part - pilot) / alone) ** 2 if alone else math.inf
+        return replace(self, excess=excess, certainty=max(self.certainty, _ramp(excess, _DETAILED, _FILLED)))
 
     def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
@@ -275,9 +280,10 @@ def _ramp(value: float, none: float, whole: float) -> float:
 def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:
     """Add simulated noise of the level and spectrum of that in another volume."""
     power = noise.spectra.get(STACK_PX)
+    rises = power is not None
     if power is None:
         power = noise_spectrum(like, noise.floored, STACK_PX)
-    fresh = simulated_noise(like.shape, power, seed)
+    fresh = simulated_noise(like.shape, power, seed, rises=rises)
     return float32(clean + in_memory_of(fresh, clean) * noise.sd)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 from nsn2n._aliases import Float32Array
+from nsn2n.noise.spectrum import fourier_spectrum
 
 __all__ = ["simulated_noise"]
 
 
-def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int) -> Float32Array:
+def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int, *, rises: bool = False) -> Float32Array:
     """Return normal noise of sd 1, independent from slice to slice, shape (D, H, W), float32.
 
     Parameters
@@ -24,13 +25,14 @@ def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int) ->
         Power at each frequency of the cosine transform of blocks of n x n pixels.
     seed : int
         0 or more; the same seed gives the same noise.
+    rises : bool
+        Whether its power rises from frequency 0, as of CT, where blocks do not tell.
     """
     _, height, width = shape_dhw
-    size = len(power)
-    # Coefficient k of n is that of k / 2n cycles per pixel.
-    rows, columns = 2 * size * np.abs(np.fft.fftfreq(height)), 2 * size * np.fft.rfftfreq(width)
+    spectrum = fourier_spectrum(power, rises=rises)
+    rows, columns = len(spectrum) * np.fft.fftfreq(height), len(spectrum) * np.fft.rfftfreq(width)
     places = np.meshgrid(rows, columns, indexing="ij")
-    amplitude = np.sqrt(ndimage.map_coordinates(power, places, order=1, mode="nearest"))
+    amplitude = np.sqrt(ndimage.map_coordinates(spectrum, places, order=1, mode="grid-wrap"))
     noise = np.random.default_rng(seed).standard_normal(shape_dhw, dtype=np.float32)
     for noise_hw in noise:
         noise_hw[...] = np.fft.irfft2(np.fft.rfft2(noise_hw) * amplitude, s=(height, width))

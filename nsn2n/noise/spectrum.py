@@ -15,14 +15,14 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, optimize
+from scipy import fft, optimize, stats
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import namespace, on_device, on_host
 from nsn2n.arrays.ranks import median
 from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["noise_power", "noise_spectrum", "of_mean_1", "without_anatomy"]
+__all__ = ["fourier_spectrum", "noise_level", "noise_power", "noise_spectrum", "of_mean_1", "without_anatomy"]
 
 _SAMPLE_SLICES = 16
 """Slices on which the spectrum is measured."""
@@ -43,8 +43,12 @@ _LOWEST = 1 / 48
 """from this frequency on."""
 _COMPARED = 0.02
 """Lower powers, of mean 1, are not compared with the models: the ratio would be that of two small numbers."""
+_LEAST_ORDER, _LEAST_ANATOMY = 2, 0.1
+"""Of what the level is measured on: sum of the orders of a frequency, and the quantile of the blocks."""
 _SAMPLES = 64
 """Frequencies at which the models are computed, along each axis."""
+_UPDATES = 20
+"""Steps from the model of a spectrum to the spectrum itself; more would follow the errors of its measurement."""
 
 
 def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int) -> Float32Array:
@@ -55,7 +59,9 @@ def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px:
     return of_mean_1(noise_power(noisy_dhw, noise_sd, block_px))
 
 
-def noise_power(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int) -> Float32Array:
+def noise_power(
+    noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int, *, above: float | None = None
+) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, float32.
 
     From differences of neighboring slices, the median over blocks, as edges are in few; white if none is usable.
@@ -68,24 +74,44 @@ def noise_power(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: in
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     block_px : int
         Edge n of the blocks.
+    above : float, optional
+        Least mean of a block that counts, as the noise of air may have another spectrum than that of tissue; all count
+        by default, or if there are none.
 
     Returns
     -------
     ndarray, shape (n, n)
         Of mean 1 if the noise has that sd.
     """
-    xp = namespace(noisy_dhw)
-    powers = []
-    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
-        sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
-        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
-    power = xp.concatenate(powers)
-    mean = power.mean((1, 2))
-    power = power[(mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])]
+    power = _powers_of_noise(noisy_dhw, noise_sd, block_px, above)
     if not len(power):
         return np.ones((block_px, block_px), np.float32)
-    spectrum = on_host(median(power.reshape(len(power), -1).T)).reshape(block_px, block_px)
-    return np.asarray(spectrum / _MEDIAN, dtype=np.float32)
+    return np.asarray(on_host(median(power.T)).reshape(block_px, block_px) / _MEDIAN, dtype=np.float32)
+
+
+def noise_level(
+    noisy_dhw: Array, noise_sd: Callable[[int], Array], spectrum: Float32Array, *, above: float | None = None
+) -> float:
+    """Return the noise over the given one, as sd, in the blocks with least anatomy; 1 if none is usable.
+
+    The frequencies next to 0, at which anatomy differs most, do not count.
+
+    Parameters
+    ----------
+    noisy_dhw, noise_sd, above :
+        As of :func:`noise_power`.
+    spectrum : ndarray, shape (n, n), > 0
+        Of the noise in blocks, of mean 1.
+    """
+    power = _powers_of_noise(noisy_dhw, noise_sd, len(spectrum), above)
+    order = np.arange(len(spectrum))
+    used = (np.add.outer(order, order) >= _LEAST_ORDER) & (spectrum > _COMPARED)
+    if not len(power) or not used.any():
+        return 1.0
+    weights = np.where(used, 1 / (used.sum() * spectrum), 0).astype(np.float32).ravel()
+    levels = on_host(power @ (weights if isinstance(power, np.ndarray) else on_device(weights, power.device)))
+    of_noise = stats.chi2.ppf(_LEAST_ANATOMY, used.sum()) / used.sum()
+    return float(np.sqrt(np.quantile(levels, _LEAST_ANATOMY) / of_noise))
 
 
 def of_mean_1(power: Float32Array) -> Float32Array:
@@ -121,28 +147,94 @@ def without_anatomy(power: Float32Array) -> Float32Array:
     return np.asarray(power * share, dtype=np.float32)
 
 
+def fourier_spectrum(power: Float32Array, *, rises: bool) -> NDArray[np.float64]:
+    """Return the power spectrum that blocks with these powers come from, shape (64, 64), of mean 1.
+
+    A block is too short to separate the lowest frequencies: much of the power at its frequency 0 is that of higher
+    ones. The model that fits best is brought to the measured powers by the steps of Richardson (J Opt Soc Am 62 (1972)
+    55-59) and Lucy.
+
+    Parameters
+    ----------
+    power : ndarray, shape (n, n), > 0
+        As :func:`noise_power` returns it.
+    rises : bool
+        Whether it rises from frequency 0, as of CT.
+    """
+    passed = _passed(len(power))
+    measured = power / power.mean()
+    compared = measured > _COMPARED
+
+    def difference(model: NDArray[np.float64]) -> float:
+        return float(np.square(_of_block(model, passed)[compared] / measured[compared] - 1).sum())
+
+    spectrum = min(
+        (_noise(rise, kernel) for kernel in _KERNEL for rise in (_RISE if rises else (0.0,))), key=difference
+    )
+    for _ in range(_UPDATES):
+        spectrum = spectrum / spectrum.mean()
+        spectrum *= passed.T @ (measured / _of_block(spectrum, passed)) @ passed
+    return np.asarray(spectrum / spectrum.mean())
+
+
 @cache
 def _models(block_px: int) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """Powers of noise and of anatomy at the frequencies of a block, each of mean 1."""
+    passed, radius = _passed(block_px), _radius()
+    noise = [_of_block(_noise(rise, kernel), passed) for kernel in _KERNEL for rise in _RISE]
+    return noise, [_of_block(np.maximum(radius, _LOWEST) ** -fall, passed) for fall in _FALL]
+
+
+def _radius() -> NDArray[np.float64]:
+    """Frequencies in cycles per pixel, shape (64, 64)."""
     frequency = np.fft.fftfreq(_SAMPLES)
-    radius = np.hypot(frequency[:, None], frequency)
+    return np.asarray(np.hypot(frequency[:, None], frequency))
+
+
+def _noise(rise: float, kernel: float) -> NDArray[np.float64]:
+    radius = _radius()
+    return np.asarray(radius**rise * np.exp(-np.square(radius / kernel)))
+
+
+def _passed(block_px: int) -> NDArray[np.float64]:
+    """Power that each frequency of a block's cosine transform gets of each frequency, shape (n, 64)."""
     cosines = fft.dct(np.eye(block_px), axis=0, norm="ortho")
-    passed = np.square(np.abs(np.fft.fft(cosines, _SAMPLES, axis=1)))
+    return np.square(np.abs(np.fft.fft(cosines, _SAMPLES, axis=1)))
 
-    def of_block(spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
-        power = passed @ spectrum @ passed.T
-        return np.asarray(power / power.mean())
 
-    noise = [of_block(radius**rise * np.exp(-np.square(radius / kernel))) for kernel in _KERNEL for rise in _RISE]
-    return noise, [of_block(np.maximum(radius, _LOWEST) ** -fall) for fall in _FALL]
+def _of_block(spectrum: NDArray[np.float64], passed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Powers of a block for a spectrum, of mean 1, shape (n, n)."""
+    power = passed @ spectrum @ passed.T
+    return np.asarray(power / power.mean())
+
+
+def _powers_of_noise(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int, above: float | None) -> Array:
+    """Powers of the blocks in which differences of neighbors are noise alone, shape (blocks, n * n)."""
+    xp = namespace(noisy_dhw)
+    powers, means = [], []
+    for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
+        sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
+        powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
+        means.append(_blocks(0.5 * (noisy_dhw[index + 1] + noisy_dhw[index]), block_px).mean((1, 2)))
+    power, value = xp.concatenate(powers), xp.concatenate(means)
+    mean = power.mean((1, 2))
+    alone = (mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])
+    in_tissue = alone if above is None else alone & (value > above)
+    power = power[in_tissue if bool(in_tissue.any()) else alone]
+    return power.reshape(len(power), block_px * block_px)
 
 
 def _block_powers(image_hw: Array, block_px: int) -> Array:
     """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
-    rows, columns = (size // block_px for size in image_hw.shape)
-    cut = image_hw[: rows * block_px, : columns * block_px]
-    blocks = cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
+    blocks = _blocks(image_hw, block_px)
     if isinstance(blocks, np.ndarray):
         return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
     transform = on_device(fft.dct(np.eye(block_px), axis=0, norm="ortho").astype(np.float32), blocks.device)
     return (transform @ blocks @ transform.T).square()
+
+
+def _blocks(image_hw: Array, block_px: int) -> Array:
+    """Blocks that lie side by side, shape (blocks, block_px, block_px)."""
+    rows, columns = (size // block_px for size in image_hw.shape)
+    cut = image_hw[: rows * block_px, : columns * block_px]
+    return cut.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)

@@ -96,9 +96,7 @@ def _noise_factor(state: PipelineState) -> float:
     by_detail = _largest_factor(
         partial(_detail_lost, state), unsure + certainty * (groups.detail_lost - unsure), _LARGEST_FACTOR
     )
-    of_discs = min(groups.contrast_lost, groups.unsure_contrast_lost)
-    of_discs = groups.contrast_lost + homogeneity * (of_discs - groups.contrast_lost)
-    return _largest_factor(partial(_contrast_lost, state), of_discs, by_detail)
+    return _largest_factor(partial(_contrast_lost, state), groups.contrast_lost, by_detail)
 
 
 def _largest_factor(lost: Callable[[float], float], most: float, largest: float) -> float:

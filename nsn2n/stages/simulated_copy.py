@@ -41,7 +41,8 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
     of_copy = fitted(copy.noisy)
     copy = copy.sized_up(of_copy.denoised, state.compute.device)
     if copy.certainty < 1:
-        pilot = state.denoised[copy.place]
+        part, pilot = state.filled[copy.place], state.denoised[copy.place]
         seeds = range(state.settings.seed + 1, state.settings.seed + 1 + _BLANKS)
-        copy = copy.compared(pilot, [fitted(copy.without_detail(pilot, seed)).denoised for seed in seeds])
+        blanks = [fitted(copy.without_detail(pilot, seed)) for seed in seeds]
+        copy = copy.compared(part, pilot, [(of.filled, of.denoised) for of in blanks])
     return replace(state, copy=copy, of_copy=of_copy)

@@ -87,12 +87,24 @@ def test_detail_that_noise_alone_does_not_make_is_no_homogeneous_tissue(contrast
     """Far below the noise, too, if it is all over the tissue."""
     truth = folds(contrast_sd)
     noisy, copy = copied(truth)
-    pilot = blurred(noisy, 1.0)[copy.place]
+    part, pilot = noisy[copy.place], blurred(noisy, 1.0)[copy.place]
+    blanks = [copy.without_detail(pilot, seed) for seed in (5, 6)]
 
-    compared = copy.compared(pilot, [blurred(copy.without_detail(pilot, seed), 1.0) for seed in (5, 6)])
+    compared = copy.compared(part, pilot, [(blank, blurred(blank, 1.0)) for blank in blanks])
 
     assert abs(compared.homogeneity - expected) < 0.5
-    assert compared.has_detail == (expected == 0 or copy.certainty > 0)
+    assert compared.has_detail == (expected == 0)
+
+
+def test_noise_of_another_level_is_no_detail():
+    noisy, copy = copied(folds(0.0))
+    part, pilot = noisy[copy.place], blurred(noisy, 1.0)[copy.place]
+    mean = blurred(pilot, 6.0)
+    quiet = [mean + 0.7 * (copy.without_detail(pilot, seed) - mean) for seed in (5, 6)]
+
+    compared = copy.compared(part, pilot, [(blank, blurred(blank, 1.0)) for blank in quiet])
+
+    assert compared.homogeneity > 0.5
 
 
 def test_without_detail_noise_and_edges_are_left():

@@ -155,7 +155,7 @@ def test_limits_decide(anatomy):
         StructureSettings(excess_review=9.0)
 
 
-@pytest.mark.parametrize(("lost", "verdict"), [(0.2, "pass"), (0.35, "review"), (0.6, "fail")])
+@pytest.mark.parametrize(("lost", "verdict"), [(0.3, "pass"), (0.45, "review"), (0.6, "fail")])
 def test_where_noise_hides_the_detail_faint_discs_are_judged(anatomy, lost, verdict):
     noisy = anatomy + _noise(0)
 

@@ -9,7 +9,14 @@ import pytest
 from scipy import fft, ndimage
 
 from nsn2n.noise.simulated import simulated_noise
-from nsn2n.noise.spectrum import noise_power, noise_spectrum, of_mean_1, without_anatomy
+from nsn2n.noise.spectrum import (
+    fourier_spectrum,
+    noise_level,
+    noise_power,
+    noise_spectrum,
+    of_mean_1,
+    without_anatomy,
+)
 
 SD = 4.0
 SHAPE = (8, 224, 224)
@@ -55,10 +62,68 @@ def test_the_power_tells_how_far_the_level_is_off(factor):
     assert power.mean() == pytest.approx(factor**2, rel=0.03)
 
 
+def test_air_with_other_noise_does_not_count():
+    random = np.random.default_rng(0)
+    tissue = ndimage.gaussian_filter(random.standard_normal(SHAPE), (0, 0.8, 0.8))
+    volume = (SD * random.standard_normal(SHAPE) - 1000).astype(np.float32)
+    volume[:, :, :80] = 40 + SD * tissue[:, :, :80] / tissue.std()
+
+    spectrum = of_mean_1(noise_power(volume, even_noise(SHAPE[1:]), 8, above=-900))
+
+    np.testing.assert_allclose(spectrum, of_mean_1(of_blocks(tissue)), rtol=0.25, atol=0.05)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+@pytest.mark.parametrize("amount", [0.0, 0.5])
+def test_the_level_is_that_of_the_noise_where_slices_differ(factor, amount):
+    noise = ct_noise(0.75, 0.2)
+    spectrum = of_mean_1(noise_power(noise, even_noise(SHAPE[1:]), 8))
+    differing = anatomy(amount)
+    differing[:, :, 150:] = 0  # a part of the tissue is even
+
+    level = noise_level(factor * noise + differing, even_noise(SHAPE[1:]), spectrum)
+
+    assert level == pytest.approx(factor, rel=0.06)
+
+
+def test_the_level_stays_where_none_can_be_measured():
+    assert noise_level(np.zeros((3, 32, 32), np.float32), even_noise((32, 32)), np.ones((8, 8), np.float32)) == 1
+
+
+@pytest.mark.parametrize(("rise", "kernel"), [(0.5, 0.15), (0.75, 0.25), (1.0, 0.4)])
+def test_low_frequencies_are_separated_that_a_block_mixes(rise, kernel):
+    expected = of_mean_1(np.square(gain_of(rise, kernel, full=True)))
+    power = noise_power(ct_noise(rise, kernel), even_noise(SHAPE[1:]), 8)
+
+    found = fourier_spectrum(power, rises=True)
+
+    lowest, low = (
+        [np.hypot.outer(*[np.fft.fftfreq(len(of))] * 2) < below for of in (found, expected)] for below in (0.03, 0.1)
+    )
+    assert found[lowest[0]].mean() == pytest.approx(expected[lowest[1]].mean(), rel=0.5, abs=0.1)
+    assert found[low[0]].mean() == pytest.approx(expected[low[1]].mean(), rel=0.2)
+
+
+def test_white_noise_is_white():
+    found = fourier_spectrum(noise_power(SD * white_noise(), even_noise(SHAPE[1:]), 8), rises=False)
+
+    assert np.sqrt(np.square(found - 1).mean()) < 0.1
+
+
+def white_noise(seed=0):
+    return np.random.default_rng(seed).standard_normal(SHAPE).astype(np.float32)
+
+
+def gain_of(rise, kernel, *, full=False):
+    """Of filtered back-projection at each frequency."""
+    columns = np.fft.fftfreq(224) if full else np.fft.rfftfreq(224)
+    frequency = np.hypot(np.fft.fftfreq(224)[:, None], columns)
+    return np.sqrt(frequency**rise) * np.exp(-0.5 * np.square(frequency / kernel))
+
+
 def ct_noise(rise, kernel, seed=0):
     """Noise as of filtered back-projection."""
-    frequency = np.hypot(np.fft.fftfreq(224)[:, None], np.fft.rfftfreq(224))
-    gain = np.sqrt(frequency**rise) * np.exp(-0.5 * np.square(frequency / kernel))
+    gain = gain_of(rise, kernel)
     white = np.random.default_rng(seed).standard_normal(SHAPE)
     noise = np.fft.irfft2(np.fft.rfft2(white) * gain, s=SHAPE[1:])
     return (SD * noise / noise.std()).astype(np.float32)
