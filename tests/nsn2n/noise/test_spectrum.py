@@ -83,7 +83,7 @@ def test_the_level_is_that_of_the_noise_where_slices_differ(factor, amount):
 
     level = noise_level(factor * noise + differing, even_noise(SHAPE[1:]), spectrum)
 
-    assert level == pytest.approx(factor, rel=0.06)
+    assert 0.93 * factor < level < 1.02 * factor
 
 
 def test_the_level_stays_where_none_can_be_measured():
