@@ -137,7 +137,7 @@ def measured_state(
         if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(filled, valid)
         if has_noise and policy_of(modality).ramp_filtered:
-            noise = _without_anatomy(filled, noise, policy_of(modality).air)
+            noise = _without_anatomy(filled, valid, noise, policy_of(modality).air)
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
         noise = noise.shared(shared.nearest)
@@ -168,14 +168,13 @@ def measured_state(
     )
 
 
-def _without_anatomy(filled: Array, noise: NoiseMap, air: float | None) -> NoiseMap:
+def _without_anatomy(filled: Array, valid: Array | None, noise: NoiseMap, air: float | None) -> NoiseMap:
     """Return the noise with its spectra in tissue, and without what thick slices differ by."""
-    above = None if air is None else air + _ABOVE_AIR
+    counted = {"valid": valid, "above": None if air is None else air + _ABOVE_AIR}
     spectra = {
-        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, above=above)))
-        for px in (BLOCK_PX, CUBE_PX)
+        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, **counted))) for px in (BLOCK_PX, CUBE_PX)
     }
-    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], above=above)
+    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], **counted)
     return replace(noise.scaled(min(max(level, _LEAST_LEVEL), _LARGEST_LEVEL)), spectra=spectra)
 
 

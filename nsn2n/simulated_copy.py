@@ -66,7 +66,8 @@ with isolated structures at most, above the second anatomy fills the tissue, be 
 is most of the detail."""
 _FINEST_PX = 1.5
 """Detail is compared with that of noise alone without what a Gaussian mean of this sd removes: it is noise mostly."""
-_FEWEST_PIXELS = 2000
+_FEWEST_PIXELS, _FEWEST_COMPARED = 2000, 10_000
+"""Pixels on which certainty and evenness, and the excess, are measured."""
 _STACKS, _CUBES, _NOISE_FACTOR, _SHARE_OF_FIT = 8, 12, 1.0, 0.2
 """Settings of the filters that make the truth: those with the smallest error."""
 _STEP_PX = 3
@@ -158,7 +159,7 @@ class SimulatedCopy:
         blanks : sequence of (array, array), same shape
             The part without its detail, with different noise each, and the result of the fit for that.
         """
-        if self.faint.sum() < _FEWEST_PIXELS:
+        if self.faint.sum() < _FEWEST_COMPARED:
             return self
         blank = gaussian(pilot, _DETAIL_PX)
 

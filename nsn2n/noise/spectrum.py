@@ -62,7 +62,12 @@ def noise_spectrum(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px:
 
 
 def noise_power(
-    noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int, *, above: float | None = None
+    noisy_dhw: Array,
+    noise_sd: Callable[[int], Array],
+    block_px: int,
+    *,
+    valid: Array | None = None,
+    above: float | None = None,
 ) -> Float32Array:
     """Return the power of the noise at each frequency of a block's cosine transform, float32.
 
@@ -76,6 +81,8 @@ def noise_power(
         Noise sd > 0 of the slice with that index, shape (H, W), same unit.
     block_px : int
         Edge n of the blocks.
+    valid : array, shape (D, H, W), bool, optional
+        Voxels that hold a measurement; blocks with others do not count, if there are any without. All by default.
     above : float, optional
         Least mean of a block that counts, as the noise of air may have another spectrum than that of tissue; all count
         by default, or if there are none.
@@ -85,14 +92,19 @@ def noise_power(
     ndarray, shape (n, n)
         Of mean 1 if the noise has that sd.
     """
-    power = _powers_of_noise(noisy_dhw, noise_sd, block_px, above)
+    power = _powers_of_noise(noisy_dhw, noise_sd, block_px, valid, above)
     if not len(power):
         return np.ones((block_px, block_px), np.float32)
     return np.asarray(on_host(median(power.T)).reshape(block_px, block_px) / _MEDIAN, dtype=np.float32)
 
 
 def noise_level(
-    noisy_dhw: Array, noise_sd: Callable[[int], Array], spectrum: Float32Array, *, above: float | None = None
+    noisy_dhw: Array,
+    noise_sd: Callable[[int], Array],
+    spectrum: Float32Array,
+    *,
+    valid: Array | None = None,
+    above: float | None = None,
 ) -> float:
     """Return the noise over the given one, as sd, in the blocks with least anatomy; 1 if none is usable.
 
@@ -101,12 +113,12 @@ def noise_level(
 
     Parameters
     ----------
-    noisy_dhw, noise_sd, above :
+    noisy_dhw, noise_sd, valid, above :
         As of :func:`noise_power`.
     spectrum : ndarray, shape (n, n), > 0
         Of the noise in blocks, of mean 1.
     """
-    power = _powers_of_noise(noisy_dhw, noise_sd, len(spectrum), above)
+    power = _powers_of_noise(noisy_dhw, noise_sd, len(spectrum), valid, above)
     order = np.arange(len(spectrum))
     used = (np.add.outer(order, order) >= _LEAST_ORDER) & (spectrum > _COMPARED)
     if not len(power) or not used.any():
@@ -212,17 +224,23 @@ def _of_block(spectrum: NDArray[np.float64], passed: NDArray[np.float64]) -> NDA
     return np.asarray(power / power.mean())
 
 
-def _powers_of_noise(noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int, above: float | None) -> Array:
+def _powers_of_noise(
+    noisy_dhw: Array, noise_sd: Callable[[int], Array], block_px: int, valid: Array | None, above: float | None
+) -> Array:
     """Powers of the blocks in which differences of neighbors are noise alone, shape (blocks, n * n)."""
     xp = namespace(noisy_dhw)
-    powers, means = [], []
+    powers, means, whole = [], [], []
     for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
         sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
         powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
         means.append(_blocks(0.5 * (noisy_dhw[index + 1] + noisy_dhw[index]), block_px).mean((1, 2)))
+        if valid is not None:
+            whole.append(_blocks(valid[index + 1] & valid[index], block_px).all(-1).all(-1))
     power, value = xp.concatenate(powers), xp.concatenate(means)
     mean = power.mean((1, 2))
     alone = (mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])
+    if whole and bool((xp.concatenate(whole) & alone).any()):
+        alone &= xp.concatenate(whole)
     in_tissue = alone if above is None else alone & (value > above)
     power = power[in_tissue if bool(in_tissue.any()) else alone]
     return power.reshape(len(power), block_px * block_px)

@@ -86,6 +86,19 @@ def test_the_level_is_that_of_the_noise_where_slices_differ(factor, amount):
     assert 0.93 * factor < level < 1.02 * factor
 
 
+def test_blocks_without_a_measurement_do_not_count():
+    valid = np.hypot(*np.mgrid[-112:112, -112:112]) < 60  # a good part of the blocks lies at its border
+    noise = np.where(valid, SD * white_noise(), 0)
+    white = np.ones((8, 8), np.float32)
+
+    without, with_mask = (
+        noise_level(noise, even_noise(SHAPE[1:]), white, valid=mask) for mask in (None, np.broadcast_to(valid, SHAPE))
+    )
+
+    assert without < 0.9
+    assert with_mask == pytest.approx(0.96, abs=0.03)
+
+
 def test_the_level_stays_where_none_can_be_measured():
     assert noise_level(np.zeros((3, 32, 32), np.float32), even_noise((32, 32)), np.ones((8, 8), np.float32)) == 1
 
