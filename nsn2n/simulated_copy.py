@@ -95,7 +95,8 @@ class SimulatedCopy:
     evenness: float = 0.0
     """Squared mean of the local power of its detail over the mean of the square: 1 if that is the same everywhere."""
     excess: float = math.nan
-    """Median detail in the result of the fit over that of noise alone, as powers; NaN where it was not measured."""
+    """Median detail in the result of the fit over that of noise alone, both in units of what it removed, as powers; NaN
+    where it was not measured."""
 
     @property
     def homogeneity(self) -> float:
