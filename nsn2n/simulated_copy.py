@@ -134,8 +134,8 @@ class SimulatedCopy:
         certainty = of_all + share * (of_fainter - of_all)
         return replace(self, certainty=certainty, share_of_fainter=share, evenness=evenness)
 
-    def without_detail(self, pilot: Array, seed: int) -> Array:
-        """Return what the part would be without its detail, with simulated noise, shape (d, h, w), float32.
+    def without_detail(self, pilot: Array, seed: int) -> SimulatedCopy:
+        """Return a copy of the part without its detail, with noise of its own.
 
         Parameters
         ----------
@@ -148,17 +148,17 @@ class SimulatedCopy:
         noisy = _with_noise(blank, self.noisy, self.noise, seed)
         if self.valid is not None:
             noisy[~self.valid] = self.noisy[~self.valid]
-        return noisy
+        return replace(self, truth=blank, noisy=noisy)
 
-    def compared(self, part: Array, pilot: Array, blanks: Sequence[tuple[Array, Array]]) -> SimulatedCopy:
+    def compared(self, part: Array, pilot: Array, blanks: Sequence[tuple[SimulatedCopy, Array]]) -> SimulatedCopy:
         """Return the copy with what the detail of the part exceeds that of noise alone by, and its certainty by that.
 
         Parameters
         ----------
         part, pilot : array, shape (d, h, w)
             The part of the volume itself, and the result of the fit for it.
-        blanks : sequence of (array, array), same shape
-            The part without its detail, with different noise each, and the result of the fit for that.
+        blanks : sequence of (SimulatedCopy, array of that shape)
+            Copies without detail, with different noise each, and the result of the fit for each.
         """
         if self.faint.sum() < _FEWEST_COMPARED:
             return self
@@ -173,7 +173,7 @@ class SimulatedCopy:
             of_removed = typical(removed)
             return detail / of_removed if of_removed else math.inf
 
-        alone = sum(detail_in_noise(result - blank, noisy - result) for noisy, result in blanks) / len(blanks)
+        alone = sum(detail_in_noise(result - blank, of.noisy - result) for of, result in blanks) / len(blanks)
         excess = (detail_in_noise(pilot, part - pilot) / alone) ** 2 if alone else math.inf
         return replace(self, excess=excess, certainty=max(self.certainty, _ramp(excess, _DETAILED, _FILLED)))
 

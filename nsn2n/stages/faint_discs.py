@@ -63,5 +63,7 @@ def _fitted(state: PipelineState, part: Array, place: tuple[slice, slice, slice]
         prediction=None,
         copy=None,
         of_copy=None,
+        blank=None,
+        of_blank=None,
     )
     return state.again(of_part)

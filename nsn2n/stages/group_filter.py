@@ -48,7 +48,7 @@ def _filter(state: PipelineState, clock: StageClock) -> PipelineState:
 
 
 def _with_better_pilots(state: PipelineState, share: float) -> PipelineState:
-    """Return the state with its results so far, and those for the copy and the discs, filtered once as pilots.
+    """Return the state with its results so far, and those for copies and discs, filtered once as pilots.
 
     The networks lose faint detail everywhere; filtered, a pilot has more of it, and less noise. In homogeneous tissue
     and around isolated structures it would have more noise than their result, so there ``share`` is 0. In PET so much
@@ -68,7 +68,12 @@ def _with_better_pilots(state: PipelineState, share: float) -> PipelineState:
     probed = state.probed and replace(
         state.probed, plain=better(state.probed.plain), with_discs=better(state.probed.with_discs)
     )
-    return replace(better(state), of_copy=state.of_copy and better(state.of_copy), probed=probed)
+    return replace(
+        better(state),
+        of_copy=state.of_copy and better(state.of_copy),
+        of_blank=state.of_blank and better(state.of_blank),
+        probed=probed,
+    )
 
 
 def _filter_by(state: PipelineState, factor: float, progress: Callable[[float], None] | None = None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from nsn2n._aliases import Array
 from nsn2n.arrays.either import copied
+from nsn2n.modality import policy_of
 from nsn2n.simulated_copy import simulated_copy as copy_of
 from nsn2n.stages.clock import Cost, StageClock
 from nsn2n.stages.state import PipelineState, Stage
@@ -15,7 +16,7 @@ from nsn2n.stages.state import PipelineState, Stage
 __all__ = ["simulated_copy"]
 
 _BLANKS = 2
-"""Parts without detail, whose noise the detail is compared with."""
+"""Copies without detail, whose noise the detail is compared with."""
 
 
 def simulated_copy() -> Stage:
@@ -40,9 +41,13 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
 
     of_copy = fitted(copy.noisy)
     copy = copy.sized_up(of_copy.denoised, state.compute.device)
+    part, pilot = state.filled[copy.place], state.denoised[copy.place]
+    knows_noise = policy_of(state.modality).ramp_filtered
+    count = _BLANKS if copy.certainty < 1 else 1 if knows_noise else 0
+    blanks = [copy.without_detail(pilot, state.settings.seed + 1 + index) for index in range(count)]
+    of_blanks = [fitted(blank.noisy) for blank in blanks]
     if copy.certainty < 1:
-        part, pilot = state.filled[copy.place], state.denoised[copy.place]
-        seeds = range(state.settings.seed + 1, state.settings.seed + 1 + _BLANKS)
-        blanks = [fitted(copy.without_detail(pilot, seed)) for seed in seeds]
-        copy = copy.compared(part, pilot, [(of.filled, of.denoised) for of in blanks])
-    return replace(state, copy=copy, of_copy=of_copy)
+        results = [of_blank.denoised for of_blank in of_blanks]
+        copy = copy.compared(part, pilot, list(zip(blanks, results, strict=True)))
+    state = replace(state, copy=copy, of_copy=of_copy)
+    return replace(state, blank=blanks[0], of_blank=of_blanks[0]) if knows_noise else state

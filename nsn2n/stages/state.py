@@ -64,6 +64,10 @@ class PipelineState:
     """A simulated copy of a part of the volume, with known truth."""
     of_copy: PipelineState | None = None
     """The result of the stages so far on that copy, as a separate volume."""
+    blank: SimulatedCopy | None = None
+    """The same without detail, if the noise is known well enough to simulate it in homogeneous tissue."""
+    of_blank: PipelineState | None = None
+    """The result of the stages so far on that."""
     probed: ProbedPart | None = None
     """A part of the volume with faint discs."""
     pass_s: float = 0.0

@@ -53,11 +53,19 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     """Return the state with what was measured on its copy, which is no longer needed."""
     if state.copy is None or state.of_copy is None:
         return state
-    copied = replayed(replace(state.of_copy, settings=state.settings, step_px=state.step_px), filters)
-    lost = max(0.0, state.copy.detail_lost(copied.denoised)) if state.copy.has_detail else None
-    air = policy_of(state.modality).air
-    of_copy, of_volume = (removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (copied, state))
-    return replace(state, copy=None, of_copy=None, probed=None).measuring(
-        detail_lost=lost,
-        noise_left=carried_over(state.copy.noise_left(copied.denoised), of_copy, of_volume),
-    )
+
+    def filtered(of: PipelineState) -> PipelineState:
+        return replayed(replace(of, settings=state.settings, step_px=state.step_px), filters)
+
+    of_copy = filtered(state.of_copy)
+    lost = max(0.0, state.copy.detail_lost(of_copy.denoised)) if state.copy.has_detail else None
+    left = state.copy.noise_left(of_copy.denoised)
+    if state.blank is not None and state.of_blank is not None:
+        # The copy is taken where most detail is, and there a filter leaves more noise than elsewhere.
+        left = 0.5 * (left + state.blank.noise_left(filtered(state.of_blank).denoised))
+    else:
+        air = policy_of(state.modality).air
+        removed = [removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (of_copy, state)]
+        left = carried_over(left, *removed)
+    state = state.measuring(detail_lost=lost, noise_left=left)
+    return replace(state, copy=None, of_copy=None, blank=None, of_blank=None, probed=None)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_detail_that_noise_alone_does_not_make_is_no_homogeneous_tissue(contrast
     part, pilot = noisy[copy.place], blurred(noisy, 1.0)[copy.place]
     blanks = [copy.without_detail(pilot, seed) for seed in (5, 6)]
 
-    compared = copy.compared(part, pilot, [(blank, blurred(blank, 1.0)) for blank in blanks])
+    compared = copy.compared(part, pilot, [(blank, blurred(blank.noisy, 1.0)) for blank in blanks])
 
     assert abs(compared.homogeneity - expected) < 0.5
     assert compared.has_detail == (expected == 0)
@@ -99,10 +100,10 @@ def test_detail_that_noise_alone_does_not_make_is_no_homogeneous_tissue(contrast
 def test_noise_of_another_level_is_no_detail():
     noisy, copy = copied(folds(0.0))
     part, pilot = noisy[copy.place], blurred(noisy, 1.0)[copy.place]
-    mean = blurred(pilot, 6.0)
-    quiet = [mean + 0.7 * (copy.without_detail(pilot, seed) - mean) for seed in (5, 6)]
+    blanks = [copy.without_detail(pilot, seed) for seed in (5, 6)]
+    quiet = [replace(blank, noisy=blank.truth + 0.7 * (blank.noisy - blank.truth)) for blank in blanks]
 
-    compared = copy.compared(part, pilot, [(blank, blurred(blank, 1.0)) for blank in quiet])
+    compared = copy.compared(part, pilot, [(blank, blurred(blank.noisy, 1.0)) for blank in quiet])
 
     assert compared.homogeneity > 0.5
 
@@ -113,9 +114,11 @@ def test_without_detail_noise_and_edges_are_left():
 
     blank = copy.without_detail(pilot, seed=5)
 
-    change = blank - blurred(pilot, 6.0)
+    np.testing.assert_array_equal(blank.truth, blurred(pilot, 6.0))
+    change = blank.noisy - blank.truth
     assert change.std() == pytest.approx(SD, rel=0.1)
     assert abs(np.corrcoef(change[copy.faint], (noisy[copy.place] - copy.truth)[copy.faint])[0, 1]) < 0.05
+    assert blank.noise_left(blank.truth + 0.3 * change) == pytest.approx(0.3, abs=0.01)
 
 
 def test_strong_edges_are_not_looked_at():

@@ -128,3 +128,5 @@ def test_only_in_ct_is_the_pilot_filtered_first(make_state, run_stage, modality,
     _, before, after = filtered(make_state, run_stage, folds(5.0), modality=modality)
 
     assert np.any(after.of_copy.denoised != before.of_copy.denoised) == better
+    if better:
+        assert np.any(after.of_blank.denoised != before.of_blank.denoised)
