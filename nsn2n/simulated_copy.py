@@ -6,8 +6,8 @@ The truth of the copy is what filters that keep most detail make of that part; s
 spectrum is added to it. Processed by the same stages, with the fitted networks, it shows what they remove from such
 anatomy: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
-Where strong edges and vessels, which no filter loses, are most of the detail and faint detail fills the tissue between
-them, as in a head, the loss is that of the faint detail alone.
+Where strong edges and vessels, which no filter loses, are most of the detail, the loss is that of the faint detail alone
+if that fills the tissue between them, as in a head, or is more than noise alone makes, as small vessels of the lung.
 
 That truth is the mean of the results of two filters. A filter recovers all the detail that it kept itself in the first
 place: on a truth that it produced it seems to lose less than it does, and in CT and PET one of the two filters the
@@ -64,6 +64,9 @@ _HOMOGENEOUS, _DETAILED, _FILLED = 1.3, 1.45, 3.0
 """Square of the ratio of median detail in the result of the fit to that of noise alone: up to the first it is noise,
 with isolated structures at most, above the second anatomy fills the tissue, be it ever so faint, and at the third it
 is most of the detail."""
+_HARDLY, _CLEARLY = 2.5, 3.5
+"""The same ratio where detail is faint: up to the first, the loss of faint detail alone is not that of anatomy, above
+the second it is, be it ever so isolated."""
 _FINEST_PX = 1.5
 """Detail is compared with that of noise alone without what a Gaussian mean of this sd removes: it is noise mostly."""
 _FEWEST_PIXELS, _FEWEST_COMPARED = 2000, 10_000
@@ -160,22 +163,29 @@ class SimulatedCopy:
         blanks : sequence of (SimulatedCopy, array of that shape)
             Copies without detail, with different noise each, and the result of the fit for each.
         """
-        if self.faint.sum() < _FEWEST_COMPARED:
-            return self
-        blank = gaussian(pilot, _DETAIL_PX)
 
-        def typical(values: Array) -> float:
-            return float(median(abs(self._in_noise(values, self.faint))))
+        def excess(where: Array) -> float:
+            def typical(values: Array) -> float:
+                return float(median(abs(self._in_noise(values, where))))
 
-        def detail_in_noise(detailed: Array, removed: Array) -> float:
-            # What was removed tells the level of the noise, which simulation may miss.
-            detail = typical(gaussian(detailed, _FINEST_PX) - gaussian(detailed, _DETAIL_PX))
-            of_removed = typical(removed)
-            return detail / of_removed if of_removed else math.inf
+            def detail_in_noise(detailed: Array, removed: Array) -> float:
+                # What was removed tells the level of the noise, which simulation may miss.
+                detail = typical(gaussian(detailed, _FINEST_PX) - gaussian(detailed, _DETAIL_PX))
+                of_removed = typical(removed)
+                return detail / of_removed if of_removed else math.inf
 
-        alone = sum(detail_in_noise(result - blank, of.noisy - result) for of, result in blanks) / len(blanks)
-        excess = (detail_in_noise(pilot, part - pilot) / alone) ** 2 if alone else math.inf
-        return replace(self, excess=excess, certainty=max(self.certainty, _ramp(excess, _DETAILED, _FILLED)))
+            if where.sum() < _FEWEST_COMPARED:
+                return math.nan
+            alone = sum(detail_in_noise(result - of.truth, of.noisy - result) for of, result in blanks) / len(blanks)
+            return (detail_in_noise(pilot, part - pilot) / alone) ** 2 if alone else math.inf
+
+        of_all, of_fainter = excess(self.faint), excess(self.fainter)
+        return replace(
+            self,
+            excess=of_all,
+            certainty=max(self.certainty, _ramp(of_all, _DETAILED, _FILLED)),
+            share_of_fainter=max(self.share_of_fainter, _ramp(of_fainter, _HARDLY, _CLEARLY)),
+        )
 
     def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
@@ -275,8 +285,8 @@ def simulated_copy(
 
 
 def _ramp(value: float, none: float, whole: float) -> float:
-    """Return 0 up to the one, 1 from the other, and in between a linear transition."""
-    return min(max((value - none) / (whole - none), 0.0), 1.0)
+    """Return 0 up to the one and for NaN, 1 from the other, and in between a linear transition."""
+    return 0.0 if math.isnan(value) else min(max((value - none) / (whole - none), 0.0), 1.0)
 
 
 def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:

@@ -46,7 +46,7 @@ def _copy(state: PipelineState, clock: StageClock) -> PipelineState:
     count = _BLANKS if copy.certainty < 1 else 1 if knows_noise else 0
     blanks = [copy.without_detail(pilot, state.settings.seed + 1 + index) for index in range(count)]
     of_blanks = [fitted(blank.noisy) for blank in blanks]
-    if copy.certainty < 1:
+    if blanks:
         results = [of_blank.denoised for of_blank in of_blanks]
         copy = copy.compared(part, pilot, list(zip(blanks, results, strict=True)))
     state = replace(state, copy=copy, of_copy=of_copy)

@@ -148,6 +148,22 @@ def test_where_there_is_hardly_other_detail_vessels_are_all_of_it():
     assert copy.detail_lost(copy.noisy - 0.2 * (copy.truth - blurred(copy.truth, 6.0))) == pytest.approx(0.2, abs=0.02)
 
 
+@pytest.mark.parametrize(("contrast_sd", "expected"), [(0, 0.0), (3.0, 1.0)])
+def test_isolated_faint_detail_counts_alone_if_noise_does_not_make_it(contrast_sd, expected):
+    """Lines far apart, as small vessels are; evenly distributed detail of that power would fill the tissue."""
+    truth = with_vessels(folds(contrast_sd=0))
+    for row in (0, 1):
+        truth[:, 4 + row : 72 : 9] += contrast_sd * SD
+    noisy, copy = copied(truth)
+    copy = replace(copy, share_of_fainter=0.0)
+    part, pilot = noisy[copy.place], blurred(noisy, 1.0)[copy.place]
+    blank = copy.without_detail(pilot, seed=5)
+
+    compared = copy.compared(part, pilot, [(blank, blurred(blank.noisy, 1.0))])
+
+    assert compared.share_of_fainter == pytest.approx(expected, abs=0.01)
+
+
 def with_vessels(truth):
     """With vessels in one corner."""
     rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
