@@ -6,8 +6,9 @@ The truth of the copy is what filters that keep most detail make of that part; s
 spectrum is added to it. Processed by the same stages, with the fitted networks, it shows what they remove from such
 anatomy: the parametric bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
-Where strong edges and vessels, which no filter loses, are most of the detail, the loss is that of the faint detail alone
-if that fills the tissue between them, as in a head, or is more than noise alone makes, as small vessels of the lung.
+Where strong edges and vessels, which no filter loses, are most of the detail, the loss is that of the faint detail
+alone if that fills the tissue between them, as in a head, or is more than noise alone makes, as small vessels of the
+lung.
 
 That truth is the mean of the results of two filters. A filter recovers all the detail that it kept itself in the first
 place: on a truth that it produced it seems to lose less than it does, and in CT and PET one of the two filters the
