@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import divided, double, namespace, on_host, total
+from nsn2n.arrays.either import divided, double, in_memory_of, namespace, on_host, total
 from nsn2n.arrays.planes import gaussian
 from nsn2n.arrays.ranks import median
 from nsn2n.errors import VolumeError
@@ -278,6 +278,7 @@ def check_structure(
     settings = settings or StructureSettings()
     noise_means = _noise_means(noisy_dhw, noise_sd_dhw, floor)
     xp = namespace(noisy_dhw)
+    border_sd = {size_px: in_memory_of(_border_sd(noisy_dhw.shape[1:], size_px), noisy_dhw) for size_px in SIZES_PX}
 
     def judge(index: int) -> _Judged:
         removed_hw = _in_noise(noisy_dhw[index] - denoised_dhw[index], noise_sd_dhw[index], floor)
@@ -289,7 +290,7 @@ def check_structure(
         power, findings = [], []
         excess = xp.zeros_like(removed_hw)
         for size_px, noise_mean in zip(SIZES_PX, noise_means, strict=True):
-            mean_hw = gaussian(removed_hw, size_px) / (noise_mean * level_hw)
+            mean_hw = gaussian(removed_hw, size_px) / (noise_mean * level_hw * border_sd[size_px])
             power.append(float(xp.square(mean_hw).mean()))
             xp.maximum(excess, abs(mean_hw), out=excess)
             findings += _findings(mean_hw, index, size_px, settings.excess_review)
@@ -341,6 +342,17 @@ def _noise_means(noisy_dhw: Array, noise_sd_dhw: Array, floor: float) -> list[fl
     return [
         max(float(np.median(sds)), 0.25 / (math.sqrt(math.pi) * px)) for sds, px in zip(found, SIZES_PX, strict=True)
     ]
+
+
+def _border_sd(shape_hw: tuple[int, int], size_px: float) -> Float32Array:
+    """Return the standard deviation of the local means of noise over that inside, shape (H, W).
+
+    At the border a mean counts mirrored pixels twice: it has more noise, in a corner twice as much.
+    """
+    rows, columns = (
+        np.sqrt(np.square(ndimage.gaussian_filter1d(np.eye(size), size_px, axis=0)).sum(axis=1)) for size in shape_hw
+    )
+    return np.outer(rows / rows.min(), columns / columns.min()).astype(np.float32)
 
 
 def _noise_level(noisy_dhw: Array, noise_sd_dhw: Array, index: int, floor: float) -> Array:

@@ -59,6 +59,17 @@ def test_noise_is_noise(anatomy, blur_px, seed, share):
     assert abs(check.edges) < 0.03
 
 
+@pytest.mark.parametrize("blur_px", [0, 0.8])
+def test_local_means_of_noise_are_no_larger_at_the_border(blur_px):
+    noise = np.concatenate([_noise(blur_px, seed)[:, :64, :64] for seed in range(40)])
+
+    excess = check_structure(noise, np.zeros_like(noise), np.full_like(noise, SD)).excess_hw
+
+    # Of the largest of 320 values in each pixel.
+    border = np.concatenate([excess[0], excess[-1], excess[:, 0], excess[:, -1]])
+    assert border.mean() == pytest.approx(excess[16:48, 16:48].mean(), rel=0.1)
+
+
 @pytest.mark.parametrize("sigma_px", [0.7, 1.0, 1.5])
 def test_blurred_edges_fail(anatomy, sigma_px):
     noisy = anatomy + _noise(0)
