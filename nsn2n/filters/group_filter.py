@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from nsn2n._aliases import Array, Float32Array
-from nsn2n.arrays.either import namespace
+from nsn2n.arrays.either import divided
 from nsn2n.arrays.planes import gaussian
 from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
@@ -25,6 +25,8 @@ __all__ = ["filter_groups", "lost_contrast"]
 
 _DETAIL_PX = 3.0
 """Detail is the difference of a slice from its Gaussian mean of this sd."""
+_SPOT_PX = 1.5
+"""Size of a small spot, as the sd of a Gaussian."""
 _STANDS_OUT_SD, _RAMP_SD = 1.0, 1.0
 """Detail in noise sd from which a structure is taken from the pilot, and the width of the transition."""
 
@@ -80,12 +82,12 @@ def filter_groups(
     for index, in_noise in filtered_stacks(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
         sd = noise_sd(index)
         filtered = in_noise * sd
-        pilot_dhw[index] = filtered + lost_contrast(pilot_dhw[index], filtered, sd)
+        pilot_dhw[index] = filtered + lost_contrast(pilot_dhw[index], filtered, sd, over_px=_SPOT_PX)
         if progress is not None:
             progress((index + 1) / depth)
 
 
-def lost_contrast(pilot_hw: Array, filtered_hw: Array, noise_sd_hw: Array) -> Array:
+def lost_contrast(pilot_hw: Array, filtered_hw: Array, noise_sd_hw: Array, *, over_px: float = 0.0) -> Array:
     """Return the contrast that structures above the noise lost relative to the pilot, shape (H, W).
 
     A spot of one slice is in only one block of its group, so that the filter lowers it. Gained contrast is kept.
@@ -95,15 +97,20 @@ def lost_contrast(pilot_hw: Array, filtered_hw: Array, noise_sd_hw: Array) -> Ar
     pilot_hw, filtered_hw : array, shape (H, W), float32
         Before the filter and after it.
     noise_sd_hw : array, same shape, > 0, same unit
+    over_px : float
+        Sd of the Gaussian in which the lost fraction is measured. By default it is that of each pixel, which depends on
+        its noise: beside bone, where all detail is dark, what noise makes brighter counts as a loss, and that mean gets
+        too low.
 
     Returns
     -------
     array, same shape, float32
         To be added to what was filtered.
     """
-    xp = namespace(pilot_hw)
     before, after = (image - gaussian(image, _DETAIL_PX) for image in (pilot_hw, filtered_hw))
-    sign, height = xp.sign(before), abs(before)
-    lost = sign * xp.minimum((sign * (before - after)).clip(min=0), height)
-    share = ((height / noise_sd_hw - _STANDS_OUT_SD) / _RAMP_SD).clip(0, 1)
-    return share * lost
+    products = before * after, before * before
+    if over_px:
+        products = gaussian(products[0], over_px), gaussian(products[1], over_px)
+    kept = divided(*products)
+    share = ((abs(before) / noise_sd_hw - _STANDS_OUT_SD) / _RAMP_SD).clip(0, 1)
+    return share * (1 - kept).clip(0, 1) * before

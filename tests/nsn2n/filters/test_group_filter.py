@@ -73,19 +73,34 @@ def test_a_spot_of_one_slice_keeps_the_contrast_of_the_pilot(noise, contrast_sd)
     assert (result[4, spot].mean() - 100) / (contrast_sd * SD) == pytest.approx(1, abs=0.07)
 
 
-def test_contrast_is_restored_only_where_what_stands_out_lost_it():
+@pytest.mark.parametrize("over_px", [0.0, 1.5])
+def test_contrast_is_restored_only_where_what_stands_out_lost_it(over_px):
     rows, columns = np.indices(SHAPE[1:]) - 36
     blob = np.exp(-0.5 * (rows**2 + columns**2)).astype(np.float32)
     sd = noise_sd(0)
 
     strong, faint = 6 * SD * blob, 0.8 * SD * blob
 
-    assert lost_contrast(strong, 0.5 * strong, sd)[36, 36] == pytest.approx(0.5 * strong[36, 36], rel=0.2)
-    assert np.abs(lost_contrast(faint, 0.5 * faint, sd)).max() == 0
-    assert np.abs(lost_contrast(strong, 1.5 * strong, sd)[36, 36]) == 0
+    assert lost_contrast(strong, 0.5 * strong, sd, over_px=over_px)[36, 36] == pytest.approx(
+        0.5 * strong[36, 36], rel=0.2
+    )
+    assert np.abs(lost_contrast(faint, 0.5 * faint, sd, over_px=over_px)).max() == 0
+    assert np.abs(lost_contrast(strong, 1.5 * strong, sd, over_px=over_px)[36, 36]) == 0
     # What turned its sign has lost no more than it had.
     detail = strong - ndimage.gaussian_filter(strong, 3.0)
-    assert lost_contrast(strong, -strong, sd)[36, 36] == pytest.approx(detail[36, 36])
+    assert lost_contrast(strong, -strong, sd, over_px=over_px)[36, 36] == pytest.approx(detail[36, 36])
+
+
+def test_noise_beside_a_strong_edge_is_no_lost_contrast():
+    columns = np.indices(SHAPE[1:])[1] - 36
+    bone = np.where(columns < 0, 200 * SD, 0).astype(np.float32)
+    random = SD * np.random.default_rng(0).standard_normal(SHAPE[1:]).astype(np.float32)
+    beside = (columns >= 2) & (columns < 8)
+
+    of_each, of_some = (lost_contrast(bone, bone + random, noise_sd(0), over_px=px)[beside] for px in (0.0, 1.5))
+
+    assert of_each.mean() < -0.2 * SD
+    assert abs(of_some.mean()) < 0.04 * SD
 
 
 def test_what_holds_no_measurement_is_not_filtered(noise):
