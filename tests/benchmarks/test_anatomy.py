@@ -8,7 +8,7 @@ import anatomy
 import body
 import numpy as np
 import pytest
-from anatomy_cases import lost_of_anatomy
+from anatomy_cases import beside_bone, lost_of_anatomy
 from anatomy_methods import GRIDS, TUNED, denoised, told_sigma
 from anatomy_pictures import panels, save_panels
 from pet import LESION_SD, pet
@@ -43,6 +43,17 @@ def test_a_body_is_within_bounds_and_not_flat(made):
     assert 400 < first.truth.max() <= high
     assert 0.05 < first.inside.mean() < 0.5
     assert np.median(steps) > 0.5
+
+
+def test_beside_bone_is_soft_tissue_at_some_pixels_from_it():
+    truth = np.full((2, 32, 32), 40, np.float32)
+    truth[0, :, :8] = 800
+    truth[0, :, 10] = -900
+
+    beside = beside_bone(truth)
+
+    assert np.flatnonzero(beside[0, 16]).tolist() == [9, 11, 12]  # 2 to 5 px from the bone that ends at 7
+    assert not beside[1].any()
 
 
 def test_vessels_taper_and_branch():
