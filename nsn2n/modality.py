@@ -53,6 +53,8 @@ class ModalityPolicy:
     ramp_filtered: bool = False
     """Noise has little power at the lowest frequencies, as after filtered back-projection; what is there in the
     differences of thick slices is anatomy (:func:`nsn2n.noise.spectrum.without_anatomy`)."""
+    flat_noise: bool = False
+    """Noise has as much power at the lowest frequencies as at others, so that the same holds for them."""
     quiet_air: bool = False
     """Air has far less noise than the body, and is measured separately (:mod:`nsn2n.noise.quiet`). Elsewhere it tells
     the noise of the body too, where neighboring slices of a body differ by anatomy."""
@@ -102,6 +104,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
         cube_filter=True,
         multislice_fit=True,
         rician_mean=True,
+        flat_noise=True,
         rescale_may_be_absent=True,
         air=0.0,
         name="MR",

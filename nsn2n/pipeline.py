@@ -17,7 +17,7 @@ from nsn2n.arrays.either import copied, double, on_device, total
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.filters.cubes import CUBE_PX
-from nsn2n.modality import Modality, policy_of
+from nsn2n.modality import Modality, ModalityPolicy, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import NoiseMap, measure_noise
 from nsn2n.noise.spectrum import noise_level, noise_power, of_mean_1, without_anatomy
@@ -136,8 +136,8 @@ def measured_state(
         has_noise = noise.median > _NO_NOISE * _range(filled)
         if has_noise and settings.match.rule == "noise" and settings.match.correlation == "auto":
             shared = slice_correlation(filled, valid)
-        if has_noise and policy_of(modality).ramp_filtered:
-            noise = _without_anatomy(filled, valid, noise, policy_of(modality).air)
+        if has_noise:
+            noise = _without_anatomy(filled, valid, noise, policy_of(modality))
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
         noise = noise.shared(shared.nearest)
@@ -168,14 +168,18 @@ def measured_state(
     )
 
 
-def _without_anatomy(filled: Array, valid: Array | None, noise: NoiseMap, air: float | None) -> NoiseMap:
-    """Return the noise with its spectra in tissue, and without what thick slices differ by."""
-    counted = {"valid": valid, "above": None if air is None else air + _ABOVE_AIR}
+def _without_anatomy(filled: Array, valid: Array | None, noise: NoiseMap, policy: ModalityPolicy) -> NoiseMap:
+    """Return the noise with its spectra, if their form is known, without what thick slices differ by; CT: in tissue."""
+    rises = policy.ramp_filtered
+    if not (rises or policy.flat_noise):
+        return noise
+    counted = {"valid": valid, "above": policy.air + _ABOVE_AIR if rises and policy.air is not None else None}
     spectra = {
-        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, **counted))) for px in (BLOCK_PX, CUBE_PX)
+        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, **counted), rises=rises))
+        for px in (BLOCK_PX, CUBE_PX)
     }
-    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], **counted)
-    return replace(noise.scaled(min(max(level, _LEAST_LEVEL), _LARGEST_LEVEL)), spectra=spectra)
+    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], **counted) if rises else 1.0
+    return replace(noise.scaled(min(max(level, _LEAST_LEVEL), _LARGEST_LEVEL)), spectra=spectra, rises=rises)
 
 
 def _placed(noisy: Float32Array, valid: BoolArray | None, compute: Compute) -> tuple[Array, Array, Array | None]:

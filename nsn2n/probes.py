@@ -22,7 +22,7 @@ from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.contrast_kept import CONTRASTS_SD, DIAMETERS_MM, ContrastKept, KeptCell
 from nsn2n.noise.level import NoiseMap
 
-__all__ = ["Probes", "place_probes", "tissue_without_edges"]
+__all__ = ["Probes", "place_probes"]
 
 _OF_THE_MAP = (5.0, 1.0)
 """Diameter and contrast of the disc in the map."""
@@ -208,7 +208,7 @@ def place_probes(
     depth = len(denoised)
     count = min(depth, _slices_of(max(DIAMETERS_MM), spacing_mm) + 2 * _BESIDE)
     slices = slice((depth - count) // 2, (depth - count) // 2 + count)
-    usable_hw = on_host(tissue_without_edges(denoised, noise, slices, valid, air))
+    usable_hw = on_host(_tissue_without_edges(denoised, noise, slices, valid, air))
     rows, columns = _square(usable_hw, _SHARE * math.prod(denoised.shape) / count)
     usable = usable_hw[rows, columns]
     height, width = usable.shape
@@ -281,13 +281,8 @@ def _slices_of(diameter_mm: float, spacing_mm: Spacing) -> int:
     return min(max(round(diameter_mm / spacing_mm[0]), 1), _MOST_SLICES)
 
 
-def tissue_without_edges(
-    denoised: Array,
-    noise: NoiseMap,
-    slices: slice,
-    valid: Array | None,
-    air: float | None,
-    away_px: int = _AWAY_PX,
+def _tissue_without_edges(
+    denoised: Array, noise: NoiseMap, slices: slice, valid: Array | None, air: float | None
 ) -> Array:
     """Return pixels with tissue and no strong edge in all of the slices, shape (H, W)."""
     xp = namespace(denoised)
@@ -297,7 +292,7 @@ def tissue_without_edges(
         sd = noise.floored(index)
         mean_hw = gaussian(plane_hw, _DETAIL_PX)
         strong = abs(plane_hw - mean_hw) > _STRONG_SD * sd
-        usable &= ~maximum(strong, 2 * away_px + 1)
+        usable &= ~maximum(strong, 2 * _AWAY_PX + 1)
         if air is not None:
             usable &= mean_hw > air + _ABOVE_AIR_SD * sd
         if valid is not None:

@@ -293,10 +293,9 @@ def _ramp(value: float, none: float, whole: float) -> float:
 def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:
     """Add simulated noise of the level and spectrum of that in another volume."""
     power = noise.spectra.get(STACK_PX)
-    rises = power is not None  # that of CT is in the map
     if power is None:
         power = noise_spectrum(like, noise.floored, STACK_PX)
-    fresh = simulated_noise(like.shape, power, seed, rises=rises)
+    fresh = simulated_noise(like.shape, power, seed, rises=noise.rises)
     return float32(clean + in_memory_of(fresh, clean) * noise.sd)
 
 

@@ -36,7 +36,6 @@ LAYERS = (
     ("nsn2n.pipeline", "nsn2n.result", "nsn2n.images"),
     ("nsn2n.earlier_fits",),
     ("nsn2n.stages",),
-    ("nsn2n.noise_left",),
     ("nsn2n.probes", "nsn2n.simulated_copy"),
     ("nsn2n.training", "nsn2n.filters", "nsn2n.structure_check"),
     ("nsn2n.contrast_kept", "nsn2n.noise"),

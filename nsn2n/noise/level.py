@@ -61,6 +61,8 @@ class NoiseMap:
     """Median over the blocks that have noise; 0 if none has."""
     spectra: Mapping[int, Float32Array] = field(default_factory=dict)
     """Power at each frequency of blocks of so many pixels (:mod:`nsn2n.noise.spectrum`), where it is known."""
+    rises: bool = False
+    """Whether that power rises from frequency 0, as of CT."""
 
     @property
     def floor(self) -> float:

@@ -4,7 +4,8 @@
 
 Where slices are thick, neighbors differ by anatomy too, most at the lowest frequencies. Noise of reconstruction by
 filtered back-projection has little power there: it rises with frequency, as the ramp filter does, and falls again with
-the kernel (Riederer et al., Phys Med Biol 23 (1978) 446-454). The two are told apart by their forms.
+the kernel (Riederer et al., Phys Med Biol 23 (1978) 446-454). That of MR is flat there. Anatomy is told from both by
+its form.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _RISE = (0.5, 0.75, 1.0)
 """Power of noise rises with frequency to one of these,"""
 _KERNEL = tuple(np.geomspace(0.06, 1.2, 16))
 """times exp(-(frequency / one of these)^2), cycles per pixel;"""
+_LEAST_FLAT = 0.12
+"""that of flat noise to none of these powers, and this or more: noise that is coarser looks like anatomy;"""
 _FALL = (2.0, 3.0, 4.0)
 """that of anatomy falls with frequency to the minus one of these,"""
 _LOWEST = 1 / 48
@@ -135,19 +138,21 @@ def of_mean_1(power: Float32Array) -> Float32Array:
     return np.asarray(np.maximum(power / power.mean(), _LEAST_POWER), dtype=np.float32)
 
 
-def without_anatomy(power: Float32Array) -> Float32Array:
+def without_anatomy(power: Float32Array, *, rises: bool) -> Float32Array:
     """Return the spectrum without the part that falls from the lowest frequencies, as anatomy does.
 
     Parameters
     ----------
     power : ndarray, shape (n, n), float32, > 0
-        Of noise that rises from there, as of CT, and anatomy; as :func:`noise_power` returns it.
+        Of noise and anatomy, as :func:`noise_power` returns it.
+    rises : bool
+        Whether that of the noise rises from there, as of CT, or is flat, as of MR.
 
     Returns
     -------
     ndarray, same shape, float32
     """
-    noise, anatomy = _models(len(power))
+    noise, anatomy = _models(len(power), rises)
     compared = power > _COMPARED * power.mean()
     fits = []
     for of_noise, of_anatomy in itertools.product(noise, anatomy):
@@ -194,10 +199,11 @@ def fourier_spectrum(power: Float32Array, *, rises: bool) -> NDArray[np.float64]
 
 
 @cache
-def _models(block_px: int) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+def _models(block_px: int, rises: bool) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """Powers of noise and of anatomy at the frequencies of a block, each of mean 1."""
     passed, radius = _passed(block_px), _radius()
-    noise = [_of_block(_noise(rise, kernel), passed) for kernel in _KERNEL for rise in _RISE]
+    kernels = _KERNEL if rises else (*(kernel for kernel in _KERNEL if kernel >= _LEAST_FLAT), np.inf)
+    noise = [_of_block(_noise(rise, kernel), passed) for kernel in kernels for rise in (_RISE if rises else (0.0,))]
     return noise, [_of_block(np.maximum(radius, _LOWEST) ** -fall, passed) for fall in _FALL]
 
 

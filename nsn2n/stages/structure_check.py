@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from nsn2n.modality import policy_of
-from nsn2n.noise_left import carried_over, removed_noise
 from nsn2n.stages.clock import StageClock
 from nsn2n.stages.replay import replayed
 from nsn2n.stages.state import PipelineState, Stage
@@ -63,9 +61,5 @@ def _with_losses(state: PipelineState, filters: Sequence[Stage]) -> PipelineStat
     if state.blank is not None and state.of_blank is not None:
         # The copy is taken where most detail is, and there a filter leaves more noise than elsewhere.
         left = 0.5 * (left + state.blank.noise_left(filtered(state.of_blank).denoised))
-    else:
-        air = policy_of(state.modality).air
-        removed = [removed_noise(of.filled, of.denoised, of.noise, of.valid, air) for of in (of_copy, state)]
-        left = carried_over(left, *removed)
     state = state.measuring(detail_lost=lost, noise_left=left)
     return replace(state, copy=None, of_copy=None, blank=None, of_blank=None, probed=None)

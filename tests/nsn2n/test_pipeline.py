@@ -84,16 +84,21 @@ def test_a_fit_from_the_bundle_is_short_where_a_second_one_or_the_group_filter_f
     assert len(state.loss) == step_count(fit, 3, draft=shorter) == (20 if shorter else 30)
 
 
-def test_in_ct_what_thick_slices_differ_by_is_no_noise():
+def _slices(gain, seed=0):
+    """Random slices of sd 1, whose amplitude at each frequency in cycles per pixel is given by a function."""
     frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(128))
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed).standard_normal((8, 128, 128))
+    field = np.fft.irfft2(np.fft.rfft2(random) * gain(frequency), s=(128, 128))
+    return (field / field.std()).astype(np.float32)
 
-    def slices(gain):
-        field = np.fft.irfft2(np.fft.rfft2(random.standard_normal((8, 128, 128))) * gain, s=(128, 128))
-        return (field / field.std()).astype(np.float32)
 
-    noise = SD * slices(np.sqrt(frequency) * np.exp(-0.5 * np.square(frequency / 0.25)))
-    anatomy = 1.2 * SD * slices(np.maximum(frequency, 1 / 40) ** -1.5)
+def _anatomy(frequency):
+    return np.maximum(frequency, 1 / 40) ** -1.5
+
+
+def test_in_ct_what_thick_slices_differ_by_is_no_noise():
+    noise = SD * _slices(lambda frequency: np.sqrt(frequency) * np.exp(-0.5 * np.square(frequency / 0.25)))
+    anatomy = 1.2 * SD * _slices(_anatomy, seed=1)
 
     in_ct, in_mr = (
         measured_state(noise + anatomy, None, modality, BRIEF, choose_compute("cpu")).noise.median
@@ -102,6 +107,18 @@ def test_in_ct_what_thick_slices_differ_by_is_no_noise():
 
     assert in_ct == pytest.approx(SD, rel=0.1)
     assert in_mr > 1.1 * in_ct
+
+
+@pytest.mark.parametrize(("modality", "known"), [(Modality.MR, True), (Modality.PT, False), (None, False)])
+def test_in_mr_the_spectrum_of_the_noise_is_flat(modality, known):
+    volume = 500 + SD * _slices(np.ones_like) + SD * _slices(_anatomy, seed=1)
+
+    noise = measured_state(volume, None, modality, BRIEF, choose_compute("cpu")).noise
+
+    assert bool(noise.spectra) == known
+    if known:
+        assert not noise.rises
+        np.testing.assert_allclose(noise.spectra[8], 1, atol=0.35)
 
 
 def test_no_second_fit_and_no_bias_but_for_mr():
