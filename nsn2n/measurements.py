@@ -85,7 +85,8 @@ class Measurements:
     """Fraction of faint detail lost on a simulated copy of a part of the volume; None if it has none that is clearly
     distinguishable from noise."""
     noise_left: float | None = _measured(None, _mean_of_known)
-    """Residual noise as a ratio of standard deviations: that of the copy, extrapolated to all tissue."""
+    """Residual noise as a ratio of standard deviations: that of the copy; in CT halfway between that and what
+    is left where there is no detail."""
     start: str = _measured("none", _first)
     """``bundle`` if the fit starts from the weights of the model bundle; ``part 1`` if the fit of the first part of
     the volume is reused."""
