@@ -54,7 +54,8 @@ class ModalityPolicy:
     """Noise has little power at the lowest frequencies, as after filtered back-projection; what is there in the
     differences of thick slices is anatomy (:func:`nsn2n.noise.spectrum.without_anatomy`)."""
     flat_noise: bool = False
-    """Noise has as much power at the lowest frequencies as at others, so that the same holds for them."""
+    """Noise has no more power at the lowest frequencies than at others; what is more in the differences of thick slices
+    is anatomy. Simulated noise is without it."""
     quiet_air: bool = False
     """Air has far less noise than the body, and is measured separately (:mod:`nsn2n.noise.quiet`). Elsewhere it tells
     the noise of the body too, where neighboring slices of a body differ by anatomy."""

@@ -39,7 +39,7 @@ _RISE = (0.5, 0.75, 1.0)
 _KERNEL = tuple(np.geomspace(0.06, 1.2, 16))
 """times exp(-(frequency / one of these)^2), cycles per pixel;"""
 _LEAST_FLAT = 0.12
-"""that of flat noise to none of these powers, and this or more: noise that is coarser looks like anatomy;"""
+"""flat noise does not rise, and its kernel passes this or more, as coarser noise would look like anatomy;"""
 _FALL = (2.0, 3.0, 4.0)
 """that of anatomy falls with frequency to the minus one of these,"""
 _LOWEST = 1 / 48

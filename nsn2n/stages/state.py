@@ -65,9 +65,9 @@ class PipelineState:
     of_copy: PipelineState | None = None
     """The result of the stages so far on that copy, as a separate volume."""
     blank: SimulatedCopy | None = None
-    """The same without detail, if the noise is known well enough to simulate it in homogeneous tissue."""
+    """A copy of that part without its detail, if the noise is known well enough to simulate homogeneous tissue."""
     of_blank: PipelineState | None = None
-    """The result of the stages so far on that."""
+    """The result of the stages so far on it."""
     probed: ProbedPart | None = None
     """A part of the volume with faint discs."""
     pass_s: float = 0.0
