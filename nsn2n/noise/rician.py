@@ -37,6 +37,10 @@ _TAKEN_FOR_NOISE = 1.1
 _AIR = 1.1
 """Mean magnitude, relative to that of noise alone from its sd, up to which a block is air."""
 
+_LARGEST_IN_AIR = 1.3
+"""Largest noise where there is no signal, relative to what the lowest mean nearby allows: means vary, the noise of
+receive coils changes over that distance."""
+
 _TISSUE = (np.array([2.0, 4.0]), np.array([0.0, 1.0]))
 """From the first to the second of these signals, in units of the noise, what surrounds tissue becomes tissue."""
 
@@ -67,13 +71,18 @@ _SD = rician_sd(_SIGNAL)
 
 
 class ChannelNoise(NamedTuple):
-    """Noise sd of one channel, real or imaginary part."""
+    """Noise sd of one channel, real or imaginary part.
+
+    Arrays have shape (D, ceil(H / 16), ceil(W / 16)), float32, and are 0 where the magnitude has no noise, as where a
+    scanner masks the background.
+    """
 
     blocks: Float32Array
-    """Shape (D, ceil(H / 16), ceil(W / 16)), float32; 0 where the magnitude has no noise, as where a scanner masks the
-    background. Where there is little signal, an overestimate is harmless; an underestimate leaves some of the mean."""
+    """As the differences of neighbors show it."""
+    without_signal: Float32Array
+    """Where there is little signal. An overestimate darkens what is there; an underestimate leaves some of the mean."""
     in_tissue: float
-    """Ratio of the noise in tissue to it, at most 1."""
+    """Ratio of the noise in tissue to ``blocks``, at most 1."""
 
 
 def channel_noise(
@@ -106,11 +115,11 @@ def channel_noise(
     reliable = ratio >= _RELIABLE_RATIO
     from_tissue = noise_sd_blocks / np.interp(ratio, _MEAN / _SD, _SD)
     # Never more than the noise would allow if there were no signal: some scanners suppress the background.
-    without_signal = noise_sd_blocks / _SD[0]
+    at_most = noise_sd_blocks / _SD[0]
     # At the border of tissue the noise of air is mixed in.
     inside = ndimage.binary_erosion(reliable, np.ones((1, 3, 3)), border_value=1)
     carried = _carried(from_tissue, inside if inside.any() else reliable)
-    channel = np.where(reliable, from_tissue, np.minimum(without_signal, carried))
+    channel = np.where(reliable, from_tissue, np.minimum(at_most, carried))
     smooth = ndimage.median_filter(channel, size=_SMOOTHING_BLOCKS, mode="nearest")
     # In air the mean is a better estimate of the noise than its sd.
     of_air = means / _MEAN[0]
@@ -118,7 +127,11 @@ def channel_noise(
     of_tissue = present & reliable
     found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
     in_tissue = min(per_removed * float(found), 1.0)
-    return ChannelNoise(np.asarray(np.where(present, smooth, 0.0), dtype=np.float32), in_tissue)
+    # Neighbors that are far apart differ by tissue too, which the mean of the air between does not.
+    allowed = ndimage.minimum_filter(np.where(present, of_air, np.inf), size=_SMOOTHING_BLOCKS, mode="nearest")
+    without_signal = np.minimum(smooth, _LARGEST_IN_AIR * allowed)
+    blocks, without_signal = (float32(np.where(present, sd, 0.0)) for sd in (smooth, without_signal))
+    return ChannelNoise(blocks, without_signal, in_tissue)
 
 
 def block_means(volume_dhw: Array) -> Float64Array:
@@ -137,21 +150,21 @@ def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:
     return np.asarray(sums / weights)
 
 
-def without_bias(slice_hw: Array, channel_sd_hw: Array, in_tissue: float = 1.0) -> Array:
+def without_bias(slice_hw: Array, without_signal_sd_hw: Array, tissue_sd_hw: Array) -> Array:
     """Return the signal that corresponds to a mean magnitude; 0 where it is not above that of noise alone.
 
     Parameters
     ----------
     slice_hw : array, shape (H, W), float32
         Denoised magnitude.
-    channel_sd_hw : array, same shape
-        Noise sd of one channel, same unit; where it is 0 nothing changes.
-    in_tissue : float
-        Ratio of the noise in tissue to it (:class:`ChannelNoise`).
+    without_signal_sd_hw, tissue_sd_hw : array, same shape
+        Noise sd of one channel (:class:`ChannelNoise`), same unit; where it is 0 nothing changes.
     """
     xp = namespace(slice_hw)
-    tissue = interpolated(divided(slice_hw, channel_sd_hw), *_TISSUE)
-    channel_sd_hw = float32(channel_sd_hw * (1 - (1 - in_tissue) * tissue))
+    tissue = interpolated(divided(slice_hw, without_signal_sd_hw), *_TISSUE)
+    # With more noise in tissue, bright magnitudes could become darker than dim ones.
+    less = (without_signal_sd_hw - tissue_sd_hw).clip(min=0.0)
+    channel_sd_hw = float32(without_signal_sd_hw - less * tissue)
     noisy = channel_sd_hw > 0
     mean = xp.where(noisy, divided(slice_hw, channel_sd_hw), np.inf)
     near = interpolated(mean, _MEAN, _SIGNAL) * channel_sd_hw

@@ -39,11 +39,12 @@ def _subtract(state: PipelineState, clock: StageClock) -> PipelineState:
     removed_sd_blocks = stacked(for_each_slice(removed_sd, range(len(denoised))))
     channel = channel_noise(state.noise.blocks, denoised, removed_sd_blocks)
 
-    blocks = in_memory_of(channel.blocks, denoised)
+    blocks, without_signal = (in_memory_of(sd, denoised) for sd in (channel.blocks, channel.without_signal))
 
-    def channel_sd(index: int) -> Array:
-        return noise_sd_slice(blocks[index], denoised.shape[1:])
+    def air_sd(index: int) -> Array:
+        return noise_sd_slice(without_signal[index], denoised.shape[1:])
 
-    for index, share_hw in enumerate(signal_shares(denoised, channel_sd)):
-        denoised[index] = share_hw * without_bias(denoised[index], channel_sd(index), channel.in_tissue)
+    for index, share_hw in enumerate(signal_shares(denoised, air_sd)):
+        tissue_sd = channel.in_tissue * noise_sd_slice(blocks[index], denoised.shape[1:])
+        denoised[index] = share_hw * without_bias(denoised[index], air_sd(index), tissue_sd)
     return state.measuring(rician_bias_taken=True)

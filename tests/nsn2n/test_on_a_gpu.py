@@ -241,11 +241,12 @@ def test_the_mean_of_magnitudes_is_subtracted_the_same_way(case):
     there = on_device(magnitudes, case.there.noisy.device)
     channels = [channel_noise(case.noise.blocks, volume, removed) for volume in (magnitudes, there)]
     np.testing.assert_allclose(channels[1].blocks, channels[0].blocks, rtol=1e-4)
+    np.testing.assert_allclose(channels[1].without_signal, channels[0].without_signal, rtol=1e-4)
     assert channels[1].in_tissue == pytest.approx(channels[0].in_tissue)
     sd = np.full(SHAPE[1:], SD, np.float32)
     sd[:10] = 0
     sd_there = on_device(sd, there.device)
-    close(without_bias(there[3], sd_there, 0.9), without_bias(magnitudes[3], sd, 0.9))
+    close(without_bias(there[3], sd_there, 0.9 * sd_there), without_bias(magnitudes[3], sd, 0.9 * sd))
     shares = zip(signal_shares(there, lambda index: sd_there), signal_shares(magnitudes, lambda index: sd), strict=True)
     for found, expected in shares:
         np.testing.assert_allclose(on_host(found), expected, atol=1e-4)

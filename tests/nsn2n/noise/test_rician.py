@@ -38,24 +38,27 @@ def test_mean_and_sd_are_those_of_simulated_magnitudes(signal: float) -> None:
 def test_the_signal_comes_back_from_its_mean_magnitude(sd: float) -> None:
     signal = np.array([[0.0, 0.5, 1.0, 3.0, 11.9, 12.1, 100.0]])
     mean = (rician_mean(signal) * sd).astype(np.float32)
-    corrected = without_bias(mean, np.full(mean.shape, sd, np.float32))
+    sd_hw = np.full(mean.shape, sd, np.float32)
+    corrected = without_bias(mean, sd_hw, sd_hw)
     np.testing.assert_allclose(corrected / sd, signal, atol=0.01)
 
 
 def test_less_than_the_mean_of_noise_alone_is_no_signal() -> None:
-    corrected = without_bias(np.array([[0.0, 1.0, 1.25]], np.float32), np.ones((1, 3), np.float32))
+    noise = np.ones((1, 3), np.float32)
+    corrected = without_bias(np.array([[0.0, 1.0, 1.25]], np.float32), noise, noise)
     np.testing.assert_array_equal(corrected, 0)
 
 
 def test_where_there_is_no_noise_nothing_changes() -> None:
     values = np.array([[0.0, 1.0, 500.0]], np.float32)
-    np.testing.assert_array_equal(without_bias(values, np.zeros((1, 3), np.float32)), values)
+    none = np.zeros((1, 3), np.float32)
+    np.testing.assert_array_equal(without_bias(values, none, none), values)
 
 
-@pytest.mark.parametrize("in_tissue", [1.0, 0.8, 0.5])
+@pytest.mark.parametrize("in_tissue", [5.0, 1.0, 0.8, 0.5])
 def test_correction_never_raises_and_keeps_the_order(in_tissue: float) -> None:
     values = np.linspace(0, 20, 5001, dtype=np.float32)[None]
-    corrected = without_bias(values, np.ones_like(values), in_tissue)
+    corrected = without_bias(values, np.ones_like(values), np.full_like(values, in_tissue))
     assert (corrected <= values + 1e-4).all()
     assert (np.diff(corrected) >= -1e-4).all()
 
@@ -79,16 +82,38 @@ def test_noise_of_neighbors_that_differ_by_tissue_is_bounded_by_what_was_removed
     removed[:, :, :3] = 0.1
     assert channel_noise(too_high, signal, removed).in_tissue == pytest.approx(1.1 * 3.6 / 6.0, rel=0.01)
     assert channel_noise(too_high, signal, too_high).in_tissue == 1.0
-    np.testing.assert_array_equal(
-        channel_noise(too_high, signal, removed).blocks, channel_noise(too_high, signal, too_high).blocks
-    )
+    for same in ("blocks", "without_signal"):
+        of_removed, of_noise = (getattr(channel_noise(too_high, signal, sd), same) for sd in (removed, too_high))
+        np.testing.assert_array_equal(of_removed, of_noise)
+
+
+def test_where_neighbors_differ_by_tissue_the_mean_of_air_nearby_bounds_the_noise_of_what_is_dim() -> None:
+    too_high = np.full((4, 6, 9), 6.0, np.float32)
+    mean = np.full((4, 96, 144), 100.0, np.float32)
+    mean[:, :, 96:] = 1.25  # Air, whose noise is 1.
+    mean[:, :48, 80:96] = 8.0  # Skin.
+    channel = channel_noise(too_high, mean, too_high)
+    np.testing.assert_array_equal(channel.without_signal[:, :, :4], channel.blocks[:, :, :4])
+    assert (channel.without_signal[:, :, 4:] <= 1.31).all()
+    assert (channel.blocks > 5.5).all()
+    with_own_noise = channel_noise(np.full_like(too_high, 0.655), mean, too_high)
+    np.testing.assert_array_equal(with_own_noise.without_signal, with_own_noise.blocks)
+
+
+def test_masked_blocks_do_not_bound_the_noise_of_their_neighbors() -> None:
+    blocks = np.full((4, 3, 4), 5.0, np.float32)
+    mean = np.full((4, 48, 64), 100.0, np.float32)
+    blocks[:, :, 2:], mean[:, :, 32:] = 0, 0
+    channel = channel_noise(blocks, mean, blocks)
+    np.testing.assert_array_equal(channel.without_signal, channel.blocks)
 
 
 def test_tissue_loses_the_mean_of_its_own_noise_and_the_background_that_of_all() -> None:
     values = np.array([[1.2, 1.9, 4.1, 11.0, 100.0]], np.float32)
-    corrected = without_bias(values, np.ones_like(values), in_tissue=0.5)
-    np.testing.assert_array_equal(corrected[:, :2], without_bias(values, np.ones_like(values))[:, :2])
-    np.testing.assert_allclose(corrected[:, 2:], without_bias(values, 0.5 * np.ones_like(values))[:, 2:])
+    all_of_it, half = np.ones_like(values), np.full_like(values, 0.5)
+    corrected = without_bias(values, all_of_it, half)
+    np.testing.assert_array_equal(corrected[:, :2], without_bias(values, all_of_it, all_of_it)[:, :2])
+    np.testing.assert_allclose(corrected[:, 2:], without_bias(values, half, half)[:, 2:])
 
 
 def test_a_masked_background_has_no_noise() -> None:
