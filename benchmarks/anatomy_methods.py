@@ -95,7 +95,8 @@ def _ours(trial: Trial, noisy: Volume, preset: str, seed: int) -> tuple[Volume, 
 
 
 def _without_rician_mean(volume: Volume, sigma: float) -> Volume:
-    return np.stack([without_bias(image, np.full(image.shape, sigma, np.float32)) for image in volume])
+    sd_hw = np.full(volume.shape[1:], sigma, np.float32)
+    return np.stack([without_bias(image, sd_hw, sd_hw) for image in volume])
 
 
 def _peer(method: str, settings: Settings, noise: Volume) -> Callable[[Job], Volume]:
@@ -103,10 +104,10 @@ def _peer(method: str, settings: Settings, noise: Volume) -> Callable[[Job], Vol
         return lambda job: np.asarray(ndimage.gaussian_filter(job.noisy, (0, settings["px"], settings["px"])))
     if method in ("nlm", "tv"):
         return {"nlm": nlm, "tv": tv}[method](settings)
-    return _bm4d(noise if method == "bm4d-known" else None)
+    return _bm4d(noise if method == "bm4d-known" else None, settings.get("sigmas", 1.0))
 
 
-def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
+def _bm4d(noise: Volume | None, sigmas: float) -> Callable[[Job], Volume]:
     """Return BM4D, given sd and spectrum of the noise as measured by nsn2n, or those of the added noise."""
     filter_volume = load_bm4d()
 
@@ -116,6 +117,7 @@ def _bm4d(noise: Volume | None) -> Callable[[Job], Volume]:
         else:
             powers = np.square(np.abs(np.fft.fft2(noise))).mean(axis=0) / noise[0].size
             power = ndimage.gaussian_filter(powers, SPECTRUM_SD, mode="wrap")
+        power = sigmas**2 * power
         power_dhw = np.broadcast_to(power * job.noisy.size, job.noisy.shape).copy()
         return np.asarray(filter_volume(job.noisy.astype(np.float64), power_dhw), dtype=np.float32)
 

@@ -45,6 +45,9 @@ _SHARE = 0.1
 """Largest fraction of the volume that is copied, so that it takes a small part of the run time,"""
 _LEAST_EDGE_PX = 96
 """unless its edge would be shorter than this."""
+_COUNTED_SD = 0.5
+"""Detail beyond this many noise sd counts no more when the part is chosen: it should be full of faint detail, not hold
+the strongest structures, which are lost least."""
 _DETAIL_PX = 6.0
 """Detail is the difference of an image from its Gaussian mean of this sd."""
 _FAINT_SD = 8.0
@@ -335,7 +338,10 @@ def _filter_as_truth(
 
 
 def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, slice, slice]:
-    """Slices in the middle of the volume, and the square of them with most faint detail."""
+    """Slices in the middle of the volume, and of them the rows and the columns with most faint detail.
+
+    Not the square with most: structures would be strongest there, and detail elsewhere would be lost more.
+    """
     depth, height, width = pilot.shape
     slices = min(depth, _SLICES)
     share_px = math.sqrt(_SHARE * math.prod(pilot.shape) / slices)
@@ -348,7 +354,7 @@ def _place(pilot: Array, noise: NoiseMap, valid: Array | None) -> tuple[slice, s
         faint = _faint(pilot[part], noise.part(part), None)[0]
         if valid is not None:
             faint &= valid[index]
-        detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=1.0)
+        detail += faint * abs(_detail(pilot[part])[0] / noise.floored(index)).clip(max=_COUNTED_SD)
     starts = []
     for axis, size in enumerate((height, width)):
         length = min(edge, size)

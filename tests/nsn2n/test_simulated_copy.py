@@ -184,6 +184,18 @@ def test_it_lies_where_detail_is():
     assert copy.place[2].start > 150
 
 
+def test_it_lies_where_faint_detail_fills_the_tissue_and_not_where_few_structures_are_strong():
+    random = np.random.default_rng(0)
+    truth = np.full((4, 160, 320), 100, np.float32)
+    truth[:, 30:130, 20:140] += 0.42 * SD * random.choice([-1, 1], (100, 120)).astype(np.float32)
+    truth[:, 30:130, 240:290] += 3 * SD * random.choice([-1, 1], (100, 50)).astype(np.float32)
+    noisy = truth + SD * random.standard_normal(truth.shape).astype(np.float32)
+
+    copy = simulated_copy(noisy, truth, measure_noise(noisy), None, seed=0)
+
+    assert copy.place[2].stop < 180
+
+
 def test_what_holds_no_measurement_is_left_out():
     truth = folds()
     valid = np.ones(SHAPE, bool)
