@@ -32,7 +32,7 @@ from nsn2n.filters.block_matching import BLOCK_PX as STACK_PX
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.filters.group_filter import filter_groups
-from nsn2n.noise.blocks import BLOCK_PX
+from nsn2n.noise.blocks import BLOCK_PX, MAD_TO_SD
 from nsn2n.noise.level import NoiseMap
 from nsn2n.noise.simulated import simulated_noise
 from nsn2n.noise.spectrum import noise_spectrum
@@ -71,6 +71,9 @@ is most of the detail."""
 _HARDLY, _CLEARLY = 2.5, 3.5
 """The same ratio where detail is faint: up to the first, the loss of faint detail alone is not that of anatomy, above
 the second it is, be it ever so isolated."""
+_STANDS_OUT_SD, _FEWEST_STANDING_OUT = 4.5, 200
+"""In homogeneous tissue, detail beyond this many robust standard deviations of it is that of structures; with fewer
+pixels of it there are none."""
 _FINEST_PX = 1.5
 """Detail is compared with that of noise alone without what a Gaussian mean of this sd removes: it is noise mostly."""
 _FEWEST_PIXELS, _FEWEST_COMPARED = 2000, 10_000
@@ -194,11 +197,14 @@ class SimulatedCopy:
     def detail_lost(self, denoised: Array) -> float:
         """Return the fraction of the detail that was removed, 0 to 1 and slightly beyond; 0 if there is none.
 
-        It is the regression of what was removed on the detail of the truth, which is independent of the noise.
+        It is the regression of what was removed on the detail of the truth, which is independent of the noise. In
+        homogeneous tissue most of that detail is noise that the truth holds: there structures alone count.
         """
         share, removed = self.share_of_fainter, self.noisy - denoised
         lost = (1 - share) * self._lost(removed, self.faint)
-        return lost + share * self._lost(removed, self.fainter) if share else lost
+        if share:
+            lost += share * self._lost(removed, self.fainter)
+        return lost + self.homogeneity * (self._lost_by_structures(removed) - lost) if self.homogeneity else lost
 
     def noise_left(self, denoised: Array) -> float:
         """Return the residual noise as a ratio of standard deviations, away from strong edges."""
@@ -212,9 +218,19 @@ class SimulatedCopy:
         return deviation(error) / of_noise if of_noise else 0.0
 
     def _lost(self, removed: Array, where: Array) -> float:
-        detail = self._in_noise(self._detail_of(where), where)
-        square = float((detail**2).sum())
-        return float((self._in_noise(removed, where) * detail).sum()) / square if square else 0.0
+        return self._regression(removed, self._detail_of(where), where)
+
+    def _lost_by_structures(self, removed: Array) -> float:
+        detail = _detail(self.truth)
+        limit = _STANDS_OUT_SD * MAD_TO_SD * float(median(abs(self._in_noise(detail, self.faint))))
+        structures = self.faint & (abs(detail) > limit * self.noise.sd.clip(min=self.noise.floor))
+        enough = int(structures.sum()) >= _FEWEST_STANDING_OUT
+        return self._regression(removed, detail, structures) if enough else 0.0
+
+    def _regression(self, values: Array, detail: Array, where: Array) -> float:
+        of_detail, of_values = (self._in_noise(array, where) for array in (detail, values))
+        square = float((of_detail**2).sum())
+        return float((of_values * of_detail).sum()) / square if square else 0.0
 
     def _certainty(self, error: Array, where: Array) -> float:
         """Compare the detail of the truth with an error, to which it would be equal if it were noise."""

@@ -172,6 +172,22 @@ def with_vessels(truth):
     return truth
 
 
+def test_in_homogeneous_tissue_what_structures_lose_counts_and_not_noise_that_the_truth_holds():
+    truth = np.full(SHAPE, 100, np.float32)
+    truth[:, 40:60:6, 40:80] += 5 * SD
+    _, copy = copied(truth)
+    structures = ndimage.binary_dilation(truth[copy.place] > 101, np.ones((1, 5, 5)))
+    detail = copy.truth - blurred(copy.truth, 6.0)
+    denoised = copy.noisy - np.where(structures, 0.1, 0.8) * detail
+
+    homogeneous, full = (replace(copy, certainty=1.0, excess=excess).detail_lost(denoised) for excess in (1.0, 3.0))
+    without = replace(copy, truth=np.where(structures, copy.truth - detail, copy.truth), certainty=1.0, excess=1.0)
+
+    assert homogeneous == pytest.approx(0.1, abs=0.03)
+    assert full > 0.2
+    assert without.detail_lost(denoised) == 0
+
+
 def test_it_lies_where_detail_is():
     truth = np.full((4, 160, 320), 100, np.float32)
     truth[:, 40:120, 200:] += folds()[:4, 8:88, :1].repeat(120, axis=2) - 1000 + noise()[:4, :80, :1]
