@@ -128,7 +128,9 @@ def channel_noise(
     found = np.median(removed_sd_blocks[of_tissue] / noise_sd_blocks[of_tissue]) if of_tissue.any() else 1.0
     in_tissue = min(per_removed * float(found), 1.0)
     # Neighbors that are far apart differ by tissue too, which the mean of the air between does not.
-    allowed = ndimage.minimum_filter(np.where(present, of_air, np.inf), size=_SMOOTHING_BLOCKS, mode="nearest")
+    with_noise = _positive_shares(volume_dhw)  # what is masked is 0
+    of_air_alone = np.divide(of_air, with_noise, out=np.full(of_air.shape, np.inf), where=present & (with_noise > 0))
+    allowed = ndimage.minimum_filter(of_air_alone, size=_SMOOTHING_BLOCKS, mode="nearest")
     without_signal = np.minimum(smooth, _LARGEST_IN_AIR * allowed)
     blocks, without_signal = (float32(np.where(present, sd, 0.0)) for sd in (smooth, without_signal))
     return ChannelNoise(blocks, without_signal, in_tissue)
@@ -138,6 +140,12 @@ def block_means(volume_dhw: Array) -> Float64Array:
     """Mean of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16))."""
     means = stacked([blocks_of(slice_hw, BLOCK_PX).mean(-1) for slice_hw in volume_dhw])
     return np.asarray(means, dtype=np.float64)
+
+
+def _positive_shares(volume_dhw: Array) -> Float64Array:
+    """Fraction of the values of each block that are above 0."""
+    shares = stacked([blocks_of(float32(slice_hw > 0), BLOCK_PX).mean(-1) for slice_hw in volume_dhw])
+    return np.asarray(shares, dtype=np.float64)
 
 
 def _carried(values: Float64Array, known: NDArray[np.bool_]) -> Float64Array:

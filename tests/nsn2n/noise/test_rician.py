@@ -100,10 +100,11 @@ def test_where_neighbors_differ_by_tissue_the_mean_of_air_nearby_bounds_the_nois
     np.testing.assert_array_equal(with_own_noise.without_signal, with_own_noise.blocks)
 
 
-def test_masked_blocks_do_not_bound_the_noise_of_their_neighbors() -> None:
+@pytest.mark.parametrize("masked_from", [32, 26])
+def test_what_is_masked_does_not_bound_the_noise_next_to_it(masked_from: int) -> None:
     blocks = np.full((4, 3, 4), 5.0, np.float32)
-    mean = np.full((4, 48, 64), 100.0, np.float32)
-    blocks[:, :, 2:], mean[:, :, 32:] = 0, 0
+    mean = np.full((4, 48, 64), 10.0, np.float32)
+    blocks[:, :, 2:], mean[:, :, masked_from:] = 0, 0
     channel = channel_noise(blocks, mean, blocks)
     np.testing.assert_array_equal(channel.without_signal, channel.blocks)
 
