@@ -233,6 +233,12 @@ def test_discs_and_the_copy_are_placed_the_same_way(case):
     ]
     assert compared[1].excess == pytest.approx(compared[0].excess, rel=1e-2)
     assert compared[1].share_of_fainter == pytest.approx(compared[0].share_of_fainter, abs=2e-2)
+    homogeneous = [
+        replace(copy, excess=1.0).detail_lost(of.denoised[copy.place])
+        for copy, of in zip(compared, (case, case.there), strict=True)
+    ]
+    assert homogeneous[0] != pytest.approx(lost[0], abs=2e-3)
+    assert homogeneous[1] == pytest.approx(homogeneous[0], abs=5e-3)
 
 
 def test_the_mean_of_magnitudes_is_subtracted_the_same_way(case):
