@@ -46,7 +46,7 @@ def test_damage_is_damage(output, name):
 def test_tables(output, capsys, monkeypatch):
     monkeypatch.setattr(structure, "DAMAGE", {"Gaussian 1.5 px": DAMAGE["Gaussian 1.5 px"]})
 
-    show(iter([output]))
+    show(iter([output]), output.preset)
 
     rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines()]
     assert [row[2:6] for row in rows if row[1:2] == ["default: CT"]] == [["1", "100", "0", "0"]]
