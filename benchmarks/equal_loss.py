@@ -6,8 +6,8 @@
                                     [--preset default] [--seed 1] [--slices 8] [--crop 224]
 
 A method that removes more noise erases more anatomy, so that errors alone compare strengths. Here one setting of each
-peer is changed until it loses as much detail as ours. BM4D is told sd and spectrum of the noise that was added, times a
-factor.
+peer is changed until it loses as much detail as ours. BM4D, which ``make bench-peers`` installs, is told sd and
+spectrum of the noise that was added, times a factor.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from scipy.optimize import brentq
 from trial import Trial
 
 CASES = ("ct-brain", "ct-head", "ct-abdomen", "ct-chest")
+METHODS = ("gaussian", "nlm", "tv")
 
 
 class Knob(NamedTuple):
@@ -52,7 +53,7 @@ RUNS = 9
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=CASES, help="beginnings of cases of anatomy.py that have detail")
-    parser.add_argument("--methods", nargs="+", choices=KNOBS, default=list(KNOBS))
+    parser.add_argument("--methods", nargs="+", choices=KNOBS, default=list(METHODS))
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slices", type=int, default=8)
@@ -72,7 +73,7 @@ def compare(trial: Trial, options: argparse.Namespace) -> None:
     """Print error, detail lost and noise left of the preset, and of each peer with the setting found."""
     ours = trial.measure(denoised(trial, options.preset, options.seed)[0])
     table = Table("method", "setting", "detail %", "rmse", "left", title=f"{trial.name}, seed {options.seed}")
-    rows = {f"{options.preset}": ("", ours)}
+    rows = {options.preset: ("", ours)}
     for method in options.methods:
         value, figures = at_loss(trial, method, options.seed, ours["detail %"])
         rows[method] = (f"{KNOBS[method].setting} {value:.3g}", figures)

@@ -121,7 +121,7 @@ class SimulatedCopy:
     @property
     def has_detail(self) -> bool:
         """Whether there is detail that is not noise, so that its loss means something."""
-        return self.certainty > 0
+        return self.certainty > 0 and (self.homogeneity < 1 or self._structures() is not None)
 
     def sized_up(self, pilot: Array, device: torch.device | None = None) -> SimulatedCopy:
         """Return the copy with its certainty, and with the weight of faint detail alone.
@@ -221,11 +221,15 @@ class SimulatedCopy:
         return self._regression(removed, self._detail_of(where), where)
 
     def _lost_by_structures(self, removed: Array) -> float:
+        structures = self._structures()
+        return 0.0 if structures is None else self._regression(removed, _detail(self.truth), structures)
+
+    def _structures(self) -> Array | None:
+        """Voxels whose detail stands out; None if there are few."""
         detail = _detail(self.truth)
         limit = _STANDS_OUT_SD * MAD_TO_SD * float(median(abs(self._in_noise(detail, self.faint))))
         structures = self.faint & (abs(detail) > limit * self.noise.sd.clip(min=self.noise.floor))
-        enough = int(structures.sum()) >= _FEWEST_STANDING_OUT
-        return self._regression(removed, detail, structures) if enough else 0.0
+        return structures if int(structures.sum()) >= _FEWEST_STANDING_OUT else None
 
     def _regression(self, values: Array, detail: Array, where: Array) -> float:
         of_detail, of_values = (self._in_noise(array, where) for array in (detail, values))

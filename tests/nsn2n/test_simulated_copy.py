@@ -186,6 +186,8 @@ def test_in_homogeneous_tissue_what_structures_lose_counts_and_not_noise_that_th
     assert homogeneous == pytest.approx(0.1, abs=0.03)
     assert full > 0.2
     assert without.detail_lost(denoised) == 0
+    assert replace(copy, certainty=1.0, excess=1.0).has_detail
+    assert not without.has_detail, "a loss of 0 would be told of structures that are not there"
 
 
 def test_it_lies_where_detail_is():
