@@ -74,8 +74,8 @@ class ReportData:
     window: tuple[float, float]
     slices: tuple[ShownSlice, ...]
     noise_before: Float32Array
-    """Noise sd of each block of each slice, shape (D, ceil(H / 16), ceil(W / 16)); 0 where no neighbor overlaps it, or
-    there is no measurement."""
+    """Noise sd of each block of each slice, as the method estimated it, shape (D, ceil(H / 16), ceil(W / 16)); 0 where
+    no neighbor overlaps it, or there is no measurement."""
     noise_after: Float32Array | None
     """The same after denoising, if it was measured on a simulated copy: neighbors share residual noise, so that their
     difference does not show it. None if it was not measured."""
@@ -114,7 +114,7 @@ def collect_report(stack: SliceStack, result: DenoiseResult, *, viewer: bool = F
     middle = min(neighbors.pairs, key=lambda pair: abs(pair.first - (depth - 1) // 2))
     matched_hw, compared_hw = _matched(result, neighbors, middle)
     shown = tuple(_shown(noisy, result, index) for index in _indices(result, depth))
-    noise_before, left = neighbors.noise(noisy), _noise_left(stack, result)
+    noise_before, left = neighbors.noise(result.noise_sd), _noise_left(stack, result)
     return ReportData(
         shape_dhw=stack.shape_dhw,
         parts=stack.parts,

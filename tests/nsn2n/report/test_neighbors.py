@@ -140,6 +140,6 @@ def test_a_slice_without_measurement_is_compared_with_none(padded):
     assert not noise[2].any()
     assert noise[5, 2, 2] == 0
     # The first two slices have each other, the fourth has the fifth; the seventh has no neighbor in that corner.
-    np.testing.assert_allclose(by_slice(noise)[[0, 1, 3, 4, 5, 6]], 20, rtol=0.1)
+    np.testing.assert_allclose(by_slice(noise)[[0, 1, 3, 4, 5, 6]], 20, rtol=0.15)
     assert noise[6, 2, 2] == 0
     assert noise[4, 2, 2] > 0

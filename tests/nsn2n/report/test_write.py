@@ -118,8 +118,8 @@ def test_noise_that_slices_share_is_reported(data):
     measured = {**data.record["measured"], "slice_correlation": 0.234}
     shared = replace(data, record={**data.record, "measured": measured})
 
-    assert "correlation 0.23, which the fit takes into account" in report_html(shared, report_json(shared))
-    assert "the noise is higher than the differences show" not in report_html(data, report_json(data))
+    assert "Neighbors share noise (correlation 0.23)" in report_html(shared, report_json(shared))
+    assert "Neighbors share noise" not in report_html(data, report_json(data))
 
 
 def test_texts_are_escaped(data):
