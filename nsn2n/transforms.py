@@ -21,6 +21,8 @@ from nsn2n.errors import NSN2NError, VolumeError
 from nsn2n.modality import Modality
 from nsn2n.result import DenoiseResult
 from nsn2n.runtime.cudart import preload_cudart
+from nsn2n.runtime.sizes import size_in_bytes
+from nsn2n.runtime.volumes import memory_limit
 from nsn2n.stack.slice_axis import slices_along
 from nsn2n.stack.slice_stack import SliceStack
 
@@ -57,13 +59,13 @@ class Denoise(Transform):
     slice_axis : int
         Which axis of the channel-first array (C, X, Y, Z) counts the slices: 1 to 3, or -3 to -1. The default is the
         last one, where MONAI's readers leave the slices of most files.
-    preset, seed, strength, device, config
-        As for `nsn2n.denoise`.
+    preset, seed, strength, device, memory, config
+        As for `nsn2n.denoise`; what is returned is in memory whole.
 
     Raises
     ------
     SettingsError
-        If a setting is unknown or out of bounds.
+        If a setting is unknown or out of bounds, or the memory limit is not a size.
     VolumeError
         If `slice_axis` is not a spatial axis.
     """
@@ -79,6 +81,7 @@ class Denoise(Transform):
         seed: int | None = None,
         strength: float | None = None,
         device: str = "auto",
+        memory: str | int | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         axis = slice_axis % 4 if slice_axis in range(-3, 4) else 0
@@ -91,6 +94,7 @@ class Denoise(Transform):
         self.slice_axis = axis
         self.settings = resolve_settings(preset, seed, strength, config)
         self.device = device
+        self.memory_bytes = None if memory is None else size_in_bytes(memory)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Denoise an array of shape (C, X, Y, Z); the affine of a MetaTensor gives its spacing.
@@ -129,7 +133,8 @@ class Denoise(Transform):
 
     def _denoised(self, volume_dhw: np.ndarray[Any, Any], spacing_mm: Spacing | None) -> DenoiseResult:
         stack = SliceStack.of(volume_dhw, spacing_mm=spacing_mm, modality=self.modality)
-        return denoise_stack(stack, self.settings, device=self.device)
+        with memory_limit(self.memory_bytes):
+            return denoise_stack(stack, self.settings, device=self.device)
 
 
 class Denoised(MapTransform):
@@ -139,7 +144,7 @@ class Denoised(MapTransform):
     ----------
     keys : str or sequence of str
         Of the images, which are channel-first: put it after ``LoadImaged`` and ``EnsureChannelFirstd``.
-    modality, slice_axis, preset, seed, strength, device, config
+    modality, slice_axis, preset, seed, strength, device, memory, config
         As of `Denoise`.
     allow_missing_keys : bool
         Leave out keys that the dictionary does not have, instead of failing.
@@ -162,12 +167,20 @@ class Denoised(MapTransform):
         seed: int | None = None,
         strength: float | None = None,
         device: str = "auto",
+        memory: str | int | None = None,
         config: Mapping[str, Any] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.denoise = Denoise(
-            modality, slice_axis, preset=preset, seed=seed, strength=strength, device=device, config=config
+            modality,
+            slice_axis,
+            preset=preset,
+            seed=seed,
+            strength=strength,
+            device=device,
+            memory=memory,
+            config=config,
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

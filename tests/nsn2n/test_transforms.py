@@ -123,6 +123,17 @@ def test_settings_are_checked_when_it_is_made():
         Denoised("image", config={"fit": {"steps": -1}})
     with pytest.raises(SettingsError, match="preset"):
         Denoise(preset="best")
+    with pytest.raises(SettingsError, match="memory must be a size"):
+        Denoised("image", memory="8 gigs")
+
+
+def test_the_memory_limit_is_that_of_denoise():
+    image = VALUES[None]
+    limited = Denoise(config=BRIEF, device="cpu", memory="64G")
+
+    np.testing.assert_array_equal(limited(image), Denoise(config=BRIEF, device="cpu")(image))
+    with pytest.raises(VolumeError, match="memory"):
+        Denoise(config=BRIEF, device="cpu", memory="100M")(image)
 
 
 def test_it_survives_pickling():
