@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from highdicom import VOILUTTransformation
+from highdicom import CoordinateSystemNames, PlanePositionSequence, VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from nsn2n.dicom.attributes import text
-from nsn2n.dicom.headers import read_header
 from nsn2n.dicom.write.derive import DerivedSeries
-from nsn2n.dicom.write.removed_map import check_source_of_map, own_series
+from nsn2n.dicom.write.map_images import images_of_map
+from nsn2n.dicom.write.removed_map import own_series
 
 __all__ = ["UNKNOWN", "kept_map"]
 
@@ -34,7 +34,7 @@ def kept_map(
     Parameters
     ----------
     sources, derived : sequence of Path
-        The files of the source and of the new series, in slice order.
+        The file of each slice of the source, and those of the new series.
     record : mapping
         As `nsn2n.DenoiseResult.record`, with at least one map.
     series : DerivedSeries
@@ -48,14 +48,16 @@ def kept_map(
         If no map can be created for the source.
     """
     maps = record["contrast_kept"]["maps"]
-    first = read_header(sources[0])
-    check_source_of_map(first, sources[0])
-    source_headers = [read_header(sources[of_part["slice"]]) for of_part in maps]
-    derived_headers = [read_header(derived[of_part["slice"]]) for of_part in maps]
+    source, new = images_of_map(sources), images_of_map(derived)
+    shown = [of_part["slice"] for of_part in maps]
+    first = source.slices[0].header
     made: Dataset = ParametricMap(
-        source_images=source_headers,
-        further_source_images=derived_headers,
+        source_images=source.headers if source.is_multiframe else [source.headers[index] for index in shown],
+        further_source_images=new.headers if new.is_multiframe else [new.headers[index] for index in shown],
         pixel_array=np.stack([_pixels(of_part, (first.Rows, first.Columns)) for of_part in maps]),
+        plane_positions=[
+            PlanePositionSequence(CoordinateSystemNames.PATIENT, source.slices[index].position_mm) for index in shown
+        ],
         **own_series(series, version),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
@@ -71,7 +73,7 @@ def kept_map(
         voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
         content_label="CONTRAST_KEPT",
         content_description="Contrast that a disc of 5 mm and 1 noise SD keeps",
-        series_description=f"{text(derived_headers[0], 'SeriesDescription')}: contrast kept"[:64],
+        series_description=f"{text(new.headers[0], 'SeriesDescription')}: contrast kept"[:64],
     )
     made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = UNKNOWN
     made.Laterality = text(first, "Laterality")  # as in removed_map

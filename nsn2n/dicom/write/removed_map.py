@@ -11,21 +11,19 @@ from typing import Any
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from nsn2n.dicom.attributes import refusal, text
-from nsn2n.dicom.headers import read_header
+from nsn2n._aliases import Float32Array
+from nsn2n.dicom.attributes import text
 from nsn2n.dicom.image_kinds import OWN_MANUFACTURER, OWN_MODEL_NAME
-from nsn2n.dicom.pixels.pixel_format import pixel_format, stored_values
-from nsn2n.dicom.pixels.stored_pixels import read_image
 from nsn2n.dicom.write.derive import DerivedSeries
+from nsn2n.dicom.write.map_images import images_of_map
 from nsn2n.modality import policy_of
 
-__all__ = ["check_source_of_map", "own_series", "removed_map", "unit_of"]
+__all__ = ["own_series", "removed_map", "unit_of"]
 
 
 def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: DerivedSeries, version: str) -> Dataset:
@@ -34,7 +32,7 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     Parameters
     ----------
     sources, derived : sequence of Path
-        The files of the source and of the new series, in slice order.
+        The file of each slice of the source, and those of the new series.
     series : DerivedSeries
         UID and number of the series of the map.
     version : str
@@ -45,15 +43,13 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
     DicomError
         If no map can be created for the source.
     """
-    source_headers = [read_header(file) for file in sources]
-    check_source_of_map(source_headers[0], sources[0])
-    derived_headers = [read_header(file) for file in derived]
-    removed = np.empty((len(sources), source_headers[0].Rows, source_headers[0].Columns), np.float32)
-    for index, pair in enumerate(zip(sources, derived, strict=True)):
-        before, after = (_values(file) for file in pair)
-        np.subtract(before, after, out=removed[index])
+    source, new = images_of_map(sources), images_of_map(derived)
+    first = source.slices[0].header
+    removed: Float32Array = np.empty((len(source.slices), first.Rows, first.Columns), np.float32)
+    for removed_hw, before, after in zip(removed, source.values(), new.values(), strict=True):
+        np.subtract(before, after, out=removed_hw)
     largest = float(np.abs(removed).max()) or 1.0
-    unit = unit_of(source_headers[0])
+    unit = unit_of(first)
     mapping = RealWorldValueMapping(
         lut_label="removed",
         lut_explanation="Source minus denoised",
@@ -63,47 +59,20 @@ def removed_map(sources: Sequence[Path], derived: Sequence[Path], series: Derive
         intercept=0.0,
     )
     made: Dataset = ParametricMap(
-        source_images=source_headers,
-        further_source_images=derived_headers,
+        source_images=source.headers,
+        further_source_images=new.headers,
         pixel_array=removed,
         **own_series(series, version),
-        contains_recognizable_visual_features=text(source_headers[0], "RecognizableVisualFeatures") != "NO",
+        contains_recognizable_visual_features=text(first, "RecognizableVisualFeatures") != "NO",
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[VOILUTTransformation(window_center=0.0, window_width=2 * largest)],
         content_label="REMOVED",
         content_description="Noise that denoising removed: source minus denoised",
-        series_description=f"{text(derived_headers[0], 'SeriesDescription')}: removed"[:64],
+        series_description=f"{text(new.headers[0], 'SeriesDescription')}: removed"[:64],
     )
     # Type 2C: the validator requires it, since no body part shows that it is unpaired (PS3.3 C.7.3.1).
-    made.Laterality = text(source_headers[0], "Laterality")
+    made.Laterality = text(first, "Laterality")
     return made
-
-
-def check_source_of_map(header: Dataset, path: Path) -> None:
-    """Refuse a source for which no map can be created.
-
-    Raises
-    ------
-    DicomError
-        If it is a multi-frame image, or has no frame of reference: a new one would imply that the two are unrelated in
-        space.
-    """
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise refusal(
-            f"must be absent or 1 in the source of a parametric map; got {header.NumberOfFrames}",
-            "Leave the map out.",
-            keyword="NumberOfFrames",
-            path=path,
-            header=header,
-        )
-    if not text(header, "FrameOfReferenceUID"):
-        raise refusal(
-            "must have a value in the source of a parametric map; got none",
-            "Leave the map out.",
-            keyword="FrameOfReferenceUID",
-            path=path,
-            header=header,
-        )
 
 
 def own_series(series: DerivedSeries, version: str) -> dict[str, Any]:
@@ -128,9 +97,3 @@ def unit_of(header: Dataset) -> Code:
         return Code(code, "UCUM", meaning)
     known: Code = codes.UCUM.BecquerelsPerMilliliter if text(header, "Units") == "BQML" else codes.UCUM.NoUnits
     return known
-
-
-def _values(file: Path) -> NDArray[np.float32]:
-    dataset = read_image(file)
-    pixels = pixel_format(dataset, file)
-    return pixels.to_values(stored_values(dataset, pixels, file))

@@ -20,9 +20,12 @@ SERIES = DerivedSeries("2.25.79", 1004, datetime.now(timezone.utc))
 
 
 @pytest.mark.filterwarnings("error::UserWarning:nsn2n")
+@pytest.mark.parametrize("multiframe", [False, True])
 @pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
-def test_each_part_is_a_frame_at_its_slice(make_series, tmp_path, derivation, dciodvfy_messages, modality):
-    source = read_series(make_series(modality=modality))
+def test_each_part_is_a_frame_at_its_slice(
+    make_series, make_enhanced, tmp_path, derivation, dciodvfy_messages, modality, multiframe
+):
+    source = read_series([make_enhanced(modality=modality)] if multiframe else make_series(modality=modality))
     written = write_series(source.stack.values, source.files, tmp_path / "out", derivation)
     _, height, width = source.stack.shape_dhw
     rows, columns = -(-height // 4), -(-width // 4)
@@ -42,7 +45,7 @@ def test_each_part_is_a_frame_at_its_slice(make_series, tmp_path, derivation, dc
         _position(frame.PlanePositionSequence[0]): frame_hw
         for frame, frame_hw in zip(dataset.PerFrameFunctionalGroupsSequence, values, strict=True)
     }
-    one, other = (at.pop(_position(pydicom.dcmread(source.files[index]))) for index in (1, 3))
+    one, other = (at.pop((0.0, 0.0, float(index))) for index in (1, 3))
     assert not at
     assert one.shape == other.shape == (height, width)
     assert (one[:4, :4] == UNKNOWN).all()
