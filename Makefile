@@ -85,7 +85,7 @@ options: setup ## docs/options.md, from the fields of options and settings
 
 # Without times of execution, so that running them again changes no more than the outputs.
 notebooks: setup ## run docs/notebooks and keep their outputs
-	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True docs/notebooks/*.ipynb
 
 # The banner of its theme about versions to come is no matter of this project's.
 docs: setup ## the documentation site, in build/site

@@ -14,7 +14,7 @@ from measures import noise_power_spectrum
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.noise.level import measure_noise
 from nsn2n.noise.spectrum import noise_spectrum
 

@@ -15,7 +15,7 @@ import numpy as np
 from nsn2n._aliases import Array, BoolArray, Float32Array, Progress, Spacing
 from nsn2n.arrays.either import copied, double, on_device, total
 from nsn2n.earlier_fits import EarlierFits
-from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.modality import Modality, ModalityPolicy, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation

@@ -28,7 +28,7 @@ from nsn2n._aliases import Array
 from nsn2n.arrays.either import contiguous, copied, deviation, divided, float32, in_memory_of, namespace, on_host
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.arrays.ranks import median
-from nsn2n.filters.block_matching import BLOCK_PX as STACK_PX
+from nsn2n.filters.block_transform import BLOCK_PX as STACK_PX
 from nsn2n.filters.cube_filter import filter_cubes
 from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.filters.group_filter import filter_groups

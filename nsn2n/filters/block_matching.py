@@ -12,37 +12,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy import fft
 from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.filters.aggregation import Aggregate
+from nsn2n.filters.block_transform import (
+    BLOCK_PX,
+    LEAST_POWER,
+    BlockTransform,
+    cosines,
+    grid,
+    groups_at_once,
+    places_with,
+    tensor,
+)
 
-__all__ = ["BLOCK_PX", "Groups", "filtered_slices"]
+__all__ = ["Groups", "filtered_slices"]
 
-
-BLOCK_PX = 8
-"""Edge of the square blocks."""
 _STEP_PX = 4
 """Between the blocks for which groups are sought."""
 _REACH_PX = 4
 """A group's blocks in the same slice are displaced by no more than this, along each axis,"""
 _REACH_SLICES, _SHIFT_PX = 3, 1
 """those in so many slices on each side by no more than that."""
-_FREQUENCIES = 3
-"""Blocks are compared by so many of their lowest frequencies along each axis."""
-_WINDOW_BETA = 2.0
-"""Shape parameter of the Kaiser window: the middle of a block has more weight than its rim."""
-_GROUPS_AT_ONCE = 512
-"""Groups at a time on a CPU, limited by its caches."""
-_GROUPS_AT_ONCE_CUDA = 2**13
-_LEAST_POWER = 1e-3
-"""Lower bound of the residual noise of a group where it is a divisor."""
 
 
 class Groups:
@@ -85,19 +79,10 @@ class Groups:
         self._noisy, self._guide = (torch.zeros(self._places * pixels, device=device) for _ in range(2))
         self._estimates = Aggregate(self._places * pixels, device)
         blocks = self._rows * self._columns
-        self._features = torch.zeros(self._places * blocks, _FREQUENCIES**2, device=device)
-        self._noise_power = self._tensor(noise_power.ravel())
-        self._guide_noise = threshold_sd**2 * self._noise_power
-        transform = fft.dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
-        self._in_block = self._tensor(np.kron(transform, transform))
-        self._over_group = self._tensor(fft.dct(np.eye(size), axis=0, norm="ortho"))
-        lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
-        sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
-        self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
-        window = np.kaiser(BLOCK_PX, _WINDOW_BETA)
-        self._window = self._tensor(np.outer(window, window).ravel())
-        in_block = torch.arange(BLOCK_PX, device=device)
-        self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
+        self._block = BlockTransform(noise_power, self._width, device)
+        self._features = torch.zeros(self._places * blocks, self._block.compared, device=device)
+        self._guide_noise = threshold_sd**2 * self._block.noise_power
+        self._over_group = tensor(cosines(size), device)
 
     def load(self, index: int, noisy_hw: Array, guide_hw: Array, noise_sd_hw: Array) -> None:
         """Load a slice into the slot of one that is no longer needed."""
@@ -109,19 +94,13 @@ class Groups:
         self._guide[pixels] = guide.ravel()
         self._estimates.clear(pixels)
         blocks = self._rows * self._columns
-        # TensorFloat-32 would blur the small differences of large values, by which similar blocks are found.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            features = F.conv2d(guide[None, None], self._kernels)[0]
-        self._features[place * blocks : (place + 1) * blocks] = features.flatten(1).T
+        self._features[place * blocks : (place + 1) * blocks] = self._block.features(guide)
 
     def filter(self, index: int, at_edge_hw: Array, slices: range) -> None:
         """Filter the groups of the blocks of a slice that contain an edge pixel; similar blocks are in ``slices``."""
-        grid_rows, grid_columns = self._grid(self._rows), self._grid(self._columns)
-        in_rows = on_device(at_edge_hw, self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
-        wanted = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1)
-        at_row, at_column = wanted.nonzero(as_tuple=True)
-        rows, columns = grid_rows[at_row], grid_columns[at_column]
-        at_once = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
+        grid_rows, grid_columns = (grid(positions, _STEP_PX, self._device) for positions in (self._rows, self._columns))
+        rows, columns = places_with(at_edge_hw, grid_rows, grid_columns, BLOCK_PX)
+        at_once = groups_at_once(rows.device)
         for group in range(0, len(rows), at_once):
             part = slice(group, group + at_once)
             self._filter(self._similar(index, rows[part], columns[part], slices))
@@ -135,14 +114,14 @@ class Groups:
     def _similar(self, index: int, rows: Tensor, columns: Tensor, slices: range) -> Tensor:
         """First pixels of the blocks of each group, shape (groups, size), most similar first."""
         distances, pixels = [], []
-        own = self._features[self._block(index, rows, columns)][:, None]
+        own = self._features[self._number(index, rows, columns)][:, None]
         for other in slices:
             reach = _REACH_PX if other == index else _SHIFT_PX
             span = torch.arange(-reach, reach + 1, device=self._device)
             down, right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
             to_row, to_column = rows[:, None] + down, columns[:, None] + right
             at_row, at_column = to_row.clamp(0, self._rows - 1), to_column.clamp(0, self._columns - 1)
-            distance = (self._features[self._block(other, at_row, at_column)] - own).square().sum(-1)
+            distance = (self._features[self._number(other, at_row, at_column)] - own).square().sum(-1)
             distance[(at_row != to_row) | (at_column != to_column)] = torch.inf
             distances.append(distance)
             first = other % self._places * self._height * self._width
@@ -152,26 +131,19 @@ class Groups:
 
     def _filter(self, first_pixels: Tensor) -> None:
         """Filter groups of blocks, and add the estimates to the slices."""
-        pixels = first_pixels[..., None] + self._pixels_of_block
-        noisy, guide = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._guide))
+        in_block, noise_power = self._block.in_block, self._block.noise_power
+        pixels = first_pixels[..., None] + self._block.pixels
+        noisy, guide = (self._over_group @ values[pixels] @ in_block.T for values in (self._noisy, self._guide))
         power = guide.square_().sub_(self._guide_noise).clamp_(min=0)
-        share = power / (power + self._noise_power)
-        blocks = self._over_group.T @ (noisy.mul_(share)) @ self._in_block
+        share = power / (power + noise_power)
+        blocks = self._over_group.T @ (noisy.mul_(share)) @ in_block
         # An estimate from fewer coefficients has less noise.
-        noise_left = share.square_() @ self._noise_power
-        weight = self._window / (noise_left.sum(1)[:, None, None] + _LEAST_POWER)
+        noise_left = share.square_() @ noise_power
+        weight = self._block.window / (noise_left.sum(1)[:, None, None] + LEAST_POWER)
         self._estimates.add(pixels, blocks, weight, self._guide)
 
-    def _block(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
+    def _number(self, index: int, rows: Tensor, columns: Tensor) -> Tensor:
         return (index % self._places * self._rows + rows) * self._columns + columns
-
-    def _grid(self, positions: int) -> Tensor:
-        """Return positions a step apart, and the last."""
-        grid = torch.arange(0, positions + _STEP_PX - 1, _STEP_PX, device=self._device)
-        return grid.clamp_(max=positions - 1)
-
-    def _tensor(self, values: NDArray[np.floating]) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
 
 
 def filtered_slices(

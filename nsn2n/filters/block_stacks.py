@@ -15,14 +15,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy import fft
 from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import in_memory_of, on_device
 from nsn2n.filters.aggregation import Aggregate
-from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.filters.block_transform import (
+    BLOCK_PX,
+    LEAST_POWER,
+    BlockTransform,
+    cosines,
+    grid,
+    groups_at_once,
+    places_with,
+    tensor,
+)
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
 
@@ -34,15 +41,6 @@ _SLICES = 3
 """Slices per stack, or as many as there are. More thick slices would have little in common."""
 _REACH_PX = 4
 """A group's stacks are displaced by no more than this, along each axis."""
-_FREQUENCIES = 3
-"""Stacks are compared by so many of the lowest frequencies along each axis of the mean of their blocks."""
-_WINDOW_BETA = 2.0
-"""Shape parameter of the Kaiser window: the middle of a block has more weight than its rim."""
-_GROUPS_AT_ONCE = 512
-"""Groups at a time on a CPU, limited by its caches."""
-_GROUPS_AT_ONCE_CUDA = 2**13
-_LEAST_POWER = 1e-3
-"""Lower bound of the residual noise of a group where it is a divisor."""
 
 
 class StackFilter:
@@ -81,20 +79,11 @@ class StackFilter:
         pixels = self._height * self._width
         self._noisy, self._pilot = (torch.zeros(self.slices * pixels, device=device) for _ in range(2))
         self._estimates = Aggregate(self.slices * pixels, device)
-        self._noise_power = self._tensor(noise_power.ravel())
-        self._power_in_weights = noise_factor * self._noise_power
-        transform = _cosines(BLOCK_PX)
-        self._in_block = self._tensor(np.kron(transform, transform))
-        self._cosines_along = self._tensor(_cosines(self.slices))
-        self._over_group = self._tensor(np.kron(_cosines(size), _cosines(self.slices)))
+        self._block = BlockTransform(noise_power, self._width, device)
+        self._power_in_weights = noise_factor * self._block.noise_power
+        self._cosines_along = tensor(cosines(self.slices), device)
+        self._over_group = tensor(np.kron(cosines(size), cosines(self.slices)), device)
         self._most_of_similar = size * (self.slices - 1) * float(noise_power.sum())
-        lowest = self._in_block.reshape(BLOCK_PX, BLOCK_PX, 1, BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES]
-        sd = self._noise_power.reshape(BLOCK_PX, BLOCK_PX)[:_FREQUENCIES, :_FREQUENCIES].sqrt()
-        self._kernels = (lowest / sd[..., None, None, None]).flatten(0, 1)
-        window = np.kaiser(BLOCK_PX, _WINDOW_BETA)
-        self._window = self._tensor(np.outer(window, window).ravel())
-        in_block = torch.arange(BLOCK_PX, device=device)
-        self._pixels_of_block = (in_block[:, None] * self._width + in_block).ravel()
         span = torch.arange(-_REACH_PX, _REACH_PX + 1, device=device)
         self._down, self._right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
         self._rows, self._columns = self._height - BLOCK_PX + 1, self._width - BLOCK_PX + 1
@@ -108,12 +97,11 @@ class StackFilter:
 
     def filter(self, first: int, wanted_hw: Array | None) -> None:
         """Filter the groups of the stacks that start at a slice and contain a wanted pixel; None: all."""
-        rows, columns = self._places(wanted_hw)
-        groups = _GROUPS_AT_ONCE if rows.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
-        # TensorFloat-32 would blur the small differences of large values, by which similar stacks are found.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            mean = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1, keepdim=True)
-            features = F.conv2d(mean, self._kernels)[0].flatten(1).T.contiguous()
+        grid_rows, grid_columns = (grid(positions, _STEP_PX, self._device) for positions in (self._rows, self._columns))
+        rows, columns = places_with(wanted_hw, grid_rows, grid_columns, BLOCK_PX)
+        groups = groups_at_once(rows.device)
+        mean_hw = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1)[0]
+        features = self._block.features(mean_hw)
         places = torch.arange(first, first + self.slices, device=self._device) % self.slices
         slices = places * (self._height * self._width)
 
@@ -134,15 +122,6 @@ class StackFilter:
         pixels = self._height * self._width
         return slice(index % self.slices * pixels, (index % self.slices + 1) * pixels)
 
-    def _places(self, wanted_hw: Array | None) -> tuple[Tensor, Tensor]:
-        """Return rows and columns where the reference stacks start."""
-        grid_rows, grid_columns = (self._grid(positions) for positions in (self._rows, self._columns))
-        if wanted_hw is None:
-            return grid_rows.repeat_interleave(len(grid_columns)), grid_columns.repeat(len(grid_rows))
-        in_rows = on_device(wanted_hw, self._device).unfold(0, BLOCK_PX, 1)[grid_rows].any(-1)
-        at_row, at_column = in_rows.unfold(1, BLOCK_PX, 1)[:, grid_columns].any(-1).nonzero(as_tuple=True)
-        return grid_rows[at_row], grid_columns[at_column]
-
     def _similar(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """First pixels, in a slice, of the stacks of each group, shape (groups, size), most similar first."""
         to_row, to_column = rows[:, None] + self._down, columns[:, None] + self._right
@@ -155,8 +134,9 @@ class StackFilter:
 
     def _filtered(self, first_pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filter groups of stacks: return the pixels of their blocks, their estimates, and the weights."""
-        pixels = first_pixels[..., None] + self._pixels_of_block
-        noisy, pilot = (self._over_group @ values[pixels] @ self._in_block.T for values in (self._noisy, self._pilot))
+        in_block = self._block.in_block
+        pixels = first_pixels[..., None] + self._block.pixels
+        noisy, pilot = (self._over_group @ values[pixels] @ in_block.T for values in (self._noisy, self._pilot))
         share, noise_left = self._shares(pilot)
         total = noise_left.sum(1, keepdim=True).repeat(1, noise_left.shape[1])
         # What one slice of a stack has alone is in all coefficients along the slices, and with it the noise of all.
@@ -170,15 +150,15 @@ class StackFilter:
         noisy[chosen] = self._along_slices(kept, self._cosines_along)
         share[chosen] = 1
         total[chosen] = self.slices * left.sum(1).repeat(1, self._size)
-        blocks = self._over_group.T @ noisy.mul_(share) @ self._in_block
+        blocks = self._over_group.T @ noisy.mul_(share) @ in_block
         # An estimate from fewer coefficients has less noise.
-        return pixels, blocks, self._window / (total[..., None] + _LEAST_POWER)
+        return pixels, blocks, self._block.window / (total[..., None] + LEAST_POWER)
 
     def _shares(self, pilot: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of Wiener of the coefficients, shape (groups, blocks, 64), and the noise that they leave."""
         power = pilot.square()
         share = power / (power + self._power_in_weights)
-        return share, share.square() @ self._noise_power
+        return share, share.square() @ self._block.noise_power
 
     def _of_slices(self, coefficients: Tensor) -> Tensor:
         """Values of groups with the blocks of a stack along a separate axis, shape (groups, stacks, slices, ...)."""
@@ -187,14 +167,6 @@ class StackFilter:
     def _along_slices(self, coefficients: Tensor, transform: Tensor) -> Tensor:
         """Transform coefficients of groups along the slices, shape (groups, blocks, 64)."""
         return (transform @ self._of_slices(coefficients)).flatten(1, 2)
-
-    def _grid(self, positions: int) -> Tensor:
-        """Return positions a step apart, and the last."""
-        grid = torch.arange(0, positions + _STEP_PX - 1, _STEP_PX, device=self._device)
-        return grid.clamp_(max=positions - 1)
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
 
 
 def filtered_stacks(
@@ -227,7 +199,3 @@ def filtered_stacks(
         stacks.filter(first, wanted(slice(first, first + stacks.slices)))
         for finished in range(first, following):
             yield finished, in_memory_of(stacks.result(finished), noisy_dhw)
-
-
-def _cosines(size: int) -> np.ndarray:
-    return np.asarray(fft.dct(np.eye(size), axis=0, norm="ortho"))

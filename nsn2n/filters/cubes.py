@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import fft
 from torch import Tensor
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_device
 from nsn2n.filters.aggregation import Aggregate
+from nsn2n.filters.block_transform import LEAST_POWER, cosines, places_with, tensor
 from nsn2n.runtime.volumes import new_volume
 
 __all__ = ["CUBE_PX", "Cubes", "Group", "GroupStore", "Shrinkage"]
@@ -42,8 +42,6 @@ _GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
 _ROWS_AT_ONCE = 64
 _SLAB_VOXELS = 2**18
 """Slices are processed together up to about this many voxels."""
-_LEAST_POWER = 1e-3
-"""Lower bound of the residual noise of a group where it is a divisor."""
 
 Shrinkage = Callable[[Tensor, Tensor], Tensor]
 """From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the fraction kept of each."""
@@ -95,19 +93,19 @@ class Cubes:
         for edge in (self._height, self._width):
             most *= min(edge - CUBE_PX, _REACH_PX) + 1
         self._size, self._device = min(size, most), device
-        along, in_plane = _cosines(self._slices), _cosines(CUBE_PX)
-        self._cosines_along = self._tensor(along)
+        along, in_plane = cosines(self._slices), cosines(CUBE_PX)
+        self._cosines_along = tensor(along, device)
         self._most_of_similar = self._size * (self._slices - 1) * float(noise_power.sum())
-        self._in_cube = self._tensor(np.kron(along, np.kron(in_plane, in_plane)))
-        self._over_group = self._tensor(_cosines(self._size))
-        self.noise_power = self._tensor(np.tile(noise_power.ravel(), self._slices))
+        self._in_cube = tensor(np.kron(along, np.kron(in_plane, in_plane)), device)
+        self._over_group = tensor(cosines(self._size), device)
+        self.noise_power = tensor(np.tile(noise_power.ravel(), self._slices), device)
         lowest = self._in_cube.reshape(self._slices, CUBE_PX, CUBE_PX, 1, self._slices, CUBE_PX, CUBE_PX)
         lowest = lowest / self.noise_power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()
         frequencies = np.indices((self._slices, CUBE_PX, CUBE_PX)).reshape(3, -1)
         compared = (frequencies.max(axis=0) <= _HIGHEST_FREQUENCY) & (frequencies.sum(axis=0) <= _HIGHEST_SUM)
         self._kernels = lowest.flatten(0, 2)[torch.from_numpy(np.flatnonzero(compared)).to(device)]
         windows = [np.kaiser(edge, _WINDOW_BETA) for edge in (self._slices, CUBE_PX, CUBE_PX)]
-        self._window = self._tensor(np.einsum("i,j,k->ijk", *windows).ravel())
+        self._window = tensor(np.einsum("i,j,k->ijk", *windows).ravel(), device)
         self._voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), self._pixels, self._width)
         positions = (self._depth - self._slices, self._height - CUBE_PX, self._width - CUBE_PX)
         steps = (_STEP_SLICES, step_px, step_px)
@@ -202,7 +200,7 @@ class Cubes:
         share[chosen], noise_left[chosen] = 1, left[less]
         cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
         # An estimate from fewer coefficients has less noise.
-        weight = self._window / (noise_left[:, None, None] + _LEAST_POWER)
+        weight = self._window / (noise_left[:, None, None] + LEAST_POWER)
         window.estimates.add(voxels, cubes, weight, window.guide)
 
     def _of_slices(self, coefficients: Tensor) -> Tensor:
@@ -221,12 +219,8 @@ class Cubes:
 
     def _places(self, wanted_hw: Array | None) -> tuple[Tensor, Tensor]:
         """Return rows and columns where the reference cubes start."""
-        rows, columns = (on_device(np.asarray(grid), self._device) for grid in self._grid[1:])
-        if wanted_hw is None:
-            return rows.repeat_interleave(len(columns)), columns.repeat(len(rows))
-        in_rows = on_device(wanted_hw, self._device).unfold(0, CUBE_PX, 1)[rows].any(-1)
-        at_row, at_column = in_rows.unfold(1, CUBE_PX, 1)[:, columns].any(-1).nonzero(as_tuple=True)
-        return rows[at_row], columns[at_column]
+        grid_rows, grid_columns = (on_device(np.asarray(positions), self._device) for positions in self._grid[1:])
+        return places_with(wanted_hw, grid_rows, grid_columns, CUBE_PX)
 
     def _slabs(self) -> Iterator[list[int]]:
         """Return the first slices of cubes, grouped by what is processed together."""
@@ -258,9 +252,6 @@ class Cubes:
         """Numbers of voxels at all of these places, where a slice has ``plane`` of them and a row has ``row``."""
         axes = [torch.arange(axis.start, axis.stop, device=self._device) for axis in (slices, rows, columns)]
         return (axes[0][:, None, None] * plane + axes[1][:, None] * row + axes[2]).ravel()
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self._device)
 
 
 class GroupStore:
@@ -326,7 +317,3 @@ class _Window:
         self.estimates.drop(done)
         first, self.first = self.first, end
         return [(first + index, slice_) for index, slice_ in enumerate(torch.split(filtered, self._pixels))]
-
-
-def _cosines(size: int) -> np.ndarray:
-    return np.asarray(fft.dct(np.eye(size), axis=0, norm="ortho"))

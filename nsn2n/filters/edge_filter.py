@@ -18,7 +18,8 @@ from nsn2n._aliases import Array
 from nsn2n.arrays.either import empty_like, float32, namespace
 from nsn2n.arrays.planes import gaussian, maximum, minimum
 from nsn2n.arrays.ranks import median
-from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices
+from nsn2n.filters.block_matching import Groups, filtered_slices
+from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.filters.removed_structure import structure_share
 from nsn2n.noise.blocks import MAD_TO_SD
 from nsn2n.noise.spectrum import noise_spectrum

@@ -17,8 +17,8 @@ import torch
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import divided
 from nsn2n.arrays.planes import gaussian
-from nsn2n.filters.block_matching import BLOCK_PX
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
+from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["filter_groups", "lost_contrast"]

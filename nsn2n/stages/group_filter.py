@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from nsn2n.arrays.either import copied
-from nsn2n.filters.block_matching import BLOCK_PX
+from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.filters.group_filter import filter_groups
 from nsn2n.modality import policy_of
 from nsn2n.stages.clock import Cost, StageClock

@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nsn2n.filters.block_matching import BLOCK_PX, Groups, filtered_slices
+from nsn2n.filters.block_matching import Groups, filtered_slices
+from nsn2n.filters.block_transform import BLOCK_PX
 
 SD = 4.0
 SHAPE = (5, 24, 29)

@@ -50,13 +50,13 @@ def test_weights_are_those_of_wiener():
     impulse[1, 3, 3] = 1.0
     stacks = StackFilter(noisy.shape, WHITE, 1.0, 1)
     power = np.square(
-        np.asarray(stacks._over_group) @ impulse.reshape(3, 64) @ np.asarray(stacks._in_block).T,
+        np.asarray(stacks._over_group) @ impulse.reshape(3, 64) @ np.asarray(stacks._block.in_block).T,
     )
 
     for noise_factor in (1.0, 3.0):
-        coefficients = np.asarray(stacks._over_group) @ noisy.reshape(3, 64) @ np.asarray(stacks._in_block).T
+        coefficients = np.asarray(stacks._over_group) @ noisy.reshape(3, 64) @ np.asarray(stacks._block.in_block).T
         kept = coefficients * power / (power + noise_factor)
-        expected = np.asarray(stacks._over_group).T @ kept @ np.asarray(stacks._in_block)
+        expected = np.asarray(stacks._over_group).T @ kept @ np.asarray(stacks._block.in_block)
 
         result = filtered(noisy, impulse, noise_factor=noise_factor, size=1)
 
