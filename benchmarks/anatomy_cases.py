@@ -98,6 +98,7 @@ def head(name: str, seed: int, slices: int, crop_px: int) -> Trial:
     def measure(results: Sequence[Volume]) -> dict[str, float]:
         figures = detail_figures(results[0], noisy, truth, inside, FREE_OF_NOISE_PX, bounded=True)
         figures["detail %"] = lost_of_anatomy(noisy - results[0], truth, noisy - truth, power, inside)
+        figures["added left %"] = 100 * share_of(noisy - truth, results[0] - truth, inside)
         return {**figures, "beside bone": float((results[0] - truth)[beside].mean(dtype=np.float64))}
 
     return Trial(
@@ -126,6 +127,12 @@ def lost_of_anatomy(removed: Volume, scan: Volume, added: Volume, power: NDArray
     both, noise, gone = in_band(anatomy), in_band(added), in_band(filled(removed, inside))
     taken = float((gone * noise).mean()) / float(np.square(noise).mean())
     return 100 * (float((gone * both).mean()) - taken * own) / (float(np.square(both).mean()) - own)
+
+
+def share_of(noise: Volume, error: Volume, inside: Mask) -> float:
+    """Return how much of some noise an error contains: their regression."""
+    of_noise, of_error = noise[inside].astype(np.float64), error[inside].astype(np.float64)
+    return float((of_noise * of_error).mean() / np.square(of_noise).mean())
 
 
 def beside_bone(truth: Volume) -> Mask:

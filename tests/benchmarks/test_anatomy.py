@@ -8,7 +8,7 @@ import anatomy
 import body
 import numpy as np
 import pytest
-from anatomy_cases import beside_bone, lost_of_anatomy
+from anatomy_cases import beside_bone, lost_of_anatomy, share_of
 from anatomy_methods import GRIDS, TUNED, denoised, told_sigma
 from anatomy_pictures import panels, save_panels
 from pet import LESION_SD, pet
@@ -43,6 +43,15 @@ def test_a_body_is_within_bounds_and_not_flat(made):
     assert 400 < first.truth.max() <= high
     assert 0.05 < first.inside.mean() < 0.5
     assert np.median(steps) > 0.5
+
+
+def test_the_share_of_added_noise_does_not_depend_on_other_errors():
+    random = np.random.default_rng(4)
+    noise, own = random.normal(0, 6, (2, 4, 64, 64)).astype(np.float32)
+    inside = np.ones(noise.shape, bool)
+
+    assert share_of(noise, 0.4 * noise - own, inside) == pytest.approx(0.4, abs=0.05)
+    assert share_of(noise, noise, inside) == pytest.approx(1)
 
 
 def test_beside_bone_is_soft_tissue_at_some_pixels_from_it():
