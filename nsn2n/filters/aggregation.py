@@ -8,6 +8,8 @@ the same sum in any order. So there what is added is the difference from a refer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -60,6 +62,15 @@ class Aggregate:
             self._weight.index_add_(0, pixels.ravel(), of_weights.expand_as(values).ravel())
         finally:
             torch.set_deterministic_debug_mode(mode)
+
+    def include(self, other: Aggregate, places: Sequence[slice]) -> None:
+        """Add the sums of another one, whose pixels are those at these places, one place after the other."""
+        start = 0
+        for place in places:
+            part = slice(start, start + place.stop - place.start)
+            self._total[place] += other._total[part]
+            self._weight[place] += other._weight[part]
+            start = part.stop
 
     def mean(self, part: slice, reference: Tensor) -> Tensor:
         """Return the mean at some pixels, shape (n,), and their reference where nothing was added."""

@@ -12,6 +12,7 @@ slices differ are not transformed along the slices: each slice then has weights 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,8 +40,29 @@ _STEP_PX, _STEP_SLICES = 6, 2
 """Step between the reference stacks."""
 _SLICES = 3
 """Slices per stack, or as many as there are. More thick slices would have little in common."""
+_PIXELS_AT_ONCE = 2**21
+"""Of slices whose stacks are filtered together, or the slices of one stack."""
 _REACH_PX = 4
 """A group's stacks are displaced by no more than this, along each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Reference stacks that are filtered together: they start at one slice, in a few rows."""
+
+    first_slice: int
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimates:
+    """What the groups of a part add to some rows of its slices."""
+
+    first_slice: int
+    rows: slice
+    sums: Aggregate
+    """Of these rows, slice after slice."""
 
 
 class StackFilter:
@@ -62,7 +84,9 @@ class StackFilter:
 
     Notes
     -----
-    A ring buffer holds as many slices as a stack has. Pixels of all its slots are numbered consecutively.
+    A ring buffer holds the slices of the stacks that start at so many slices, ``firsts_at_once``. Parts of them are
+    independent: threads filter them, and their sums are added in order, so that the result is the same with any number
+    of threads.
     """
 
     def __init__(
@@ -75,10 +99,12 @@ class StackFilter:
     ) -> None:
         depth, self._height, self._width = shape_dhw
         self.slices = min(_SLICES, depth)
-        self._device, self._size = device, size
-        pixels = self._height * self._width
-        self._noisy, self._pilot = (torch.zeros(self.slices * pixels, device=device) for _ in range(2))
-        self._estimates = Aggregate(self.slices * pixels, device)
+        self.device, self._size = device, size
+        self._pixels = self._height * self._width
+        self.firsts_at_once = max(_PIXELS_AT_ONCE // (_STEP_SLICES * self._pixels), 1)
+        self._slots = min((self.firsts_at_once - 1) * _STEP_SLICES + self.slices, depth)
+        self._noisy, self._pilot = (torch.zeros(self._slots * self._pixels, device=device) for _ in range(2))
+        self._estimates = Aggregate(self._slots * self._pixels, device)
         self._block = BlockTransform(noise_power, self._width, device)
         self._power_in_weights = noise_factor * self._block.noise_power
         self._cosines_along = tensor(cosines(self.slices), device)
@@ -91,27 +117,37 @@ class StackFilter:
     def load(self, index: int, noisy_hw: Array, pilot_hw: Array, noise_sd_hw: Array) -> None:
         """Load a slice into the slot of one that is no longer needed."""
         part = self._place(index)
-        self._noisy[part] = on_device(noisy_hw / noise_sd_hw, self._device).ravel()
-        self._pilot[part] = on_device(pilot_hw / noise_sd_hw, self._device).ravel()
+        self._noisy[part] = on_device(noisy_hw / noise_sd_hw, self.device).ravel()
+        self._pilot[part] = on_device(pilot_hw / noise_sd_hw, self.device).ravel()
         self._estimates.clear(part)
 
-    def filter(self, first: int, wanted_hw: Array | None) -> None:
-        """Filter the groups of the stacks that start at a slice and contain a wanted pixel; None: all."""
-        grid_rows, grid_columns = (grid(positions, _STEP_PX, self._device) for positions in (self._rows, self._columns))
+    def parts(self, first_slice: int, wanted_hw: Array | None) -> Iterator[_Part]:
+        """Yield the reference stacks that start at a slice and contain a wanted pixel; None: all."""
+        grid_rows, grid_columns = (grid(positions, _STEP_PX, self.device) for positions in (self._rows, self._columns))
         rows, columns = places_with(wanted_hw, grid_rows, grid_columns, BLOCK_PX)
-        groups = groups_at_once(rows.device)
-        mean_hw = self._pilot.reshape(1, self.slices, self._height, self._width).mean(1)[0]
-        features = self._block.features(mean_hw)
-        places = torch.arange(first, first + self.slices, device=self._device) % self.slices
-        slices = places * (self._height * self._width)
+        at_once = groups_at_once(rows.device)
+        for start in range(0, len(rows), at_once):
+            part = slice(start, start + at_once)
+            yield _Part(first_slice, rows[part], columns[part])
 
-        def filtered(group: int) -> tuple[Tensor, Tensor, Tensor]:
-            part = slice(group, group + groups)
-            first_pixels = self._similar(features, rows[part], columns[part])
-            return self._filtered((first_pixels[..., None] + slices).flatten(1))
+    def filter(self, part: _Part) -> _Estimates:
+        """Filter the groups of a part, whose slices are loaded."""
+        rows = self._within_reach(part.rows)
+        noisy, pilot = (
+            torch.stack([values[place] for place in self._places(part.first_slice, rows)])
+            for values in (self._noisy, self._pilot)
+        )
+        features = self._block.features(pilot.mean(0).reshape(-1, self._width))
+        first_pixels = self._similar(features, part.rows - rows.start, part.columns)
+        slices = torch.arange(0, noisy.numel(), noisy.shape[1], device=self.device)
+        sums = Aggregate(noisy.numel(), self.device)
+        noisy, pilot = noisy.ravel(), pilot.ravel()
+        sums.add(*self._filtered((first_pixels[..., None] + slices).flatten(1), noisy, pilot), pilot)
+        return _Estimates(part.first_slice, rows, sums)
 
-        for pixels, blocks, weight in in_order(filtered, range(0, len(rows), groups), most=at_once(self._device)):
-            self._estimates.add(pixels, blocks, weight, self._pilot)
+    def add(self, estimates: _Estimates) -> None:
+        """Add the estimates of a part to its slices."""
+        self._estimates.include(estimates.sums, self._places(estimates.first_slice, estimates.rows))
 
     def result(self, index: int) -> Tensor:
         """The slice as filtered, and as in the pilot where no group has a block, shape (H, W)."""
@@ -119,24 +155,41 @@ class StackFilter:
         return self._estimates.mean(part, self._pilot[part]).reshape(self._height, self._width)
 
     def _place(self, index: int) -> slice:
-        pixels = self._height * self._width
-        return slice(index % self.slices * pixels, (index % self.slices + 1) * pixels)
+        """Pixels of a slice, in its slot."""
+        start = index % self._slots * self._pixels
+        return slice(start, start + self._pixels)
+
+    def _places(self, first_slice: int, rows: slice) -> list[slice]:
+        """Pixels of some rows of the slices of a stack."""
+        starts = [self._place(first_slice + index).start for index in range(self.slices)]
+        return [slice(start + rows.start * self._width, start + rows.stop * self._width) for start in starts]
+
+    def _within_reach(self, rows: Tensor) -> slice:
+        """Rows of the pixels of groups whose reference stacks start in some rows."""
+        if rows.is_cuda:  # to look at them would mean to wait for the GPU
+            return slice(0, self._height)
+        first, last = int(rows.min()) - _REACH_PX, int(rows.max()) + _REACH_PX
+        return slice(max(first, 0), min(last + BLOCK_PX, self._height))
 
     def _similar(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """First pixels, in a slice, of the stacks of each group, shape (groups, size), most similar first."""
+        """First pixels of the stacks of each group, shape (groups, size), most similar first.
+
+        All is counted from the row and column of the first feature.
+        """
+        last_row = len(features) // self._columns - 1
         to_row, to_column = rows[:, None] + self._down, columns[:, None] + self._right
-        at_row, at_column = to_row.clamp(0, self._rows - 1), to_column.clamp(0, self._columns - 1)
+        at_row, at_column = to_row.clamp(0, last_row), to_column.clamp(0, self._columns - 1)
         own = features[rows * self._columns + columns][:, None]
         distance = (features[at_row * self._columns + at_column] - own).square().sum(-1)
         distance[(at_row != to_row) | (at_column != to_column)] = torch.inf
         nearest = distance.topk(self._size, largest=False).indices
         return (at_row * self._width + at_column).gather(1, nearest)
 
-    def _filtered(self, first_pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _filtered(self, first_pixels: Tensor, noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filter groups of stacks: return the pixels of their blocks, their estimates, and the weights."""
         in_block = self._block.in_block
         pixels = first_pixels[..., None] + self._block.pixels
-        noisy, pilot = (self._over_group @ values[pixels] @ in_block.T for values in (self._noisy, self._pilot))
+        noisy, pilot = (self._over_group @ values[pixels] @ in_block.T for values in (noisy, pilot))
         share, noise_left = self._shares(pilot)
         total = noise_left.sum(1, keepdim=True).repeat(1, noise_left.shape[1])
         # What one slice of a stack has alone is in all coefficients along the slices, and with it the noise of all.
@@ -189,13 +242,20 @@ def filtered_stacks(
     wanted : callable
         Pixels of which stacks through those slices are filtered, shape (H, W); None: all.
     """
-    depth, loaded = len(noisy_dhw), 0
+    depth = len(noisy_dhw)
     last = depth - stacks.slices
     firsts = sorted({*range(0, last, _STEP_SLICES), last})
-    for first, following in zip(firsts, [*firsts[1:], depth], strict=True):
-        while loaded < first + stacks.slices:
+    loaded, count = 0, stacks.firsts_at_once
+    for start in range(0, len(firsts), count):
+        together = firsts[start : start + count]
+        while loaded < together[-1] + stacks.slices:
             stacks.load(loaded, noisy_dhw[loaded], pilot_dhw[loaded], noise_sd(loaded))
             loaded += 1
-        stacks.filter(first, wanted(slice(first, first + stacks.slices)))
-        for finished in range(first, following):
+        parts = (
+            part for first in together for part in stacks.parts(first, wanted(slice(first, first + stacks.slices)))
+        )
+        for estimates in in_order(stacks.filter, parts, most=at_once(stacks.device)):
+            stacks.add(estimates)
+        following = firsts[start + count] if start + count < len(firsts) else depth
+        for finished in range(together[0], following):
             yield finished, in_memory_of(stacks.result(finished), noisy_dhw)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "groups_at_once",
     "places_with",
     "tensor",
+    "without_tf32",
 ]
 
 BLOCK_PX = 8
@@ -71,8 +73,7 @@ class BlockTransform:
 
     def features(self, image_hw: Tensor) -> Tensor:
         """Return the lowest coefficients of the block at each place, in noise sd, shape (places, compared)."""
-        # TensorFloat-32 would blur the small differences of large values, by which similar blocks are found.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        with without_tf32(image_hw):
             return F.conv2d(image_hw[None, None], self._kernels)[0].flatten(1).T.contiguous()
 
 
@@ -84,6 +85,18 @@ def cosines(size: int) -> NDArray[np.floating[Any]]:
 def tensor(values: NDArray[np.floating[Any]], device: torch.device | None) -> Tensor:
     """Return a tensor of single precision."""
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
+
+
+def without_tf32(values: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which a GPU convolves values exactly.
+
+    TensorFloat-32 would blur the small differences of large values, by which similar blocks are found. On a CPU several
+    threads come here, whose flags these are not alone.
+    """
+    if not values.is_cuda:
+        return nullcontext()
+    exact: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    return exact
 
 
 def groups_at_once(device: torch.device) -> int:

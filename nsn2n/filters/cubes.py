@@ -10,8 +10,10 @@ The cubes of a group are transformed together, in four dimensions. Source: Maggi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +23,9 @@ from torch import Tensor
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_device
 from nsn2n.filters.aggregation import Aggregate
-from nsn2n.filters.block_transform import LEAST_POWER, cosines, places_with, tensor
+from nsn2n.filters.block_transform import LEAST_POWER, cosines, places_with, tensor, without_tf32
+from nsn2n.runtime.compute import at_once
+from nsn2n.runtime.cpus import in_order
 from nsn2n.runtime.volumes import new_volume
 
 __all__ = ["CUBE_PX", "Cubes", "Group", "GroupStore", "Shrinkage"]
@@ -39,10 +43,14 @@ _OUTSIDE = 1e6
 _WINDOW_BETA = 2.0
 """Shape parameter of the Kaiser window: the middle of a cube has more weight than its rim."""
 _GROUPS_AT_ONCE, _GROUPS_AT_ONCE_CUDA = 64, 2**13
+_PARTS_OF_A_THREAD = 8
+"""So many times those are filtered by one thread, after another."""
 _ROWS_AT_ONCE = 64
 _SLAB_VOXELS = 2**18
 """Slices are processed together up to about this many voxels."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Shrinkage = Callable[[Tensor, Tensor], Tensor]
 """From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the fraction kept of each."""
 Slices = Callable[[int], Array]
@@ -93,6 +101,8 @@ class Cubes:
         for edge in (self._height, self._width):
             most *= min(edge - CUBE_PX, _REACH_PX) + 1
         self._size, self._device = min(size, most), device
+        on_cpu = device is None or device.type == "cpu"
+        self._at_once = _GROUPS_AT_ONCE if on_cpu else _GROUPS_AT_ONCE_CUDA
         along, in_plane = cosines(self._slices), cosines(CUBE_PX)
         self._cosines_along = tensor(along, device)
         self._most_of_similar = self._size * (self._slices - 1) * float(noise_power.sum())
@@ -106,7 +116,6 @@ class Cubes:
         self._kernels = lowest.flatten(0, 2)[torch.from_numpy(np.flatnonzero(compared)).to(device)]
         windows = [np.kaiser(edge, _WINDOW_BETA) for edge in (self._slices, CUBE_PX, CUBE_PX)]
         self._window = tensor(np.einsum("i,j,k->ijk", *windows).ravel(), device)
-        self._voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), self._pixels, self._width)
         positions = (self._depth - self._slices, self._height - CUBE_PX, self._width - CUBE_PX)
         steps = (_STEP_SLICES, step_px, step_px)
         self._grid = [sorted({*range(0, last, step), last}) for last, step in zip(positions, steps, strict=True)]
@@ -134,21 +143,27 @@ class Cubes:
             features = torch.full((count, plane // row, row, len(self._kernels)), _OUTSIDE, device=self._device)
             before = start - (firsts[0] - _REACH_SLICES)
             rows_in_turn = range(0, self._height - CUBE_PX + 1, _ROWS_AT_ONCE)
-            for index, top in itertools.product(range(end + 1 - start), rows_in_turn):
+
+            def features_of(place: tuple[int, int], loaded: Tensor = loaded) -> tuple[int, int, Tensor]:
+                index, top = place
                 part = loaded[:, :, index : index + self._slices, top : top + _ROWS_AT_ONCE + CUBE_PX - 1]
-                # TensorFloat-32 would blur the small differences of large values, by which similar cubes are found.
-                with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                    found = F.conv3d(part, self._kernels)[0, :, 0]
+                with without_tf32(part):
+                    return index, top, F.conv3d(part, self._kernels)[0, :, 0].permute(1, 2, 0)
+
+            for index, top, found in self._in_order(
+                features_of, itertools.product(range(end + 1 - start), rows_in_turn)
+            ):
                 inside = features[before + index, _REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX]
-                inside[top : top + _ROWS_AT_ONCE] = found.permute(1, 2, 0)
+                inside[top : top + _ROWS_AT_ONCE] = found
             features = features.flatten(0, 2)
             for first in firsts:
                 rows, columns = self._places(wanted(slice(first, first + self._slices)))
                 own = (first - firsts[0] + _REACH_SLICES) * plane + (rows + _REACH_PX) * row + columns + _REACH_PX
-                members = [self._similar(features, part, displacements) for part in self._parts(own)]
+                similar = partial(self._similar, features, displacements)
+                members = list(self._in_order(similar, self._together(own)))
                 if members:
                     yield Group(first, rows * self._width + columns, torch.cat(members))
-            del features, own  # before those of the next slab are made
+            del features, own, similar  # before those of the next slab are made
 
     def store(self) -> GroupStore:
         """Return a store for the groups of the volume."""
@@ -169,20 +184,42 @@ class Cubes:
             requested again.
         shrinkage : callable
         """
-        displacements = self._displacements(self._pixels, self._width)
         window = _Window(self._pixels, self._device)
         for group in groups:
-            yield from self._finished(window, group.first_slice - _REACH_SLICES)
-            window.load(min(group.first_slice + _REACH_SLICES + self._slices, self._depth), self._both(noisy, guide))
-            base = (group.first_slice - window.first) * self._pixels
-            for places, members in zip(self._parts(group.places), self._parts(group.members), strict=True):
-                first_voxels = places[:, None] + base + displacements[members.long()]
-                self._filter(window, first_voxels[..., None] + self._voxels, shrinkage)
+            first = group.first_slice
+            yield from self._finished(window, first - _REACH_SLICES)
+            window.load(min(first + _REACH_SLICES + self._slices, self._depth), self._both(noisy, guide))
+            work = partial(self._filtered, window, first, shrinkage)
+            parts = zip(self._together(group.places), self._together(group.members), strict=True)
+            for places, sums in self._in_order(work, parts):
+                window.estimates.include(sums, places)
         window.load(self._depth, self._both(noisy, guide))
         yield from self._finished(window, self._depth)
 
-    def _filter(self, window: _Window, voxels: Tensor, shrinkage: Shrinkage) -> None:
-        noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (window.noisy, window.guide))
+    def _filtered(
+        self, window: _Window, first: int, shrinkage: Shrinkage, groups: tuple[Tensor, Tensor]
+    ) -> tuple[list[slice], Aggregate]:
+        """Filter groups: return the sums of their estimates, and where these are in the window."""
+        slices = range(max(first - _REACH_SLICES, 0), min(first + _REACH_SLICES + self._slices, self._depth))
+        rows = self._within_reach(groups[0])
+        plane = (rows.stop - rows.start) * self._width
+        places = []
+        for index in slices:
+            start = (index - window.first) * self._pixels + rows.start * self._width
+            places.append(slice(start, start + plane))
+        noisy, guide = (torch.cat([values[place] for place in places]) for values in (window.noisy, window.guide))
+        sums = Aggregate(len(noisy), self._device)
+        displacements = self._displacements(plane, self._width)
+        voxels = self._flat(range(self._slices), range(CUBE_PX), range(CUBE_PX), plane, self._width)
+        base = (first - slices.start) * plane - rows.start * self._width
+        for firsts, members in zip(*(self._parts(of_groups) for of_groups in groups), strict=True):
+            first_voxels = firsts[:, None] + base + displacements[members.long()]
+            self._filter(noisy, guide, sums, first_voxels[..., None] + voxels, shrinkage)
+        return places, sums
+
+    def _filter(self, noisy: Tensor, guide: Tensor, sums: Aggregate, voxels: Tensor, shrinkage: Shrinkage) -> None:
+        reference = guide
+        noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (noisy, guide))
         share = shrinkage(noisy, guide)
         noise_left = (share.square() @ self.noise_power).sum(1)
         # What one slice of a cube has alone is in all coefficients along the slices, and with it the noise of all. So
@@ -201,7 +238,7 @@ class Cubes:
         cubes = self._over_group.T @ noisy.mul_(share) @ self._in_cube
         # An estimate from fewer coefficients has less noise.
         weight = self._window / (noise_left[:, None, None] + LEAST_POWER)
-        window.estimates.add(voxels, cubes, weight, window.guide)
+        sums.add(voxels, cubes, weight, reference)
 
     def _of_slices(self, coefficients: Tensor) -> Tensor:
         """Coefficients of groups with the slices along a separate axis, shape (groups, cubes, slices, 16)."""
@@ -211,11 +248,13 @@ class Cubes:
         """Transform coefficients of groups along the slices, shape (groups, cubes, 16 times the slices)."""
         return (transform @ self._of_slices(coefficients)).flatten(2)
 
-    def _similar(self, features: Tensor, own: Tensor, displacements: Tensor) -> Tensor:
+    def _similar(self, features: Tensor, displacements: Tensor, own: Tensor) -> Tensor:
         """Numbers of the displacements of the most similar cubes, shape (groups, size)."""
-        difference = features[own[:, None] + displacements].sub_(features[own][:, None])
-        nearest = difference.square_().sum(-1).topk(self._size, largest=False).indices
-        return nearest.to(torch.int16)
+        nearest = []
+        for part in self._parts(own):
+            difference = features[part[:, None] + displacements].sub_(features[part][:, None])
+            nearest.append(difference.square_().sum(-1).topk(self._size, largest=False).indices)
+        return torch.cat(nearest).to(torch.int16)
 
     def _places(self, wanted_hw: Array | None) -> tuple[Tensor, Tensor]:
         """Return rows and columns where the reference cubes start."""
@@ -240,8 +279,21 @@ class Cubes:
 
     def _parts(self, of_groups: Tensor) -> Sequence[Tensor]:
         """What is processed at once."""
-        at_once = _GROUPS_AT_ONCE if of_groups.device.type == "cpu" else _GROUPS_AT_ONCE_CUDA
-        return torch.split(of_groups, at_once) if len(of_groups) else ()
+        return torch.split(of_groups, self._at_once) if len(of_groups) else ()
+
+    def _together(self, of_groups: Tensor) -> Sequence[Tensor]:
+        """What one thread processes."""
+        return torch.split(of_groups, _PARTS_OF_A_THREAD * self._at_once) if len(of_groups) else ()
+
+    def _in_order(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        return in_order(work, items, most=at_once(self._device))
+
+    def _within_reach(self, places: Tensor) -> slice:
+        """Rows of the voxels of groups with those first voxels."""
+        if places.is_cuda:  # to look at them would mean to wait for the GPU
+            return slice(0, self._height)
+        first, last = (int(end) // self._width for end in (places.min(), places.max()))
+        return slice(max(first - _REACH_PX, 0), min(last + _REACH_PX + CUBE_PX, self._height))
 
     def _displacements(self, plane: int, row: int) -> Tensor:
         """How far the cubes that a group may have are from its first one, where a slice has ``plane`` places."""

@@ -20,6 +20,8 @@ from nsn2n.arrays.planes import gaussian
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
 from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.noise.spectrum import noise_spectrum
+from nsn2n.runtime.compute import at_once
+from nsn2n.runtime.cpus import in_order
 
 __all__ = ["filter_groups", "lost_contrast"]
 
@@ -79,10 +81,15 @@ def filter_groups(
     def wanted(slices: slice) -> Array | None:
         return None if valid is None else valid[slices].any(0)
 
-    for index, in_noise in filtered_stacks(groups, noisy_dhw, pilot_dhw, noise_sd, wanted):
+    def with_contrast(finished: tuple[int, Array]) -> tuple[int, Array]:
+        index, in_noise = finished
         sd = noise_sd(index)
         filtered = in_noise * sd
-        pilot_dhw[index] = filtered + lost_contrast(pilot_dhw[index], filtered, sd, over_px=_SPOT_PX)
+        return index, filtered + lost_contrast(pilot_dhw[index], filtered, sd, over_px=_SPOT_PX)
+
+    finished = filtered_stacks(groups, noisy_dhw, pilot_dhw, noise_sd, wanted)
+    for index, slice_hw in in_order(with_contrast, finished, most=at_once(device)):
+        pilot_dhw[index] = slice_hw
         if progress is not None:
             progress((index + 1) / depth)
 

@@ -69,3 +69,16 @@ def test_the_mode_of_the_caller_stays():
         assert torch.get_deterministic_debug_mode() == 1
     finally:
         torch.set_deterministic_debug_mode("default")
+
+
+def test_sums_of_a_part_count_where_it_belongs(exact):
+    reference = torch.full((60,), 90.0)
+    estimates, *_ = filled(exact)
+    part = Aggregate(5, None, exact=exact)
+    part.add(torch.tensor([[0, 3]]), torch.tensor([[70.0, 80.0]]), torch.tensor([[1.0]]), reference[:5])
+
+    estimates.include(part, [slice(52, 54), slice(57, 60)])
+
+    mean = estimates.mean(slice(None), reference)
+    assert (mean[52], mean[58]) == (70, 80)
+    assert (mean[[53, 57, 59]] == 90).all()

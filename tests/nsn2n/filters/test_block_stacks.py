@@ -7,7 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nsn2n.filters import block_stacks
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
+from nsn2n.runtime.cpus import with_threads
 
 WHITE = np.ones((8, 8), np.float32)
 
@@ -111,3 +113,20 @@ def test_the_same_bytes_each_time():
     noisy, pilot = noise(), noise(seed=1)
 
     np.testing.assert_array_equal(filtered(noisy, pilot), filtered(noisy, pilot))
+
+
+def test_neither_threads_nor_slices_together_change_a_byte(monkeypatch):
+    noisy = noise(11)
+    expected = filtered(noisy, 3 * noise(11, seed=1))
+
+    monkeypatch.setattr(block_stacks, "_PIXELS_AT_ONCE", 1)
+    with with_threads(3):
+        np.testing.assert_array_equal(filtered(noisy, 3 * noise(11, seed=1)), expected)
+
+
+def test_groups_that_are_filtered_together_change_rounding_alone(monkeypatch):
+    noisy = noise(5)
+    expected = filtered(noisy, 3 * noise(5, seed=1))
+
+    monkeypatch.setattr(block_stacks, "groups_at_once", lambda device: 7)
+    np.testing.assert_allclose(filtered(noisy, 3 * noise(5, seed=1)), expected, atol=1e-4)

@@ -10,6 +10,7 @@ import torch
 
 import nsn2n.filters.cubes as module
 from nsn2n.filters.cubes import Cubes
+from nsn2n.runtime.cpus import with_threads
 
 WHITE = np.ones((4, 4), np.float32)
 
@@ -115,3 +116,11 @@ def test_a_run_gives_the_same_bytes_again():
     noisy, guide = noise(), noise(seed=1)
 
     np.testing.assert_array_equal(filtered(noisy, guide, all_of_it), filtered(noisy, guide, all_of_it))
+
+
+def test_threads_do_not_change_a_byte():
+    noisy, guide = noise(), noise(seed=1)
+    expected = filtered(noisy, guide, all_of_it)
+
+    with with_threads(3):
+        np.testing.assert_array_equal(filtered(noisy, guide, all_of_it), expected)
