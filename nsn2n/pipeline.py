@@ -20,6 +20,7 @@ from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.modality import Modality, ModalityPolicy, policy_of
 from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
 from nsn2n.noise.level import NoiseMap, measure_noise
+from nsn2n.noise.low_frequencies import falls_as_noise
 from nsn2n.noise.spectrum import noise_level, noise_power, of_mean_1, without_anatomy
 from nsn2n.runtime.compute import Compute, reproducible
 from nsn2n.runtime.cpus import with_threads
@@ -174,11 +175,12 @@ def _without_anatomy(filled: Array, valid: Array | None, noise: NoiseMap, policy
     if not (rises or policy.flat_noise):
         return noise
     counted = {"valid": valid, "above": policy.air + _ABOVE_AIR if rises and policy.air is not None else None}
-    spectra = {
-        px: of_mean_1(without_anatomy(noise_power(filled, noise.floored, px, **counted), rises=rises))
-        for px in (BLOCK_PX, CUBE_PX)
-    }
-    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], **counted) if rises else 1.0
+    powers = {px: noise_power(filled, noise.floored, px, **counted) for px in (BLOCK_PX, CUBE_PX)}
+    kept = {px: without_anatomy(power, rises=rises) for px, power in powers.items()}
+    if rises and falls_as_noise(filled, noise.floored, powers[BLOCK_PX], kept[BLOCK_PX], **counted):
+        rises, kept = False, powers
+    spectra = {px: of_mean_1(power) for px, power in kept.items()}
+    level = noise_level(filled, noise.floored, spectra[BLOCK_PX], **counted) if policy.ramp_filtered else 1.0
     return replace(noise.scaled(min(max(level, _LEAST_LEVEL), _LARGEST_LEVEL)), spectra=spectra, rises=rises)
 
 

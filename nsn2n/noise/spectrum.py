@@ -23,7 +23,16 @@ from nsn2n.arrays.either import in_memory_of, namespace, on_device, on_host
 from nsn2n.arrays.ranks import median
 from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["fourier_spectrum", "noise_level", "noise_power", "noise_spectrum", "of_mean_1", "without_anatomy"]
+__all__ = [
+    "blocks_of_slice",
+    "fourier_spectrum",
+    "noise_alone",
+    "noise_level",
+    "noise_power",
+    "noise_spectrum",
+    "of_mean_1",
+    "without_anatomy",
+]
 
 _SAMPLE_SLICES = 16
 """Slices on which the spectrum is measured."""
@@ -239,29 +248,44 @@ def _powers_of_noise(
     for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
         sd = xp.hypot(noise_sd(index), noise_sd(index + 1))
         powers.append(_block_powers((noisy_dhw[index + 1] - noisy_dhw[index]) / sd, block_px))
-        means.append(_blocks(0.5 * (noisy_dhw[index + 1] + noisy_dhw[index]), block_px).mean((1, 2)))
+        means.append(blocks_of_slice(0.5 * (noisy_dhw[index + 1] + noisy_dhw[index]), block_px).mean((1, 2)))
         if valid is not None:
-            whole.append(_blocks(valid[index + 1] & valid[index], block_px).all(-1).all(-1))
-    power, value = xp.concatenate(powers), xp.concatenate(means)
-    mean = power.mean((1, 2))
-    alone = (mean > _NOISE_ALONE[0]) & (mean < _NOISE_ALONE[1])
-    if whole and bool((xp.concatenate(whole) & alone).any()):
-        alone &= xp.concatenate(whole)
-    in_tissue = alone if above is None else alone & (value > above)
-    power = power[in_tissue if bool(in_tissue.any()) else alone]
-    return power.reshape(len(power), block_px * block_px)
+            whole.append(blocks_of_slice(valid[index + 1] & valid[index], block_px).all(-1).all(-1))
+    power = xp.concatenate(powers)
+    alone = noise_alone(power.mean((1, 2)), xp.concatenate(means), xp.concatenate(whole) if whole else None, above)
+    return power[alone].reshape(-1, block_px * block_px)
+
+
+def noise_alone(power: Array, mean: Array, whole: Array | None, above: float | None) -> Array:
+    """Return the blocks in which a difference of neighbors is noise alone, shape (blocks,).
+
+    Parameters
+    ----------
+    power, mean : array, shape (blocks,)
+        Mean square of the difference, in noise, and mean of the block in both slices.
+    whole : array, same shape, bool, optional
+        Whether all voxels of a block hold a measurement. All do by default; others do not count, if there are any that
+        do.
+    above : float, optional
+        Least mean of a block that counts, if there are any.
+    """
+    alone = (power > _NOISE_ALONE[0]) & (power < _NOISE_ALONE[1])
+    if whole is not None and bool((whole & alone).any()):
+        alone &= whole
+    in_tissue = alone if above is None else alone & (mean > above)
+    return in_tissue if bool(in_tissue.any()) else alone
 
 
 def _block_powers(image_hw: Array, block_px: int) -> Array:
     """Squares of the cosine transform of each block, shape (blocks, block_px, block_px)."""
-    blocks = _blocks(image_hw, block_px)
+    blocks = blocks_of_slice(image_hw, block_px)
     if isinstance(blocks, np.ndarray):
         return np.asarray(np.square(fft.dctn(blocks, axes=(1, 2), norm="ortho")), dtype=np.float32)
     transform = on_device(fft.dct(np.eye(block_px), axis=0, norm="ortho").astype(np.float32), blocks.device)
     return (transform @ blocks @ transform.T).square()
 
 
-def _blocks(image_hw: Array, block_px: int) -> Array:
+def blocks_of_slice(image_hw: Array, block_px: int) -> Array:
     """Blocks that lie side by side, shape (blocks, block_px, block_px)."""
     rows, columns = (size // block_px for size in image_hw.shape)
     cut = image_hw[: rows * block_px, : columns * block_px]
