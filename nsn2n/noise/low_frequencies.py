@@ -1,9 +1,10 @@
 # Copyright 2026 The nsn2n authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what a spectrum has too much of at its lowest frequencies is noise: then neighboring slices do not share it.
+"""Whether what a spectrum has too much of at its lowest frequencies is noise.
 
 Noise of CT has little power there, and anatomy by which thick slices differ has much (:mod:`nsn2n.noise.spectrum`). But
-noise of resampled or smoothed series, and white noise, has too. Of anatomy, neighbors always share a part.
+noise of resampled or smoothed series, and white noise, has too. Such a spectrum has the form of flat noise, without a
+part that falls; and of anatomy neighbors share a part, unless they are far apart.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy import fft
 
 from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import double, in_memory_of, namespace, total
-from nsn2n.noise.spectrum import blocks_of_slice, noise_alone
+from nsn2n.noise.spectrum import blocks_of_slice, misfit, noise_alone
 from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["falls_as_noise"]
@@ -28,6 +29,9 @@ _LEAST_SHARE = 0.1
 _NONE_SD, _SURE = 2.5, 0.2
 """A correlation is none up to the first, in standard errors; one such error must be below the second, times that share,
 as with few blocks that of anatomy would not be seen either."""
+_BETTER, _ALONE = 0.75, 0.9
+"""The misfit of flat noise is at most so many times that of noise that rises, and a part that falls does not lower it
+below the second times itself."""
 _EDGE = 4.0
 """Variance of a block, over that of its noise, from which it contains an edge, which says nothing of noise."""
 _SAMPLE_SLICES = 48
@@ -53,11 +57,18 @@ def falls_as_noise(
     """
     of_lowest, of_rising = (sum(float(values[order]) for order in _ORDERS) for values in (power, rising))
     share = 1 - of_rising / of_lowest if of_lowest else 0.0
-    if share < _LEAST_SHARE:
+    if share < _LEAST_SHARE or not _has_form_of_flat_noise(power):
         return False
     correlation, count = _correlation(noisy_dhw, noise_sd, len(power), valid, above)
     error = 1 / math.sqrt(count) if count else math.inf
     return error < _SURE * share and correlation < _NONE_SD * error
+
+
+def _has_form_of_flat_noise(power: Float32Array) -> bool:
+    flat = misfit(power, rises=False, anatomy=False)
+    return flat < _BETTER * misfit(power, rises=True, anatomy=False) and (
+        misfit(power, rises=False, anatomy=True) > _ALONE * flat
+    )
 
 
 def _correlation(

@@ -11,6 +11,7 @@ its form.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -26,6 +27,7 @@ from nsn2n.stack.sampling import evenly_spread
 __all__ = [
     "blocks_of_slice",
     "fourier_spectrum",
+    "misfit",
     "noise_alone",
     "noise_level",
     "noise_power",
@@ -161,20 +163,42 @@ def without_anatomy(power: Float32Array, *, rises: bool) -> Float32Array:
     -------
     ndarray, same shape, float32
     """
-    noise, anatomy = _models(len(power), rises)
-    compared = power > _COMPARED * power.mean()
-    fits = []
-    for of_noise, of_anatomy in itertools.product(noise, anatomy):
-        both = np.stack([of_noise[compared], of_anatomy[compared]], axis=1) / power[compared][:, None]
-        amounts, residual = optimize.nnls(both, np.ones(len(both)))
-        fits.append((residual, amounts[0] * of_noise, amounts[1] * of_anatomy))
-    _, of_noise, of_anatomy = min(fits, key=lambda fit: fit[0])
+    _, of_noise, of_anatomy = _fitted(power, rises=rises)
     total = of_noise + of_anatomy
     share = np.divide(of_noise, total, out=np.ones_like(total), where=total > 0)
     # At high frequencies there is too little of either for their ratio to mean anything.
     half = len(power) // 2
     share[half:] = share[:, half:] = 1
     return np.asarray(power * share, dtype=np.float32)
+
+
+def misfit(power: Float32Array, *, rises: bool, anatomy: bool) -> float:
+    """Return how far a spectrum is from the best of the models: root mean square of their relative differences.
+
+    Parameters
+    ----------
+    power : ndarray, shape (n, n), float32, > 0
+    rises : bool
+        Whether noise rises from frequency 0 in the models, or is flat there.
+    anatomy : bool
+        Whether they have a part that falls from there, too.
+    """
+    return _fitted(power, rises=rises, anatomy=anatomy)[0]
+
+
+def _fitted(
+    power: Float32Array, *, rises: bool, anatomy: bool = True
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the misfit of the best model, its noise and its anatomy."""
+    models, falling = _models(len(power), rises)
+    compared = power > _COMPARED * power.mean()
+    fits = []
+    for of_noise, of_anatomy in itertools.product(models, falling if anatomy else [np.zeros(power.shape)]):
+        both = np.stack([of_noise[compared], of_anatomy[compared]], axis=1) / power[compared][:, None]
+        amounts, residual = optimize.nnls(both, np.ones(len(both)))
+        misfit = float(residual) / math.sqrt(len(both))
+        fits.append((misfit, float(amounts[0]) * of_noise, float(amounts[1]) * of_anatomy))
+    return min(fits, key=lambda fit: fit[0])
 
 
 def fourier_spectrum(power: Float32Array, *, rises: bool) -> NDArray[np.float64]:

@@ -65,6 +65,14 @@ def test_what_neighbors_share_is_anatomy(seed, shared):
     assert not judged(white(seed) + anatomy(seed + 10, shared))
 
 
+@pytest.mark.parametrize("sd", [10.0, 20.0, 30.0])
+def test_so_far_apart_that_they_share_nothing_anatomy_is_told_by_its_form(sd):
+    noise = rising(0)
+    coarse = np.stack([anatomy(seed, 0.0, sd)[0] for seed in range(20, 20 + len(noise))])
+
+    assert not judged(noise + coarse)
+
+
 def test_of_noise_that_rises_there_is_nothing_to_tell():
     assert not judged(rising(0))
 
