@@ -81,10 +81,7 @@ def _correlation(
     xp = namespace(noisy_dhw)
     powers, variances, means, whole, before, after = [], [], [], [], [], []
     for index in evenly_spread(len(noisy_dhw) - 1, _SAMPLE_SLICES):
-        first, second = (
-            blocks_of_slice(noisy_dhw[of] / noise_sd(of), block_px).reshape(-1, block_px**2)
-            for of in (index, index + 1)
-        )
+        first, second = (_in_noise(noisy_dhw[of], noise_sd(of), block_px) for of in (index, index + 1))
         powers.append(0.5 * ((second - first) ** 2).mean(1))
         variances.append(xp.maximum(_variance(first), _variance(second)))
         means.append(blocks_of_slice(0.5 * (noisy_dhw[index + 1] + noisy_dhw[index]), block_px).mean((1, 2)))
@@ -97,6 +94,15 @@ def _correlation(
     one, other = (double(xp.concatenate(coefficients)[alone]) for coefficients in (before, after))
     squares = 0.5 * total(one**2 + other**2)
     return (total(one * other) / squares if squares else 0.0), math.prod(one.shape)
+
+
+def _in_noise(slice_hw: Array, noise_sd_hw: Array, block_px: int) -> Array:
+    """Blocks in units of their mean noise sd, shape (blocks, n * n).
+
+    Not each voxel in units of its own, which neighbors share: a large mean would become a shared pattern.
+    """
+    blocks, sd = (blocks_of_slice(image, block_px).reshape(-1, block_px**2) for image in (slice_hw, noise_sd_hw))
+    return blocks / sd.mean(1)[:, None]
 
 
 def _variance(blocks: Array) -> Array:
