@@ -13,7 +13,7 @@ from functools import cache, partial
 import numpy as np
 from body import SPACING_MM as BODY_MM
 from body import make_abdomen, make_chest
-from brain import HEAD, make_brain
+from brain import HEAD, make_brain, make_overlapping_brain
 from cases import DATA, TISSUE, MissingData, add_rician
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -35,6 +35,8 @@ BRAINS = {
     "ct-brain-1mm-20": (1, 20.0),
 }
 """Slice thickness in mm, and noise in HU."""
+OVERLAPPING_BRAINS = {"ct-brain-overlap-10": 10.0}
+"""Noise in HU of slices of 2 mm every 1 mm."""
 GRAY_FROM_HU, WHITE_HU = 35.0, (25.0, 30.0)
 HEAD_SLICES, HEAD_NOISE_HU, FREE_OF_NOISE_PX, FINEST_PX = slice(7, 14), 6.0, 1.5, 0.7
 SKULL_HU, BRAIN_HU, OTHER_HU, AWAY_PX = 120.0, (5.0, 60.0), (-20.0, 75.0), 5
@@ -58,8 +60,9 @@ def brain(name: str, seed: int, slices: int, crop_px: int) -> Trial:
     """Make a trial on the pseudo-CT of the MR head; also measures the contrast of gray and white matter."""
     if not HEAD.is_file():
         raise MissingData(f"the cases ct-brain need {HEAD}")
-    thick_mm, noise_hu = BRAINS[name]
-    made = make_brain(thick_mm, noise_hu, seed, slices)
+    overlaps = name in OVERLAPPING_BRAINS
+    apart_mm, noise_hu = (1, OVERLAPPING_BRAINS[name]) if overlaps else BRAINS[name]
+    made = make_overlapping_brain(noise_hu, seed, slices) if overlaps else make_brain(apart_mm, noise_hu, seed, slices)
     place = (slice(None), *middle(made.truth.shape, crop_px))
     truth, noisy, inside = (np.ascontiguousarray(array[place]) for array in made)
     gray = inside & (truth > GRAY_FROM_HU)
@@ -71,7 +74,7 @@ def brain(name: str, seed: int, slices: int, crop_px: int) -> Trial:
 
     return Trial(
         name=name, noisy=(noisy,), truth=(truth,), measure=measure, view=View(BRAIN_WINDOW, slices // 2),
-        spacing_mm=(float(thick_mm), 0.5, 0.5),
+        spacing_mm=(float(apart_mm), 0.5, 0.5),
     )  # fmt: skip
 
 
@@ -245,7 +248,7 @@ def _mr(name: str, truth: Volume, percent: float, seed: int, spacing_mm: tuple[f
 
 
 ANATOMY: dict[str, Callable[[int, int, int], Trial]] = {
-    **{name: partial(brain, name) for name in BRAINS},
+    **{name: partial(brain, name) for name in (*BRAINS, *OVERLAPPING_BRAINS)},
     "ct-head": partial(head, "ct-head"),
     **{name: partial(body, name) for name in BODY_NOISE_HU},
     **{name: partial(thick_mr, name) for name in MR_PERCENT},

@@ -38,6 +38,7 @@ TUNED: dict[str, dict[str, Settings]] = {
     "ct-brain-5mm-8": {"gaussian": {"px": 3.0}, "nlm": {"h": 1.6, "known": 1.0}, "tv": {"weight": 0.75}},
     "ct-brain-1mm-10": {"gaussian": {"px": 3.0}, "nlm": {"h": 1.6, "known": 1.0}, "tv": {"weight": 1.0}},
     "ct-brain-1mm-20": {"gaussian": {"px": 4.0}, "nlm": {"h": 3.0, "known": 0.0}, "tv": {"weight": 1.0}},
+    "ct-brain-overlap-10": {"gaussian": {"px": 3.0}, "nlm": {"h": 3.0, "known": 1.0}, "tv": {"weight": 1.5}},
     "ct-head": {"gaussian": {"px": 1.0}, "nlm": {"h": 0.7, "known": 0.0}, "tv": {"weight": 0.35}},
     "ct-abdomen": {"gaussian": {"px": 1.6}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.75}},
     "ct-chest": {"gaussian": {"px": 1.6}, "nlm": {"h": 1.2, "known": 1.0}, "tv": {"weight": 0.75}},

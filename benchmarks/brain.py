@@ -17,7 +17,7 @@ from cases import DATA
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["HEAD", "Brain", "make_brain", "soft_kernel_noise"]
+__all__ = ["HEAD", "Brain", "make_brain", "make_overlapping_brain", "soft_kernel_noise"]
 
 Volume = NDArray[np.float32]
 
@@ -58,6 +58,13 @@ def make_brain(thick_mm: int, noise_hu: float, seed: int, slices: int) -> Brain:
     truth = ndimage.zoom(truth[kept][:, rows, columns], (1, ZOOM, ZOOM), order=1).astype(np.float32)
     inside = np.kron(inside[kept][:, rows, columns], np.ones((1, ZOOM, ZOOM), bool))
     return Brain(truth, truth + soft_kernel_noise(truth.shape, noise_hu, seed), inside)
+
+
+def make_overlapping_brain(noise_hu: float, seed: int, slices: int) -> Brain:
+    """Make a case of slices of 2 mm every 1 mm, so that neighbors share half of their noise."""
+    truth, noisy, inside = make_brain(1, noise_hu * 2**0.5, seed, slices + 1)
+    of_both = (0.5 * (volume[1:] + volume[:-1]) for volume in (truth, noisy))
+    return Brain(*of_both, inside[1:] & inside[:-1])
 
 
 def soft_kernel_noise(shape: tuple[int, ...], sd: float, seed: int) -> Volume:

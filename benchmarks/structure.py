@@ -155,7 +155,7 @@ def show(outputs: Iterator[Output], damaged_preset: str) -> None:
 
 def noise_of(noisy: Volume) -> NoiseMap:
     """Return the noise as `nsn2n.denoise` estimates it."""
-    return measure_noise(noisy).shared(slice_correlation(noisy).nearest)
+    return measure_noise(noisy).shared(slice_correlation(noisy))
 
 
 def judge(noisy: Volume, denoised: Volume, noise: NoiseMap, most_findings: int = 20) -> StructureCheck:

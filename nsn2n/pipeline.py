@@ -18,7 +18,8 @@ from nsn2n.earlier_fits import EarlierFits
 from nsn2n.filters.block_transform import BLOCK_PX
 from nsn2n.filters.cubes import CUBE_PX
 from nsn2n.modality import Modality, ModalityPolicy, policy_of
-from nsn2n.noise.correlation import SliceCorrelation, choose_partner, slice_correlation
+from nsn2n.noise.along_slices import SliceCorrelation
+from nsn2n.noise.correlation import choose_partner, slice_correlation
 from nsn2n.noise.level import NoiseMap, measure_noise
 from nsn2n.noise.low_frequencies import falls_as_noise
 from nsn2n.noise.spectrum import noise_level, noise_power, of_mean_1, without_anatomy
@@ -141,7 +142,7 @@ def measured_state(
             noise = _without_anatomy(filled, valid, noise, policy_of(modality))
     partner = choose_partner(shared, len(noisy))
     if shared.nearest:
-        noise = noise.shared(shared.nearest)
+        noise = noise.shared(shared)
         logger.info(
             "neighboring slices share noise (correlation %.2f): slices %d apart are paired", shared.nearest,
             partner.distance,

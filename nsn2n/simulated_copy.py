@@ -318,7 +318,7 @@ def _with_noise(clean: Array, like: Array, noise: NoiseMap, seed: int) -> Array:
     power = noise.spectra.get(STACK_PX)
     if power is None:
         power = noise_spectrum(like, noise.floored, STACK_PX)
-    fresh = simulated_noise(like.shape, power, seed, rises=noise.rises)
+    fresh = simulated_noise(like.shape, power, seed, rises=noise.rises, along=noise.along)
     return float32(clean + in_memory_of(fresh, clean) * noise.sd)
 
 
@@ -338,6 +338,7 @@ def _filter_as_truth(
         stacks=_STACKS,
         noise_factor=_NOISE_FACTOR,
         spectrum=noise.spectra.get(STACK_PX),
+        along=noise.along,
         valid=valid,
         device=device,
     )
@@ -349,6 +350,7 @@ def _filter_as_truth(
         noise_factor=_NOISE_FACTOR,
         share=_SHARE_OF_FIT,
         spectrum=noise.spectra.get(CUBE_PX),
+        along=noise.along,
         step_px=_STEP_PX,
         valid=valid,
         device=device,

@@ -31,6 +31,7 @@ from nsn2n.filters.block_transform import (
     places_with,
     tensor,
 )
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation, power_along
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
 
@@ -81,6 +82,8 @@ class StackFilter:
         Stacks in a group.
     device : torch.device, optional
         Where to compute; the CPU by default.
+    along : SliceCorrelation
+        Of the noise; none by default.
 
     Notes
     -----
@@ -96,6 +99,8 @@ class StackFilter:
         noise_factor: float,
         size: int,
         device: torch.device | None = None,
+        *,
+        along: SliceCorrelation = INDEPENDENT,
     ) -> None:
         depth, self._height, self._width = shape_dhw
         self.slices = min(_SLICES, depth)
@@ -106,10 +111,13 @@ class StackFilter:
         self._noisy, self._pilot = (torch.zeros(self._slots * self._pixels, device=device) for _ in range(2))
         self._estimates = Aggregate(self._slots * self._pixels, device)
         self._block = BlockTransform(noise_power, self._width, device)
-        self._power_in_weights = noise_factor * self._block.noise_power
+        self._noise_factor = noise_factor
+        along_slices = power_along(along, self.slices)
+        self._power_along = tensor(np.tile(along_slices, size)[:, None], device)
+        self._power_of_slice = torch.ones(1, 1, device=device)
         self._cosines_along = tensor(cosines(self.slices), device)
         self._over_group = tensor(np.kron(cosines(size), cosines(self.slices)), device)
-        self._most_of_similar = size * (self.slices - 1) * float(noise_power.sum())
+        self._most_of_similar = size * float(along_slices[1:].sum()) * float(noise_power.sum())
         span = torch.arange(-_REACH_PX, _REACH_PX + 1, device=device)
         self._down, self._right = (shift.ravel() for shift in torch.meshgrid(span, span, indexing="ij"))
         self._rows, self._columns = self._height - BLOCK_PX + 1, self._width - BLOCK_PX + 1
@@ -190,13 +198,13 @@ class StackFilter:
         in_block = self._block.in_block
         pixels = first_pixels[..., None] + self._block.pixels
         noisy, pilot = (self._over_group @ values[pixels] @ in_block.T for values in (noisy, pilot))
-        share, noise_left = self._shares(pilot)
+        share, noise_left = self._shares(pilot, self._power_along)
         total = noise_left.sum(1, keepdim=True).repeat(1, noise_left.shape[1])
         # What one slice of a stack has alone is in all coefficients along the slices, and with it the noise of all.
         # So slices that differ are not transformed along them, if that leaves less noise.
         power_of_differences = self._of_slices(pilot)[:, :, 1:].square().sum((1, 2, 3))
         differing = (power_of_differences > self._most_of_similar).nonzero()[:, 0]
-        separate, left = self._shares(self._along_slices(pilot[differing], self._cosines_along.T))
+        separate, left = self._shares(self._along_slices(pilot[differing], self._cosines_along.T), self._power_of_slice)
         less = left.sum(1) < total[differing, 0]
         chosen, left = differing[less], self._of_slices(left[less])
         kept = self._along_slices(noisy[chosen], self._cosines_along.T) * separate[less]
@@ -207,11 +215,14 @@ class StackFilter:
         # An estimate from fewer coefficients has less noise.
         return pixels, blocks, self._block.window / (total[..., None] + LEAST_POWER)
 
-    def _shares(self, pilot: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of Wiener of the coefficients, shape (groups, blocks, 64), and the noise that they leave."""
+    def _shares(self, pilot: Tensor, power_along: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of Wiener of the coefficients, shape (groups, blocks, 64), and the noise that they leave.
+
+        The noise of each block has the power of its frequency along the slices, shape (blocks, 1), or of a slice.
+        """
         power = pilot.square()
-        share = power / (power + self._power_in_weights)
-        return share, share.square() @ self._block.noise_power
+        share = power / (power + self._noise_factor * power_along * self._block.noise_power)
+        return share, (share.square() @ self._block.noise_power) * power_along[:, 0]
 
     def _of_slices(self, coefficients: Tensor) -> Tensor:
         """Values of groups with the blocks of a stack along a separate axis, shape (groups, stacks, slices, ...)."""

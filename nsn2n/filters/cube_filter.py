@@ -17,6 +17,7 @@ from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import empty_like, in_memory_of, namespace
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.filters.cubes import CUBE_PX, Cubes, Group
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation
 from nsn2n.noise.spectrum import noise_spectrum
 
 __all__ = ["filter_cubes", "share_kept"]
@@ -45,6 +46,7 @@ def filter_cubes(
     noise_factor: float,
     share: float,
     spectrum: Float32Array | None = None,
+    along: SliceCorrelation = INDEPENDENT,
     step_px: int = 2,
     valid: Array | None = None,
     device: torch.device | None = None,
@@ -68,6 +70,8 @@ def filter_cubes(
         Weight of the denoised volume in its mean with what was filtered.
     spectrum : ndarray, shape (4, 4), float32, optional
         Of the noise (:mod:`nsn2n.noise.spectrum`); by default it is measured.
+    along : SliceCorrelation
+        Of the noise; none by default.
     step_px : int
         Step between the reference cubes: a larger one is faster, but the result is less even.
     valid : array, same shape, bool, optional
@@ -82,8 +86,7 @@ def filter_cubes(
         return
     if spectrum is None:
         spectrum = noise_spectrum(noisy_dhw, noise_sd, CUBE_PX)
-    grouped = Cubes(noisy_dhw.shape, spectrum, cubes, step_px, device)
-    power = grouped.noise_power
+    grouped = Cubes(noisy_dhw.shape, spectrum, cubes, step_px, device, along=along)
 
     def noisy(index: int) -> Array:
         return noisy_dhw[index] / noise_sd(index)
@@ -94,10 +97,10 @@ def filter_cubes(
     def wanted(slices: slice) -> Array | None:
         return None if valid is None else valid[slices].any(0)
 
-    def threshold(of_noisy: Tensor, _: Tensor) -> Tensor:
+    def threshold(of_noisy: Tensor, _: Tensor, power: Tensor) -> Tensor:
         return (of_noisy.square() > _THRESHOLD_SD**2 * power).float()
 
-    def weights(_: Tensor, of_pilot: Tensor) -> Tensor:
+    def weights(_: Tensor, of_pilot: Tensor, power: Tensor) -> Tensor:
         wanted_power = of_pilot.square()
         return wanted_power / (wanted_power + noise_factor * power)
 

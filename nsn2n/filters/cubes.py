@@ -24,6 +24,7 @@ from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_device
 from nsn2n.filters.aggregation import Aggregate
 from nsn2n.filters.block_transform import LEAST_POWER, cosines, places_with, tensor, without_tf32
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation, power_along
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
 from nsn2n.runtime.volumes import new_volume
@@ -51,8 +52,9 @@ _SLAB_VOXELS = 2**18
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Shrinkage = Callable[[Tensor, Tensor], Tensor]
-"""From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), the fraction kept of each."""
+Shrinkage = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From the coefficients of noisy groups and of their guide, shape (groups, cubes, 64), and the power of the noise in
+them, shape (64,), the fraction kept of each."""
 Slices = Callable[[int], Array]
 """The slice with that index, shape (H, W), in noise sd."""
 
@@ -83,6 +85,8 @@ class Cubes:
         Step between the reference cubes, along rows and columns.
     device : torch.device, optional
         Where to compute; the CPU by default.
+    along : SliceCorrelation
+        Of the noise; none by default.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Cubes:
         size: int,
         step_px: int,
         device: torch.device | None = None,
+        *,
+        along: SliceCorrelation = INDEPENDENT,
     ) -> None:
         self._depth, self._height, self._width = shape_dhw
         self._pixels = self._height * self._width
@@ -103,14 +109,16 @@ class Cubes:
         self._size, self._device = min(size, most), device
         on_cpu = device is None or device.type == "cpu"
         self._at_once = _GROUPS_AT_ONCE if on_cpu else _GROUPS_AT_ONCE_CUDA
-        along, in_plane = cosines(self._slices), cosines(CUBE_PX)
-        self._cosines_along = tensor(along, device)
-        self._most_of_similar = self._size * (self._slices - 1) * float(noise_power.sum())
-        self._in_cube = tensor(np.kron(along, np.kron(in_plane, in_plane)), device)
+        across, in_plane = cosines(self._slices), cosines(CUBE_PX)
+        self._cosines_along = tensor(across, device)
+        along_slices = power_along(along, self._slices)
+        self._most_of_similar = self._size * float(along_slices[1:].sum()) * float(noise_power.sum())
+        self._in_cube = tensor(np.kron(across, np.kron(in_plane, in_plane)), device)
         self._over_group = tensor(cosines(self._size), device)
-        self.noise_power = tensor(np.tile(noise_power.ravel(), self._slices), device)
+        self._power_of_slices = tensor(np.tile(noise_power.ravel(), self._slices), device)
+        self._power = tensor(np.kron(along_slices, noise_power.ravel()), device)
         lowest = self._in_cube.reshape(self._slices, CUBE_PX, CUBE_PX, 1, self._slices, CUBE_PX, CUBE_PX)
-        lowest = lowest / self.noise_power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()
+        lowest = lowest / self._power.reshape(self._slices, CUBE_PX, CUBE_PX, 1, 1, 1, 1).sqrt()
         frequencies = np.indices((self._slices, CUBE_PX, CUBE_PX)).reshape(3, -1)
         compared = (frequencies.max(axis=0) <= _HIGHEST_FREQUENCY) & (frequencies.sum(axis=0) <= _HIGHEST_SUM)
         self._kernels = lowest.flatten(0, 2)[torch.from_numpy(np.flatnonzero(compared)).to(device)]
@@ -220,8 +228,8 @@ class Cubes:
     def _filter(self, noisy: Tensor, guide: Tensor, sums: Aggregate, voxels: Tensor, shrinkage: Shrinkage) -> None:
         reference = guide
         noisy, guide = (self._over_group @ values[voxels] @ self._in_cube.T for values in (noisy, guide))
-        share = shrinkage(noisy, guide)
-        noise_left = (share.square() @ self.noise_power).sum(1)
+        share = shrinkage(noisy, guide, self._power)
+        noise_left = (share.square() @ self._power).sum(1)
         # What one slice of a cube has alone is in all coefficients along the slices, and with it the noise of all. So
         # slices that differ are not transformed along them, if that leaves less noise.
         power_of_differences = self._of_slices(guide)[:, :, 1:].square().sum((1, 2, 3))
@@ -229,8 +237,8 @@ class Cubes:
         separate_noisy, separate_guide = (
             self._along_slices(values[differing], self._cosines_along.T) for values in (noisy, guide)
         )
-        separate = shrinkage(separate_noisy, separate_guide)
-        left = (separate.square() @ self.noise_power).sum(1)
+        separate = shrinkage(separate_noisy, separate_guide, self._power_of_slices)
+        left = (separate.square() @ self._power_of_slices).sum(1)
         less = left < noise_left[differing]
         chosen = differing[less]
         noisy[chosen] = self._along_slices(separate_noisy[less] * separate[less], self._cosines_along)

@@ -19,6 +19,7 @@ from nsn2n.arrays.either import divided
 from nsn2n.arrays.planes import gaussian
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
 from nsn2n.filters.block_transform import BLOCK_PX
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation
 from nsn2n.noise.spectrum import noise_spectrum
 from nsn2n.runtime.compute import at_once
 from nsn2n.runtime.cpus import in_order
@@ -43,6 +44,7 @@ def filter_groups(
     stacks: int,
     noise_factor: float,
     spectrum: Float32Array | None = None,
+    along: SliceCorrelation = INDEPENDENT,
     valid: Array | None = None,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -63,6 +65,8 @@ def filter_groups(
         Factor on the noise power in the weights.
     spectrum : ndarray, shape (8, 8), float32, optional
         Of the noise (:mod:`nsn2n.noise.spectrum`); by default it is measured.
+    along : SliceCorrelation
+        Of the noise; none by default.
     valid : array, same shape, bool, optional
         Voxels that hold a measurement; blocks without any are not filtered.
     device : torch.device, optional
@@ -76,7 +80,7 @@ def filter_groups(
 
     if spectrum is None:
         spectrum = noise_spectrum(noisy_dhw, noise_sd, BLOCK_PX)
-    groups = StackFilter(noisy_dhw.shape, spectrum, noise_factor, stacks, device)
+    groups = StackFilter(noisy_dhw.shape, spectrum, noise_factor, stacks, device, along=along)
 
     def wanted(slices: slice) -> Array | None:
         return None if valid is None else valid[slices].any(0)

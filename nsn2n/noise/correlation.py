@@ -21,12 +21,13 @@ from nsn2n._aliases import Array, Float32Array
 from nsn2n.arrays.either import on_host, stacked
 from nsn2n.arrays.planes import convolved, gaussian
 from nsn2n.arrays.ranks import kept_smallest_mean
+from nsn2n.noise.along_slices import SliceCorrelation
 from nsn2n.noise.blocks import BLOCK_PX
 from nsn2n.noise.level import MEAN_SIGMA_PX, clipped_blocks
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.stack.sampling import evenly_spread
 
-__all__ = ["Partner", "SliceCorrelation", "choose_partner", "slice_correlation"]
+__all__ = ["Partner", "choose_partner", "slice_correlation"]
 
 
 _SAMPLE_SLICES = 12
@@ -49,15 +50,6 @@ _MOST = 0.9
 _FAR_FROM = 0.35
 """From this correlation of neighbors on, the slice after the next is the partner: what the neighbors share can be
 removed from the target, but that makes it noisier."""
-
-
-class SliceCorrelation(NamedTuple):
-    """Correlation of the noise of slices, each 0 to 0.9; 0 where it is below 0.1 or cannot be measured."""
-
-    nearest: float = 0.0
-    """Of neighboring slices."""
-    second: float = 0.0
-    """Of slices two apart."""
 
 
 class Partner(NamedTuple):

@@ -21,6 +21,7 @@ from nsn2n.arrays.either import contiguous, empty_like, in_memory_of, namespace,
 from nsn2n.arrays.planes import blocks as blocks_of
 from nsn2n.arrays.planes import gaussian, maximum
 from nsn2n.arrays.ranks import median_filtered
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation
 from nsn2n.noise.blocks import BLOCK_PX, block_sd, noise_sd_slice, second_difference
 from nsn2n.noise.quiet import quiet_voxels
 from nsn2n.runtime.cpus import for_each_slice
@@ -63,21 +64,17 @@ class NoiseMap:
     """Power at each frequency of blocks of so many pixels (:mod:`nsn2n.noise.spectrum`), where it is known."""
     rises: bool = False
     """Whether that power rises from frequency 0, as of CT."""
+    along: SliceCorrelation = INDEPENDENT
+    """What slices share of it."""
 
     @property
     def floor(self) -> float:
         """Lower bound of the noise sd where it is a divisor."""
         return _FLOOR * self.median
 
-    def shared(self, correlation: float) -> NoiseMap:
-        """Return the noise if neighbors share some of it, which their differences do not show.
-
-        Parameters
-        ----------
-        correlation : float
-            Of the noise of neighboring slices, below 1.
-        """
-        return self.scaled(float(np.float32(1 / np.sqrt(1 - correlation))))
+    def shared(self, along: SliceCorrelation) -> NoiseMap:
+        """Return the noise if neighbors share some of it, which their differences do not show."""
+        return replace(self.scaled(float(np.float32(1 / np.sqrt(1 - along.nearest)))), along=along)
 
     def scaled(self, factor: float) -> NoiseMap:
         """Return the noise with all standard deviations multiplied by a factor."""

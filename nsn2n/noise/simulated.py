@@ -10,13 +10,21 @@ import numpy as np
 from scipy import ndimage
 
 from nsn2n._aliases import Float32Array
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation, root_along
 from nsn2n.noise.spectrum import fourier_spectrum
 
 __all__ = ["simulated_noise"]
 
 
-def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int, *, rises: bool = False) -> Float32Array:
-    """Return normal noise of sd 1, independent from slice to slice, shape (D, H, W), float32.
+def simulated_noise(
+    shape_dhw: Sequence[int],
+    power: Float32Array,
+    seed: int,
+    *,
+    rises: bool = False,
+    along: SliceCorrelation = INDEPENDENT,
+) -> Float32Array:
+    """Return normal noise of sd 1, shape (D, H, W), float32.
 
     Parameters
     ----------
@@ -27,6 +35,8 @@ def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int, *,
         0 or more; the same seed gives the same noise.
     rises : bool
         Whether its power rises from frequency 0, as of CT, where blocks do not tell.
+    along : SliceCorrelation
+        Correlation of slices; they are independent by default.
     """
     _, height, width = shape_dhw
     spectrum = fourier_spectrum(power, rises=rises)
@@ -36,5 +46,7 @@ def simulated_noise(shape_dhw: Sequence[int], power: Float32Array, seed: int, *,
     noise = np.random.default_rng(seed).standard_normal(shape_dhw, dtype=np.float32)
     for noise_hw in noise:
         noise_hw[...] = np.fft.irfft2(np.fft.rfft2(noise_hw) * amplitude, s=(height, width))
+    if any(along):
+        noise = np.tensordot(root_along(along, len(noise)), noise, axes=1)
     noise /= noise.std()
     return noise

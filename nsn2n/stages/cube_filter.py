@@ -47,6 +47,7 @@ def _filter(state: PipelineState, clock: StageClock, *, step_px: int) -> Pipelin
         cubes=settings.cubes,
         noise_factor=settings.noise_factor,
         share=settings.share,
+        along=state.noise.along,
         step_px=step_px,
         valid=state.valid,
         device=state.compute.device,

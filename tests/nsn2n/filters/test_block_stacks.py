@@ -9,14 +9,15 @@ import pytest
 
 from nsn2n.filters import block_stacks
 from nsn2n.filters.block_stacks import StackFilter, filtered_stacks
+from nsn2n.noise.along_slices import INDEPENDENT, SliceCorrelation, power_along
 from nsn2n.runtime.cpus import with_threads
 
 WHITE = np.ones((8, 8), np.float32)
 
 
-def filtered(noisy, pilot, *, noise_factor=1.0, size=4, sd=1.0, wanted=True):
+def filtered(noisy, pilot, *, noise_factor=1.0, size=4, sd=1.0, wanted=True, along=INDEPENDENT):
     shape_hw = noisy.shape[1:]
-    stacks = StackFilter(noisy.shape, WHITE, noise_factor, size)
+    stacks = StackFilter(noisy.shape, WHITE, noise_factor, size, along=along)
     told = list(
         filtered_stacks(
             stacks,
@@ -63,6 +64,23 @@ def test_weights_are_those_of_wiener():
         result = filtered(noisy, impulse, noise_factor=noise_factor, size=1)
 
         np.testing.assert_allclose(result.reshape(3, 64), expected, atol=1e-5)
+
+
+def test_noise_that_slices_share_is_expected_in_their_mean():
+    """What slices have in common holds more of such noise, and their differences less, than of independent noise."""
+    along = SliceCorrelation(0.5, 0.0)
+    same, alternating = np.ones((3, 1, 1)), np.array([1.0, -2.0, 1.0]).reshape(3, 1, 1) / np.sqrt(2)
+    impulse = np.zeros((1, 8, 8))
+    impulse[0, 3, 4] = 3.0
+    expected = [1 / (1 + power) for power in power_along(along, 3)[[0, 2]]]
+
+    for pattern, kept in zip((same, alternating), expected, strict=True):
+        # A pilot with power 1 in each coefficient of a stack: of noise of this power it keeps 1 / (1 + power).
+        in_block = np.asarray(StackFilter((3, 8, 8), WHITE, 1.0, 1)._block.in_block)
+        pilot = pattern * (in_block.T @ np.ones(64)).reshape(1, 8, 8) / np.sqrt(3)
+        result = filtered(pattern * impulse, pilot, size=1, along=along)
+
+        np.testing.assert_allclose(result, kept * pattern * impulse, atol=1e-4)
 
 
 def test_noise_left_is_the_same_in_all_slices():

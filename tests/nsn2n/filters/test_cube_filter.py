@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nsn2n.filters.cube_filter import filter_cubes, share_kept
+from nsn2n.noise.along_slices import SliceCorrelation
 
 SD = 4.0
 SHAPE = (9, 64, 64)
@@ -106,6 +107,18 @@ def test_less_noise_in_the_weights_keeps_more_of_it(noise):
 
     assert left == sorted(left)
     assert left[2] > 1.3 * left[0]
+
+
+def test_noise_that_slices_share_falls_further_if_that_is_known(noise):
+    shared = (noise + np.roll(noise, 1, axis=0)) / np.sqrt(2, dtype=np.float32)
+    truth = np.full(SHAPE, 100, np.float32)
+
+    unknown, known = (
+        np.std(filtered(truth + shared, truth + 0.3 * shared, along=along) - truth)
+        for along in (SliceCorrelation(), SliceCorrelation(0.5, 0.0))
+    )
+
+    assert known < 0.85 * unknown
 
 
 def test_what_holds_no_measurement_is_not_filtered(noise):

@@ -28,7 +28,7 @@ def noise(depth=9, size=40, seed=0):
     return np.random.default_rng(seed).standard_normal((depth, size, size))
 
 
-def all_of_it(noisy, _guide):
+def all_of_it(noisy, _guide, _power):
     return torch.ones_like(noisy)
 
 
@@ -58,8 +58,8 @@ def test_what_is_wholly_kept_comes_back(shape):
 def test_slices_that_are_worked_on_together_do_not_matter(slab, monkeypatch):
     noisy, guide = noise(depth=13), noise(depth=13, seed=1)
 
-    def share(noisy_coefficients, guide_coefficients):
-        return guide_coefficients.square() / (guide_coefficients.square() + 1)
+    def share(_noisy, of_guide, _power):
+        return of_guide.square() / (of_guide.square() + 1)
 
     at_once = filtered(noisy, guide, share)
     monkeypatch.setattr(module, "_SLAB_VOXELS", slab)
@@ -81,7 +81,7 @@ def test_groups_hold_what_is_similar():
 
 def test_the_mean_of_a_group_has_less_noise_than_a_cube():
     """Of the coefficients that stay, 1 of 4 x 64, the noise is 1 / 16 in each group."""
-    result = filtered(noise(size=64), np.zeros((9, 64, 64)), lambda noisy, _: torch.zeros_like(noisy).index_fill_(
+    result = filtered(noise(size=64), np.zeros((9, 64, 64)), lambda noisy, *_: torch.zeros_like(noisy).index_fill_(
         2, torch.tensor([0]), 1.0) * (torch.arange(4) == 0)[None, :, None])  # fmt: skip
 
     assert result.std() < 1 / 14
@@ -92,7 +92,7 @@ def test_noise_next_to_a_slice_of_other_structure_is_removed_all_the_same():
     guide = np.zeros((4, 40, 40))
     guide[3] = 100 * noise(1, seed=1)[0]
 
-    def weights(_noisy, of_guide):
+    def weights(_noisy, of_guide, _power):
         return of_guide.square() / (of_guide.square() + 1)
 
     result = filtered(guide + noise(4), guide + 0.1 * noise(4, seed=2), weights)

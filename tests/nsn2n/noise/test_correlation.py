@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nsn2n.noise.correlation import Partner, SliceCorrelation, choose_partner, slice_correlation
+from nsn2n.noise.along_slices import SliceCorrelation
+from nsn2n.noise.correlation import Partner, choose_partner, slice_correlation
 
 SD = 20.0
 SHAPE = (24, 128, 150)

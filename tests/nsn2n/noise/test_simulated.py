@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nsn2n.noise.along_slices import SliceCorrelation
 from nsn2n.noise.simulated import simulated_noise
 from nsn2n.noise.spectrum import noise_spectrum
 
@@ -45,3 +46,13 @@ def test_the_seed_decides():
 
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_slices_share_as_much_as_asked_for():
+    along = SliceCorrelation(2 / 3, 1 / 3)
+
+    noise = simulated_noise((12, 96, 96), np.ones((8, 8), np.float32), seed=0, along=along)
+
+    shared = [float((noise[:-apart] * noise[apart:]).mean()) for apart in (1, 2, 3)]
+    np.testing.assert_allclose(shared, [2 / 3, 1 / 3, 0.0], atol=0.02)
+    np.testing.assert_allclose(noise.std(axis=(1, 2)), 1.0, atol=0.03)
