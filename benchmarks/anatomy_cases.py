@@ -16,7 +16,7 @@ from body import make_abdomen, make_chest
 from brain import HEAD, make_brain, make_overlapping_brain
 from cases import DATA, TISSUE, MissingData, add_rician
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, signal
 from textured_noise import kernel_noise, measured_power, noise_of_spectrum
 from trial import DETAIL_PX, Trial, View, band, contrast_kept, detail_figures, filled
 
@@ -45,6 +45,7 @@ FAINT_SD, FAINT_AWAY_PX = 5.0, 3
 BONE_HU, SOFT_HU, BESIDE_PX = 300.0, (-50.0, 100.0), (2.0, 6.0)
 MR_PERCENT = {"mr-thick-clean": 0.2, "mr-thick-3": 3.0, "mr-thick-9": 9.0}
 MR_VOXEL_MM, MR_THICK, AIR_MR_PERCENT, AIR_AWAY_PX, HEAD_RIM_PX = 0.88, 6, 5.0, 6, 12
+ZERO_FILLED_PERCENT, ZERO_FILLED_TIMES = 5.0, 2
 
 
 def middle(shape: tuple[int, ...], crop_px: int) -> tuple[slice, slice]:
@@ -215,7 +216,8 @@ def thick_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
     depth = len(head_dhw) // MR_THICK * MR_THICK
     thick = head_dhw[:depth].reshape(-1, MR_THICK, *head_dhw.shape[1:]).mean(axis=1)
     truth = _half_of(thick, seed, slices, crop_px)
-    return _mr(name, truth, MR_PERCENT[name], seed, (MR_THICK * MR_VOXEL_MM, MR_VOXEL_MM, MR_VOXEL_MM))
+    noisy = add_rician(truth, MR_PERCENT[name] / 100, seed)
+    return _mr(name, truth, noisy, (MR_THICK * MR_VOXEL_MM, MR_VOXEL_MM, MR_VOXEL_MM))
 
 
 def air_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
@@ -223,11 +225,26 @@ def air_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
     head_dhw = _mr_head()
     within = ndimage.binary_fill_holes(ndimage.binary_closing(head_dhw > TISSUE, iterations=3))
     truth = _half_of(np.where(within, head_dhw, 0).astype(np.float32), seed, 2 * slices, crop_px)
-    return _mr(name, truth, AIR_MR_PERCENT, seed, (MR_VOXEL_MM,) * 3)
+    return _mr(name, truth, add_rician(truth, AIR_MR_PERCENT / 100, seed), (MR_VOXEL_MM,) * 3)
 
 
-def _mr(name: str, truth: Volume, percent: float, seed: int, spacing_mm: tuple[float, float, float]) -> Trial:
-    noisy = add_rician(truth, percent / 100, seed)
+def zero_filled_mr(name: str, seed: int, slices: int, crop_px: int) -> Trial:
+    """Make a trial on the MR head interpolated in the plane by zero filling, before the magnitude is taken."""
+    clean = _half_of(_mr_head(), seed, slices, 0)
+    noise = ZERO_FILLED_PERCENT / 100 * np.random.default_rng(seed).standard_normal((2, *clean.shape), dtype=np.float32)
+
+    def interpolated(channel: Volume) -> Volume:
+        for axis in (1, 2):
+            channel = signal.resample(channel, ZERO_FILLED_TIMES * channel.shape[axis], axis=axis)
+        return channel[(slice(None), *middle(channel.shape, crop_px))]
+
+    truth = np.abs(interpolated(clean)).astype(np.float32)
+    noisy = np.hypot(interpolated(clean + noise[0]), interpolated(noise[1])).astype(np.float32)
+    pixel_mm = MR_VOXEL_MM / ZERO_FILLED_TIMES
+    return _mr(name, truth, noisy, (MR_VOXEL_MM, pixel_mm, pixel_mm))
+
+
+def _mr(name: str, truth: Volume, noisy: Volume, spacing_mm: tuple[float, float, float]) -> Trial:
     head_dhw = ndimage.binary_fill_holes(ndimage.binary_closing(truth > TISSUE, np.ones((1, 3, 3)), iterations=3))
     inside = ndimage.binary_erosion(head_dhw, np.ones((1, 3, 3)), iterations=HEAD_RIM_PX)
     air = ndimage.binary_erosion(truth == 0, np.ones((1, 3, 3)), iterations=AIR_AWAY_PX)
@@ -253,5 +270,6 @@ ANATOMY: dict[str, Callable[[int, int, int], Trial]] = {
     **{name: partial(body, name) for name in BODY_NOISE_HU},
     **{name: partial(thick_mr, name) for name in MR_PERCENT},
     "mr-air-5": partial(air_mr, "mr-air-5"),
+    "mr-zero-filled-5": partial(zero_filled_mr, "mr-zero-filled-5"),
 }
 """Functions that make each trial from a seed, a number of slices, and the size of the central crop in pixels."""

@@ -46,6 +46,7 @@ TUNED: dict[str, dict[str, Settings]] = {
     "mr-thick-3": {"gaussian": {"px": 0.5}, "nlm": {"h": 0.9, "known": 0.0}, "tv": {"weight": 0.2}},
     "mr-thick-9": {"gaussian": {"px": 1.0}, "nlm": {"h": 0.5, "known": 1.0}, "tv": {"weight": 0.5}},
     "mr-air-5": {"gaussian": {"px": 0.5}, "nlm": {"h": 0.7, "known": 1.0}, "tv": {"weight": 0.35}},
+    "mr-zero-filled-5": {"gaussian": {"px": 0.7}, "nlm": {"h": 1.6, "known": 0.0}, "tv": {"weight": 0.75}},
     "ct-faint-20": {"gaussian": {"px": 4.0}, "nlm": {"h": 3.0, "known": 1.0}, "tv": {"weight": 1.0}},
     "pet": {"gaussian": {"px": 2.0}, "nlm": {"h": 2.2, "known": 1.0}, "tv": {"weight": 2.0}},
 }

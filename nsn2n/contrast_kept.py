@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nsn2n._aliases import Float32Array
+from nsn2n.stack.acquired_grid import AcquiredGrid
 from nsn2n.stack.background import Box
 from nsn2n.stack.shear import Layout
 
@@ -90,6 +91,10 @@ class ContrastKept:
             whole_hw[box.place[1:]] = map_hw
             maps.append((index + int(box.start_zyx[0]), whole_hw))
         return replace(self, maps=tuple(maps))
+
+    def moved_to_stored(self, grid: AcquiredGrid) -> ContrastKept:
+        """Return what was measured on the acquired grid of slices, in coordinates of the stored slices."""
+        return replace(self, maps=tuple((index, grid.repeated(map_hw)) for index, map_hw in self.maps))
 
     @staticmethod
     def joined(of_parts: Sequence[tuple[int, ContrastKept | None]]) -> ContrastKept | None:

@@ -69,6 +69,10 @@ class Measurements:
     """Empty where it is not known."""
     noise_sd_median: float = _measured(0.0, _median)
     """Median over the blocks of the noise sd, in the unit of the volume."""
+    acquired_rows: int | None = _measured(None, _largest_known)
+    """Rows of the acquired grid, if slices that were interpolated by zero filling were denoised on it."""
+    acquired_columns: int | None = _measured(None, _largest_known)
+    """Columns of that grid."""
     slice_correlation: float = _measured(0.0, _mean)
     """Of the noise of neighboring slices, 0 to 0.9."""
     partner_distance: int = _measured(1, _largest)

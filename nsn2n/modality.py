@@ -47,6 +47,8 @@ class ModalityPolicy:
     """Filter groups of similar blocks at edges (`EdgeSettings.when`). MR benefits little from it."""
     multislice_fit: bool = False
     """Fit a second network with several input slices (`RefitSettings.when`). CT gets worse."""
+    zero_filled: bool = False
+    """Slices may be interpolated by zero filling (:mod:`nsn2n.stack.acquired_grid`)."""
     rician_mean: bool = False
     """Values are magnitudes, and the mean of their noise is subtracted (`Settings.rician`)."""
 
@@ -104,6 +106,7 @@ _POLICIES: Mapping[Modality, ModalityPolicy] = {
     Modality.MR: ModalityPolicy(
         cube_filter=True,
         multislice_fit=True,
+        zero_filled=True,
         rician_mean=True,
         flat_noise=True,
         rescale_may_be_absent=True,

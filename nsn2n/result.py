@@ -69,9 +69,13 @@ class DenoiseResult:
             f"NS-N2N denoising (self-supervised fit on this series alone), nsn2n {__version__}, preset "
             f"{self.settings.preset}, seed {self.seed}, {measured.steps} steps on {measured.compute}; "
             f"median noise sd {measured.noise_sd_median:.4g}, matched {measured.matched_fraction:.2f}, "
-            f"rms change {measured.rms_change:.4g}, structure check {self.structure.verdict}{self._sharing()}"
-            f"{self._rician_mean()}{self._blending()}{self._summary_of_parts()}"
+            f"rms change {measured.rms_change:.4g}, structure check {self.structure.verdict}"
+            f"{self._acquired_grid()}{self._sharing()}{self._rician_mean()}{self._blending()}{self._summary_of_parts()}"
         )
+
+    def _acquired_grid(self) -> str:
+        rows, columns = self.measured.acquired_rows, self.measured.acquired_columns
+        return "" if rows is None else f"; interpolated slices denoised on a grid of {rows} x {columns}"
 
     def _sharing(self) -> str:
         shared = self.measured.slice_correlation

@@ -514,6 +514,12 @@ class Settings:
         "Measure the contrast retention of faint discs in the middle slices, where the spacing is known. Without "
         "it the verdict does not consider them.",
     )
+    acquired_grid: Literal["auto", "none"] = option(
+        "auto",
+        "Grid of MR slices that were interpolated in the plane by zero filling. auto: they are denoised on the grid on "
+        "which they were acquired, where neighboring pixels share no noise, and the result is interpolated again; "
+        "none: they are denoised as stored, as in the paper.",
+    )
     rician: bool = option(
         True,
         "In MR magnitudes, subtract the mean of the noise, which no fit to noisy slices can see. Not in the paper.",
@@ -587,6 +593,7 @@ PRESETS: Mapping[str, Settings] = {
         cubes=CubeSettings(when="never"),
         edges=EdgeSettings(when="never"),
         refit=RefitSettings(when="never"),
+        acquired_grid="none",
         rician=False,
     ),
 }  # fmt: skip

@@ -28,6 +28,7 @@ from nsn2n.errors import VolumeError
 from nsn2n.noise.blocks import MAD_TO_SD
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.settings import StructureSettings
+from nsn2n.stack.acquired_grid import AcquiredGrid
 from nsn2n.stack.background import Box
 from nsn2n.stack.sampling import evenly_spread
 from nsn2n.stack.shear import Layout
@@ -40,6 +41,7 @@ __all__ = [
     "joined_structure",
     "limits_of",
     "moved_to_slices",
+    "moved_to_stored",
     "moved_to_volume",
     "raise_on_failed_check",
 ]
@@ -191,6 +193,16 @@ def moved_to_volume(structure: StructureCheck, box: Box) -> StructureCheck:
     excess_hw = np.zeros(box.shape_dhw[1:], np.float32)
     excess_hw[box.place[1:]] = structure.excess_hw
     return replace(structure, findings=tuple(findings), excess_hw=excess_hw)
+
+
+def moved_to_stored(structure: StructureCheck, grid: AcquiredGrid) -> StructureCheck:
+    """Return the check of slices on their acquired grid, in coordinates of the stored slices."""
+    findings = []
+    for found in structure.findings:
+        index, *place = found.index_zyx
+        size_px = found.size_px * max(grid.pixels)
+        findings.append(replace(found, index_zyx=(index, *grid.stored_place(*place)), size_px=size_px))
+    return replace(structure, findings=tuple(findings), excess_hw=grid.repeated(structure.excess_hw))
 
 
 def raise_on_failed_check(record: Mapping[str, Any], *, force: bool = False) -> None:

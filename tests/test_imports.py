@@ -213,7 +213,7 @@ def test_every_test_of_a_module_has_its_module():
         "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
         "nsn2n/files": {"fuzz"},
         "nsn2n/cli": {"fuzz"},
-        "nsn2n": {"constant_background", "memory_limit", "on_a_gpu"},
+        "nsn2n": {"constant_background", "interpolated_slices", "memory_limit", "on_a_gpu"},
         "nsn2n/stages": {"stages"},
         "nsn2n/jobs": {"both_ways", "fuzz"},
     }

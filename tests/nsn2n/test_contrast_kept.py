@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nsn2n.contrast_kept import ContrastKept, KeptCell
+from nsn2n.stack.acquired_grid import AcquiredGrid
 from nsn2n.stack.background import Box
 from nsn2n.stack.shear import layout_of
 
@@ -45,7 +46,7 @@ def test_of_parts_the_least_is_said_and_each_map():
     assert ContrastKept.joined([(0, None)]) is None
 
 
-def test_a_box_and_a_sheared_stack_are_said_of_the_slices():
+def test_a_box_a_sheared_stack_and_an_acquired_grid_are_said_of_the_slices():
     ((index, whole_hw),) = _kept().moved_to_volume(Box((2, 1, 3), (6, 4, 7), (6, 8, 9))).maps
     assert index == 4
     assert np.argwhere(np.isfinite(whole_hw)).tolist() == [[row, column] for row in (1, 2, 3) for column in range(3, 7)]
@@ -56,6 +57,11 @@ def test_a_box_and_a_sheared_stack_are_said_of_the_slices():
     assert index == 2
     top, left = layout.offset(2)
     assert np.array_equal(slice_hw, canvas_hw[top : top + 6, left : left + 8])
+
+    grid = AcquiredGrid((3, 4), (6, 8))
+    ((index, stored_hw),) = _kept(map_hw=canvas_hw[:3, :4]).moved_to_stored(grid).maps
+    assert index == 2
+    assert np.array_equal(stored_hw[::2, ::2], canvas_hw[:3, :4])
 
 
 def test_the_record_holds_means_of_squares():

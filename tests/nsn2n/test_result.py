@@ -40,6 +40,11 @@ def test_the_summary_is_one_line_of_ascii():
 @pytest.mark.parametrize(
     ("measured", "more", "words"),
     [
+        (
+            Measurements(acquired_rows=256, acquired_columns=224),
+            {},
+            "; interpolated slices denoised on a grid of 256 x 224",
+        ),
         (Measurements(slice_correlation=0.25), {}, "; noise of neighboring slices correlated, 0.25"),
         (Measurements(rician_bias_taken=True), {}, "; mean of Rician noise subtracted"),
         (MEASURED, {"settings": Settings(strength=0.25)}, "; blended, 0.25 denoised + 0.75 source"),

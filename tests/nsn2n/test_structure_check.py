@@ -14,6 +14,7 @@ from scipy import ndimage
 from nsn2n.errors import SettingsError, VolumeError
 from nsn2n.noise.level import measure_noise
 from nsn2n.settings import StructureSettings
+from nsn2n.stack.acquired_grid import AcquiredGrid
 from nsn2n.stack.shear import Layout
 from nsn2n.structure_check import (
     Finding,
@@ -21,6 +22,7 @@ from nsn2n.structure_check import (
     check_structure,
     joined_structure,
     moved_to_slices,
+    moved_to_stored,
     raise_on_failed_check,
 )
 
@@ -241,3 +243,22 @@ def test_what_was_found_on_the_canvas_is_said_of_the_slices():
     assert [finding.index_zyx for finding in moved.findings] == [(1, 3, 3)]
     assert np.argwhere(moved.excess_hw == 9.0).tolist() == [[1, 4], [3, 3], [5, 2]]
     assert moved.excess_hw.shape == (6, 8)
+
+
+def test_what_was_found_on_the_acquired_grid_is_said_of_the_stored_slices():
+    excess_hw = np.zeros((6, 8), np.float32)
+    excess_hw[5, 4] = 9.0
+    found = StructureCheck(
+        verdict="review",
+        edges=None,
+        excess=9.0,
+        coherence=0.5,
+        findings=(Finding((1, 5, 4), 9.0, 1.5),),
+        excess_hw=excess_hw,
+    )
+
+    moved = moved_to_stored(found, AcquiredGrid((6, 8), (12, 16)))
+
+    assert moved.findings == (Finding((1, 10, 8), 9.0, 3.0),)
+    assert moved.excess_hw.shape == (12, 16)
+    assert moved.excess_hw[10, 8] == 9.0

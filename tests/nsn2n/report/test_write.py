@@ -122,6 +122,15 @@ def test_noise_that_slices_share_is_reported(data):
     assert "Neighbors share noise" not in report_html(data, report_json(data))
 
 
+def test_the_grid_of_interpolated_slices_is_reported(data):
+    measured = {**data.record["measured"], "acquired_rows": 256, "acquired_columns": 224}
+    interpolated = replace(data, record={**data.record, "measured": measured})
+
+    words = "denoised on a grid of 256 x 224 pixels"
+    assert words in report_html(interpolated, report_json(interpolated))
+    assert words.split(" of ")[0] not in report_html(data, report_json(data))
+
+
 def test_texts_are_escaped(data):
     text = report_html(data, report_json(data, source={"name": "<script>alert(1)</script>"}))
     assert "<script>" not in text
