@@ -17,29 +17,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nsn2n._aliases import BoolArray, Float32Array, Progress, Shear, Spacing
-from nsn2n.arrays.either import contiguous, copied, divided, on_host
+from nsn2n.arrays.either import contiguous, copied, on_host
 from nsn2n.contrast_kept import ContrastKept
 from nsn2n.earlier_fits import EarlierFits
 from nsn2n.errors import VolumeError
 from nsn2n.images import ImageVolume, volume_of_image
+from nsn2n.interpolated_slices import interpolated_slices
 from nsn2n.measurements import merged
 from nsn2n.modality import Modality, policy_of
 from nsn2n.pipeline import run_pipeline
 from nsn2n.result import DenoiseResult
 from nsn2n.runtime.compute import Compute, choose_compute
-from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.runtime.memory import find_room
 from nsn2n.runtime.sizes import size_in_bytes
 from nsn2n.runtime.volumes import current_room, memory_limit, new_volume
 from nsn2n.settings import Settings
 from nsn2n.settings import preset as preset_settings
-from nsn2n.stack.acquired_grid import AcquiredGrid, acquired_grid
 from nsn2n.stack.background import box_around, without_background
 from nsn2n.stack.shear import Layout, layout_of
 from nsn2n.stack.slice_stack import SliceStack
 from nsn2n.stages import PipelineState
 from nsn2n.stages.clock import Clock, Cost
-from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_slices, moved_to_stored, moved_to_volume
+from nsn2n.structure_check import StructureCheck, joined_structure, moved_to_slices, moved_to_volume
 
 __all__ = ["denoise", "denoise_stack", "resolve_settings"]
 
@@ -278,16 +277,15 @@ def _run(
     def denoised(values: Float32Array, mask: BoolArray | None) -> DenoiseResult:
         spacing_mm = stack.spacings_mm[0]
         wanted = policy_of(stack.modality).zero_filled and settings.acquired_grid == "auto"
-        # Around what holds no measurement there are frequencies that were not acquired.
-        grid = acquired_grid(values) if wanted and (mask is None or mask.all()) else None
-        if grid is None:
+        slices = interpolated_slices(values, mask) if wanted else None
+        if slices is None:
             return as_given(values, mask, spacing_mm)
+        grid = slices.grid
         logger.info(
             "slices were interpolated from about %d x %d pixels: they are denoised on that grid", *grid.acquired_hw
         )
-        acquired = grid.acquired(values)
-        np.maximum(acquired, values.min(), out=acquired)  # magnitudes next to an edge would get negative
-        return _stored(as_given(acquired, None, spacing_mm and grid.spacing_mm(spacing_mm)), values, acquired, grid)
+        of_acquired = as_given(slices.acquired, slices.acquired_mask, spacing_mm and grid.spacing_mm(spacing_mm))
+        return slices.result(of_acquired, values)
 
     return denoised
 
@@ -319,32 +317,6 @@ def _denoise_box(values: Float32Array, mask: BoolArray | None, run: _Run) -> Den
         noise_sd=noise_sd,
         structure=moved_to_volume(result.structure, box),
         contrast=result.contrast and result.contrast.moved_to_volume(box),
-    )
-
-
-def _stored(result: DenoiseResult, values: Float32Array, acquired: Float32Array, grid: AcquiredGrid) -> DenoiseResult:
-    """Return the result of the stored slices from that on their acquired grid."""
-    volume, noise_sd = (new_volume(values.shape, np.float32) for _ in range(2))
-    lowest, strength = values.min(), result.settings.strength
-
-    def complete(index: int) -> None:
-        noise_sd[index] = grid.repeated(result.noise_sd[index])
-        source, denoised = grid.interpolated(acquired[index]), grid.interpolated(result.volume[index])
-        # What was not acquired stays. In magnitudes it is noise where that exceeds the signal.
-        power = np.square(source + (denoised - source) / strength) if strength else np.square(source)
-        noise = np.square(noise_sd[index])
-        kept = 1 - strength * divided(noise, power + noise)
-        np.maximum(denoised + kept * (values[index] - source), lowest, out=volume[index])
-
-    for_each_slice(complete, range(len(volume)))
-    rows, columns = grid.acquired_hw
-    return replace(
-        result,
-        volume=volume,
-        noise_sd=noise_sd,
-        structure=moved_to_stored(result.structure, grid),
-        contrast=result.contrast and result.contrast.moved_to_stored(grid),
-        measured=replace(result.measured, acquired_rows=rows, acquired_columns=columns),
     )
 
 

@@ -33,6 +33,7 @@ LAYERS = (
     ("nsn2n.jobs",),
     ("nsn2n.dicom", "nsn2n.files", "nsn2n.report", "nsn2n.synthetic", "nsn2n.transforms", "nsn2n.__init__"),
     ("nsn2n.denoising",),
+    ("nsn2n.interpolated_slices",),
     ("nsn2n.pipeline", "nsn2n.result", "nsn2n.images"),
     ("nsn2n.earlier_fits",),
     ("nsn2n.stages",),
@@ -213,7 +214,7 @@ def test_every_test_of_a_module_has_its_module():
         "nsn2n/dicom": {"cases_table", "fuzz", "identity", "pet"},
         "nsn2n/files": {"fuzz"},
         "nsn2n/cli": {"fuzz"},
-        "nsn2n": {"constant_background", "interpolated_slices", "memory_limit", "on_a_gpu"},
+        "nsn2n": {"constant_background", "memory_limit", "on_a_gpu"},
         "nsn2n/stages": {"stages"},
         "nsn2n/jobs": {"both_ways", "fuzz"},
     }

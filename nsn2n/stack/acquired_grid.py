@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
 
-from nsn2n._aliases import Float32Array, Spacing
+from nsn2n._aliases import BoolArray, Float32Array, Spacing
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.runtime.volumes import new_volume
 from nsn2n.stack.sampling import evenly_spread
@@ -72,6 +72,14 @@ class AcquiredGrid:
     def interpolated(self, image_hw: Float32Array) -> Float32Array:
         """Return a slice of the acquired grid interpolated by zero filling, shape (H, W)."""
         return _resampled(image_hw, self.stored_hw)
+
+    def sampled(self, mask_dhw: BoolArray) -> BoolArray:
+        """Return a mask of stored pixels at the pixels nearest to those of the acquired grid, shape (D, h, w)."""
+        rows, columns = (
+            np.minimum(np.rint(np.arange(acquired) * pixels).astype(int), stored - 1)
+            for acquired, stored, pixels in zip(self.acquired_hw, self.stored_hw, self.pixels, strict=True)
+        )
+        return mask_dhw[:, rows[:, None], columns]
 
     def repeated(self, map_hw: Float32Array) -> Float32Array:
         """Return a map of the acquired grid with the value of the nearest pixel, shape (H, W)."""

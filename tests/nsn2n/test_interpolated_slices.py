@@ -124,14 +124,30 @@ def test_other_modalities_are_denoised_as_stored(noisy, modality):
     assert denoise(noisy, modality=modality, device="cpu", config=BRIEF).measured.acquired_rows is None
 
 
-def test_slices_with_excluded_voxels_are_denoised_as_stored(noisy):
+def test_excluded_voxels_come_back_bit_by_bit(truth, noisy):
     exclude = np.zeros(STORED, bool)
     exclude[:, 90:95, 90:95] = True
+    exclude[2, :, 100:] = True
+    values = np.where(exclude, np.nan, noisy)
 
-    result = brief(noisy, exclude=exclude)
+    result = denoise(values, modality="MR", exclude=exclude, device="cpu", spacing_mm=(2.0, 0.5, 0.5))
 
-    assert result.measured.acquired_rows is None
-    np.testing.assert_array_equal(result.volume[exclude], noisy[exclude])
+    assert result.measured.acquired_rows == pytest.approx(96, abs=2)
+    np.testing.assert_array_equal(result.volume[exclude], values[exclude])
+    assert np.isfinite(result.volume[~exclude]).all()
+    tissue = (truth > 0.4) & ~exclude
+    assert np.std((result.volume - truth)[tissue]) < 0.7 * np.std((noisy - truth)[tissue])
+
+
+def test_corners_without_a_measurement_come_back(truth, noisy):
+    """As a correction of distortion leaves them."""
+    y, x = np.indices(STORED[1:]) / 96 - 1
+    masked = np.where(np.hypot(y, x) < 1.2, noisy, 0).astype(np.float32)
+
+    result = brief(masked)
+
+    assert result.measured.acquired_rows
+    assert (result.volume[masked == 0] == 0).all()
 
 
 def test_the_same_bytes_each_time(noisy):

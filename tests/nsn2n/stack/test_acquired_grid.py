@@ -120,3 +120,13 @@ def test_places_are_those_of_the_nearest_pixels():
 
 def test_spacing_is_wider_by_the_same_factor():
     assert AcquiredGrid((128, 200), (256, 250)).spacing_mm((3.0, 0.5, 0.8)) == pytest.approx((3.0, 1.0, 1.0))
+
+
+def test_a_mask_is_that_of_the_nearest_pixels():
+    mask = np.zeros((2, 12, 16), bool)
+    mask[1, 4:, :8] = True
+
+    sampled = AcquiredGrid((6, 8), (12, 16)).sampled(mask)
+
+    assert not sampled[0].any()
+    np.testing.assert_array_equal(sampled[1], mask[1, ::2, ::2])

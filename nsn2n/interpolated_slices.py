@@ -1,0 +1,89 @@
+# Copyright 2026 The nsn2n authors
+# SPDX-License-Identifier: Apache-2.0
+"""Slices that were interpolated by zero filling: what is denoised instead of them, and what follows for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nsn2n._aliases import BoolArray, Float32Array
+from nsn2n.arrays.either import divided
+from nsn2n.result import DenoiseResult
+from nsn2n.runtime.cpus import for_each_slice
+from nsn2n.runtime.volumes import new_volume
+from nsn2n.stack.acquired_grid import AcquiredGrid, acquired_grid
+from nsn2n.stack.validation import fill_invalid
+from nsn2n.structure_check import moved_to_stored
+
+__all__ = ["InterpolatedSlices", "interpolated_slices"]
+
+
+@dataclass(frozen=True, slots=True)
+class InterpolatedSlices:
+    """Slices as stored, shape (D, H, W), and on the grid on which they were acquired, shape (D, h, w)."""
+
+    grid: AcquiredGrid
+    stored: Float32Array
+    stored_mask: BoolArray | None
+    """Voxels that hold a measurement; None: all. Here the others have values of those around them."""
+    acquired: Float32Array
+    acquired_mask: BoolArray | None
+
+    def result(self, of_acquired: DenoiseResult, values: Float32Array) -> DenoiseResult:
+        """Return the result of the stored slices from that of the acquired ones.
+
+        Parameters
+        ----------
+        of_acquired : DenoiseResult
+        values : ndarray, shape (D, H, W), float32
+            As given to :func:`interpolated_slices`: what holds no measurement is returned bit for bit.
+        """
+        grid, strength = self.grid, of_acquired.settings.strength
+        volume, noise_sd = (new_volume(values.shape, np.float32) for _ in range(2))
+        lowest = self.stored.min()
+
+        def complete(index: int) -> None:
+            noise_sd[index] = grid.repeated(of_acquired.noise_sd[index])
+            source, denoised = grid.interpolated(self.acquired[index]), grid.interpolated(of_acquired.volume[index])
+            # What was not acquired stays. In magnitudes it is noise where that exceeds the signal.
+            power = np.square(source + (denoised - source) / strength) if strength else np.square(source)
+            noise = np.square(noise_sd[index])
+            kept = 1 - strength * divided(noise, power + noise)
+            np.maximum(denoised + kept * (self.stored[index] - source), lowest, out=volume[index])
+            if self.stored_mask is not None:
+                invalid = ~self.stored_mask[index]
+                volume[index][invalid] = values[index][invalid]
+
+        for_each_slice(complete, range(len(volume)))
+        rows, columns = grid.acquired_hw
+        return replace(
+            of_acquired,
+            volume=volume,
+            noise_sd=noise_sd,
+            structure=moved_to_stored(of_acquired.structure, grid),
+            contrast=of_acquired.contrast and of_acquired.contrast.moved_to_stored(grid),
+            measured=replace(of_acquired.measured, acquired_rows=rows, acquired_columns=columns),
+        )
+
+
+def interpolated_slices(values: Float32Array, mask: BoolArray | None) -> InterpolatedSlices | None:
+    """Return slices with those on their acquired grid; None if they do not seem to be interpolated.
+
+    Parameters
+    ----------
+    values : ndarray, shape (D, H, W), float32
+        D >= 2; finite where they hold a measurement.
+    mask : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; all by default.
+    """
+    if mask is not None and mask.all():
+        mask = None
+    stored = values if mask is None else fill_invalid(values, mask)
+    grid = acquired_grid(stored)
+    if grid is None:
+        return None
+    acquired = grid.acquired(stored)
+    np.maximum(acquired, stored.min(), out=acquired)  # magnitudes next to an edge would get negative
+    return InterpolatedSlices(grid, stored, mask, acquired, None if mask is None else grid.sampled(mask))
