@@ -25,7 +25,8 @@ from nsn2n.stack.sampling import evenly_spread
 
 __all__ = ["AcquiredGrid", "acquired_grid"]
 
-_SAMPLE_PAIRS = 8
+_SAMPLE_PAIRS, _MOST_LINES = 8, 96
+"""Of neighboring slices, and of their lines, nearly: more tell nothing new."""
 _BANDS = 32
 """Bands of frequencies along an axis, in which the power of the noise is measured;"""
 _LEAST_PX = 2 * _BANDS
@@ -131,6 +132,8 @@ def acquired_grid(volume_dhw: Float32Array) -> AcquiredGrid | None:
 def _acquired_size(differences: Float32Array, tissue: NDArray[np.bool_]) -> int:
     """Return how many of the rows were acquired."""
     size = int(differences.shape[1])
+    every = max(differences.shape[2] // _MOST_LINES, 1)
+    differences, tissue = differences[:, :, ::every], tissue[:, :, ::every]
     if size < _LEAST_PX or not tissue.any():
         return size
     transformed = fft.rfft(differences, axis=1)
