@@ -60,6 +60,6 @@ def test_plain_values_leave_out_what_does_not_apply():
 
     assert json.loads(json.dumps(plain)) == plain
     assert set(plain) == {entry.name for entry in fields(Measurements)} - {
-        "parts", "slices_alone", "noise_factor", "detail_lost", "noise_left",
+        "parts", "slices_alone", "noise_factor", "detail_lost", "noise_left", "acquired_rows", "acquired_columns",
     }  # fmt: skip
     assert replace(FIRST, parts=2, slices_alone=0).to_mapping()["slices_alone"] == 0

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from scipy import signal
 
 from nsn2n import denoise
 from nsn2n.errors import VolumeError
@@ -29,6 +30,7 @@ FORMS = {
     "tilted": {"shear_px": (0.6, 0.0)},
     "shared noise": {"shared": 0.6},
     "masked": {"masked": True},
+    "interpolated": {"modality": "MR", "masked": True, "interpolated": True},
     "paper": {"preset": "paper"},
     "smooth": {"preset": "smooth", "strength": 0.7},
 }
@@ -43,13 +45,15 @@ def small_volumes(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 200_000 if current_room() else 8 << 30)
 
 
-def noisy_volume(shape, *, shared=0.0, masked=False):
+def noisy_volume(shape, *, shared=0.0, masked=False, interpolated=False):
     random = np.random.default_rng(0)
     volume = np.full(shape, 500, np.float32)
     volume[:, shape[1] // 4 : shape[1] // 2, shape[2] // 4 : shape[2] // 2] = 700
     for index in range(len(volume)):
         volume[index] += random.normal(0, 20, shape[1:])
     volume[1:] = (volume[1:] + shared * volume[:-1]) / (1 + shared)
+    for axis in (1, 2) if interpolated else ():
+        volume = signal.resample(volume, 2 * shape[axis], axis=axis)
     if masked:
         volume[:, :20] = 0
         volume[:, 30:34, 30:34] = np.nan
@@ -61,13 +65,15 @@ def noisy_volume(shape, *, shared=0.0, masked=False):
 )
 def test_the_result_has_the_same_bytes(small_volumes, form):
     said = {"modality": "CT", "spacing_mm": (2.0, 1.0, 1.0), **FORMS[form]}
-    volume = noisy_volume((12, 64, 64), shared=said.pop("shared", 0.0), masked=said.pop("masked", False))
+    made = {name: said.pop(name) for name in ("shared", "masked", "interpolated") if name in said}
+    volume = noisy_volume((12, 64, 64), **made)
     settings = {"fit": {"steps": 20, "epochs": None}} if said.get("preset") == "paper" else QUICK
 
     def denoised(**memory_option):
         return denoise(volume, **said, config=settings, **memory_option)
 
     plain, limited = denoised(), denoised(memory="1G")
+    assert bool(plain.measured.acquired_rows) == (form == "interpolated")
     assert (plain.measured.volumes_in_files, limited.measured.volumes_in_files) == (False, True)
     for field in ("volume", "noise_sd", "loss"):
         assert getattr(plain, field).tobytes() == getattr(limited, field).tobytes()
