@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nsn2n._aliases import BoolArray, Float32Array
-from nsn2n.arrays.either import divided
+from nsn2n.arrays.either import divided, double, total
 from nsn2n.result import DenoiseResult
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.runtime.volumes import new_volume
@@ -44,19 +45,24 @@ class InterpolatedSlices:
         volume, noise_sd = (new_volume(values.shape, np.float32) for _ in range(2))
         lowest = self.stored.min()
 
-        def complete(index: int) -> None:
+        def complete(index: int) -> tuple[float, int]:
+            """Make one slice; return the sum of the squares of its change, and its valid voxels."""
             noise_sd[index] = grid.repeated(of_acquired.noise_sd[index])
-            source, denoised = grid.interpolated(self.acquired[index]), grid.interpolated(of_acquired.volume[index])
+            stored, source = self.stored[index], grid.interpolated(self.acquired[index])
+            removed = source - grid.interpolated(of_acquired.volume[index])
             # What was not acquired stays. In magnitudes it is noise where that exceeds the signal.
-            power = np.square(source + (denoised - source) / strength) if strength else np.square(source)
+            signal = np.square(source - removed / strength) if strength else np.square(source)
             noise = np.square(noise_sd[index])
-            kept = 1 - strength * divided(noise, power + noise)
-            np.maximum(denoised + kept * (self.stored[index] - source), lowest, out=volume[index])
+            removed += strength * divided(noise, signal + noise) * (stored - source)
+            np.maximum(stored - removed, lowest, out=volume[index])
+            change = double(volume[index] - stored)
             if self.stored_mask is not None:
                 invalid = ~self.stored_mask[index]
                 volume[index][invalid] = values[index][invalid]
+                change = change[~invalid]
+            return total(change * change), change.size
 
-        for_each_slice(complete, range(len(volume)))
+        squares, voxels = np.sum(for_each_slice(complete, range(len(volume))), axis=0)
         rows, columns = grid.acquired_hw
         return replace(
             of_acquired,
@@ -64,7 +70,12 @@ class InterpolatedSlices:
             noise_sd=noise_sd,
             structure=moved_to_stored(of_acquired.structure, grid),
             contrast=of_acquired.contrast and of_acquired.contrast.moved_to_stored(grid),
-            measured=replace(of_acquired.measured, acquired_rows=rows, acquired_columns=columns),
+            measured=replace(
+                of_acquired.measured,
+                acquired_rows=rows,
+                acquired_columns=columns,
+                rms_change=math.sqrt(squares / voxels) if voxels else 0.0,
+            ),
         )
 
 

@@ -77,6 +77,7 @@ def test_all_that_comes_back_is_that_of_the_stored_slices(noisy, denoised):
     assert denoised.structure.excess_hw.shape == STORED[1:]
     assert all(map_hw.shape == STORED[1:] for _, map_hw in denoised.contrast.maps)
     assert denoised.volume.min() >= noisy.min()
+    assert denoised.measured.rms_change == pytest.approx(np.sqrt(np.square(denoised.volume - noisy).mean()), rel=1e-4)
     assert np.median(denoised.noise_sd[noisy > 0.4]) == pytest.approx(SD, rel=0.25)
 
 
@@ -109,6 +110,10 @@ def test_strength_is_that_of_the_change(noisy):
     above = whole > noisy.min()  # below no value falls
     assert above.mean() > 0.8
     np.testing.assert_allclose((half - noisy)[above], 0.5 * (whole - noisy)[above], atol=1e-3 * SD)
+
+
+def test_strength_0_gives_the_source_back(noisy):
+    np.testing.assert_array_equal(brief(noisy, strength=0.0).volume, noisy)
 
 
 def test_parts_are_each_on_their_grid(noisy):
