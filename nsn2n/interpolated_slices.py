@@ -91,10 +91,10 @@ def interpolated_slices(values: Float32Array, mask: BoolArray | None) -> Interpo
     """
     if mask is not None and mask.all():
         mask = None
-    stored = values if mask is None else fill_invalid(values, mask)
-    grid = acquired_grid(stored)
+    grid = acquired_grid(values, mask)
     if grid is None:
         return None
+    stored = values if mask is None else fill_invalid(values, mask)
     acquired = grid.acquired(stored)
     np.maximum(acquired, stored.min(), out=acquired)  # magnitudes next to an edge would get negative
     return InterpolatedSlices(grid, stored, mask, acquired, None if mask is None else grid.sampled(mask))

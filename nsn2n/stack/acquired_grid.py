@@ -22,6 +22,7 @@ from nsn2n._aliases import BoolArray, Float32Array, Spacing
 from nsn2n.runtime.cpus import for_each_slice
 from nsn2n.runtime.volumes import new_volume
 from nsn2n.stack.sampling import evenly_spread
+from nsn2n.stack.validation import fill_invalid
 
 __all__ = ["AcquiredGrid", "acquired_grid"]
 
@@ -107,13 +108,15 @@ class AcquiredGrid:
         return stored_mm[0], stored_mm[1] * down, stored_mm[2] * right
 
 
-def acquired_grid(volume_dhw: Float32Array) -> AcquiredGrid | None:
+def acquired_grid(volume_dhw: Float32Array, valid: BoolArray | None = None) -> AcquiredGrid | None:
     """Return the grid on which slices were acquired; None if they do not seem to be interpolated by zero filling.
 
     Parameters
     ----------
-    volume_dhw : ndarray, shape (D, H, W), float32, finite
-        D >= 2.
+    volume_dhw : ndarray, shape (D, H, W), float32
+        D >= 2; finite where it is valid.
+    valid : ndarray, same shape, bool, optional
+        Voxels that hold a measurement; all by default.
 
     Notes
     -----
@@ -121,12 +124,18 @@ def acquired_grid(volume_dhw: Float32Array) -> AcquiredGrid | None:
     median over the pixels of tissue is hardly that of anatomy, which differs at edges.
     """
     pairs = evenly_spread(len(volume_dhw) - 1, _SAMPLE_PAIRS)
-    differences = np.stack([volume_dhw[index + 1] - volume_dhw[index] for index in pairs])
-    sums = np.stack([volume_dhw[index + 1] + volume_dhw[index] for index in pairs])
+    ones, others = (_slices(volume_dhw, valid, [index + step for index in pairs]) for step in (0, 1))
+    differences, sums = others - ones, others + ones
     tissue = sums > _TISSUE * np.percentile(sums, _NEARLY_LARGEST_PERCENTILE)
     stored_hw = (volume_dhw.shape[1], volume_dhw.shape[2])
     acquired_hw = _acquired_size(differences, tissue), _acquired_size(differences.swapaxes(1, 2), tissue.swapaxes(1, 2))
     return None if acquired_hw == stored_hw else AcquiredGrid(acquired_hw, stored_hw)
+
+
+def _slices(volume_dhw: Float32Array, valid: BoolArray | None, indices: Sequence[int]) -> Float32Array:
+    """Return some slices, with values from around them in voxels that hold no measurement."""
+    values = volume_dhw[indices]
+    return values if valid is None else fill_invalid(values, valid[indices])
 
 
 def _acquired_size(differences: Float32Array, tissue: NDArray[np.bool_]) -> int:
