@@ -41,7 +41,8 @@ class InterpolatedSlices:
         values : ndarray, shape (D, H, W), float32
             As given to :func:`interpolated_slices`: what holds no measurement is returned bit for bit.
         """
-        grid, strength = self.grid, of_acquired.settings.strength
+        grid, settings = self.grid, of_acquired.settings
+        strength, most = settings.strength, settings.largest_change_sd
         volume, noise_sd = (new_volume(values.shape, np.float32) for _ in range(2))
         lowest = self.stored.min()
 
@@ -54,6 +55,9 @@ class InterpolatedSlices:
             signal = np.square(source - removed / strength) if strength else np.square(source)
             noise = np.square(noise_sd[index])
             removed += strength * divided(noise, signal + noise) * (stored - source)
+            if most is not None:  # between acquired pixels that change so much it would be more
+                bound = strength * most * noise_sd[index]
+                np.clip(removed, -bound, bound, out=removed)
             np.maximum(stored - removed, lowest, out=volume[index])
             change = double(volume[index] - stored)
             if self.stored_mask is not None:
