@@ -33,10 +33,11 @@ BRAINS = {
     "ct-brain-5mm-8": (5, 8.0),
     "ct-brain-1mm-10": (1, 10.0),
     "ct-brain-1mm-20": (1, 20.0),
+    "ct-brain-overlap-10": (1, 10.0),
 }
-"""Slice thickness in mm, and noise in HU."""
-OVERLAPPING_BRAINS = {"ct-brain-overlap-10": 10.0}
-"""Noise in HU of slices of 2 mm every 1 mm."""
+"""Slice spacing in mm, and noise in HU; slices are as thick, but for"""
+OVERLAPPING = {"ct-brain-overlap-10"}
+"""slices of 2 mm."""
 GRAY_FROM_HU, WHITE_HU = 35.0, (25.0, 30.0)
 HEAD_SLICES, HEAD_NOISE_HU, FREE_OF_NOISE_PX, FINEST_PX = slice(7, 14), 6.0, 1.5, 0.7
 SKULL_HU, BRAIN_HU, OTHER_HU, AWAY_PX = 120.0, (5.0, 60.0), (-20.0, 75.0), 5
@@ -61,9 +62,11 @@ def brain(name: str, seed: int, slices: int, crop_px: int) -> Trial:
     """Make a trial on the pseudo-CT of the MR head; also measures the contrast of gray and white matter."""
     if not HEAD.is_file():
         raise MissingData(f"the cases ct-brain need {HEAD}")
-    overlaps = name in OVERLAPPING_BRAINS
-    apart_mm, noise_hu = (1, OVERLAPPING_BRAINS[name]) if overlaps else BRAINS[name]
-    made = make_overlapping_brain(noise_hu, seed, slices) if overlaps else make_brain(apart_mm, noise_hu, seed, slices)
+    apart_mm, noise_hu = BRAINS[name]
+    if name in OVERLAPPING:
+        made = make_overlapping_brain(noise_hu, seed, slices)
+    else:
+        made = make_brain(apart_mm, noise_hu, seed, slices)
     place = (slice(None), *middle(made.truth.shape, crop_px))
     truth, noisy, inside = (np.ascontiguousarray(array[place]) for array in made)
     gray = inside & (truth > GRAY_FROM_HU)
@@ -265,7 +268,7 @@ def _mr(name: str, truth: Volume, noisy: Volume, spacing_mm: tuple[float, float,
 
 
 ANATOMY: dict[str, Callable[[int, int, int], Trial]] = {
-    **{name: partial(brain, name) for name in (*BRAINS, *OVERLAPPING_BRAINS)},
+    **{name: partial(brain, name) for name in BRAINS},
     "ct-head": partial(head, "ct-head"),
     **{name: partial(body, name) for name in BODY_NOISE_HU},
     **{name: partial(thick_mr, name) for name in MR_PERCENT},

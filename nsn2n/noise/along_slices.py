@@ -44,6 +44,10 @@ def power_along(correlation: SliceCorrelation, slices: int) -> Float32Array:
     -------
     ndarray, shape (slices,), float32
         Of mean 1; 1 at each frequency if nothing is shared.
+
+    Notes
+    -----
+    Diagonal of C R C', with the matrix C of the transform and the covariance R of the slices.
     """
     if not any(correlation):
         return np.ones(slices, np.float32)
@@ -55,7 +59,8 @@ def power_along(correlation: SliceCorrelation, slices: int) -> Float32Array:
 def root_along(correlation: SliceCorrelation, slices: int) -> Float32Array:
     """Return the matrix that makes noise of that correlation from independent noise, shape (slices, slices), float32.
 
-    Parameters are those of :func:`power_along`. The noise of each slice keeps its sd.
+    Parameters are those of :func:`power_along`. It is the symmetric root of the covariance, so that the noise of each
+    slice keeps its sd; a correlation that no noise can have becomes one that is possible.
     """
     values, vectors = linalg.eigh(_covariance(correlation, slices))
     root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T

@@ -225,18 +225,22 @@ def test_parts_are_as_bad_as_the_worst_of_them():
     assert joined_structure(of_discs).contrast == 0.4
 
 
-def test_what_was_found_on_the_canvas_is_said_of_the_slices():
-    layout = Layout((3, 6, 8), (2.0, -1.0))  # slice z lies 2 z rows down and 2 - z columns to the right
-    excess_hw = np.zeros(layout.shape_dhw[1:], np.float32)
-    excess_hw[5, 4] = 9.0
-    found = StructureCheck(
+def _found_once(index_zyx, size_px, excess_hw):
+    return StructureCheck(
         verdict="review",
         edges=None,
         excess=9.0,
         coherence=0.5,
-        findings=(Finding((1, 5, 4), 9.0, 2.0),),
+        findings=(Finding(index_zyx, 9.0, size_px),),
         excess_hw=excess_hw,
     )
+
+
+def test_what_was_found_on_the_canvas_is_said_of_the_slices():
+    layout = Layout((3, 6, 8), (2.0, -1.0))  # slice z lies 2 z rows down and 2 - z columns to the right
+    excess_hw = np.zeros(layout.shape_dhw[1:], np.float32)
+    excess_hw[5, 4] = 9.0
+    found = _found_once((1, 5, 4), 2.0, excess_hw)
 
     moved = moved_to_slices(found, layout)
 
@@ -248,14 +252,7 @@ def test_what_was_found_on_the_canvas_is_said_of_the_slices():
 def test_what_was_found_on_the_acquired_grid_is_said_of_the_stored_slices():
     excess_hw = np.zeros((6, 8), np.float32)
     excess_hw[5, 4] = 9.0
-    found = StructureCheck(
-        verdict="review",
-        edges=None,
-        excess=9.0,
-        coherence=0.5,
-        findings=(Finding((1, 5, 4), 9.0, 1.5),),
-        excess_hw=excess_hw,
-    )
+    found = _found_once((1, 5, 4), 1.5, excess_hw)
 
     moved = moved_to_stored(found, AcquiredGrid((6, 8), (12, 16)))
 
